@@ -25,8 +25,9 @@ setup(
         "Programming Language :: Python :: 3",
         "Topic :: Scientific/Engineering",
     ],
-    packages=find_packages(include=["hrft", "hrft.*"]),
-    package_data={"hrft": ["recipes/*/*.toml", "weights/*/*", "templates/*.ipynb"]},
+    packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
+    package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
+    package_data={"hrft": ["recipes/*/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split()},
     python_requires=f">={cfg['min_python']}",

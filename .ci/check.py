@@ -1,0 +1,147 @@
+"""The whole check: modules match notebooks, notebooks run, repository rules hold.
+
+Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of `make setup`.
+"""
+import ast, os, re, shutil, subprocess, sys, tempfile
+from pathlib import Path
+
+import nbformat
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / ".ci"))
+BIN = Path(sys.executable).parent
+LONGEST_MODULE, LARGEST_FILE_KB = 450, 2048
+DATA = re.compile(r"\.(parquet|npz|tar|zip|fit|tcx|gpx|hdf5|h5|pth|pkl|pt)$")
+
+
+def tracked() -> list:
+    "Files that git tracks, or would"
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    return [f for f in listed if f and (ROOT / f).is_file()]
+
+
+def modules() -> dict:
+    "Exported notebooks: module name -> notebook, in the order of their numbers"
+    found = {}
+    for path in sorted((ROOT / "nbs").glob("[0-9]*.ipynb")):
+        m = re.search(r"#\|\s*default_exp\s+(\S+)", "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"))
+        if m: found["hrft." + m.group(1)] = path
+    return found
+
+
+def check_export():
+    "exported modules match the notebooks"
+    with tempfile.TemporaryDirectory() as folder:
+        before = Path(folder) / "hrft"
+        shutil.copytree(ROOT / "hrft", before, ignore=shutil.ignore_patterns("__pycache__"))
+        subprocess.run([BIN / "nbdev_export"], cwd=ROOT, check=True)
+        differ = [f for f in sorted((ROOT / "hrft").rglob("*.py"))
+                  if not (old := before / f.relative_to(ROOT / "hrft")).exists() or old.read_bytes() != f.read_bytes()]
+        for f in differ:  # leave the tree as it was found
+            old = before / f.relative_to(ROOT / "hrft")
+            shutil.copyfile(old, f) if old.exists() else f.unlink()
+    return [f"{f.relative_to(ROOT)} differs from its notebook; run `make export`" for f in differ]
+
+
+def check_imports():
+    "imports point to lower numbers, and no study imports another"
+    order, wrong = list(modules()), []
+    for i, (name, path) in enumerate(modules().items()):
+        source = ROOT / (name.replace(".", "/") + ".py")
+        package, study = name.rsplit(".", 1)[0], name.split(".")[1]
+        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom): continue
+            target = node.module or ""
+            if node.level: target = ".".join([*name.split(".")[: -node.level], *([node.module] if node.module else [])])
+            if not target.startswith("hrft"): continue
+            targets = [target] if target in order else [f"{target}.{a.name}" for a in node.names]
+            for t in targets:
+                if t in order and order.index(t) >= i and name != "hrft.cli": wrong.append(f"{path.name} imports {t}, which has no lower number")
+                if int(path.name[:2]) >= 10 and t in order and int(modules()[t].name[:2]) >= 10 and t.split(".")[1] != study:
+                    wrong.append(f"{path.name} imports another study, {t}")
+            if any(a.name == "*" for a in node.names): wrong.append(f"{path.name} has a star import in the library")
+    return wrong
+
+
+def check_sizes():
+    "modules stay short, files small"
+    wrong = [f"{f.relative_to(ROOT)} has {n} lines; move its walls" for f in (ROOT / "hrft").rglob("*.py") if f.name != "_modidx.py" and (n := len(f.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE]
+    return wrong + [f"{f} has {kb} kB" for f in tracked() if (kb := (ROOT / f).stat().st_size // 1024) > LARGEST_FILE_KB]
+
+
+def check_data():
+    "no recordings, weights or pickles of others in the repository"
+    return [f for f in tracked() if DATA.search(f) and not f.startswith("data/sample/")]
+
+
+def check_paths():
+    "no path of one machine in what is committed"
+    own = re.compile(r"(?<![\w.])/(?:work|tmp|root|home/\w+|Users/\w+)/")
+    skip = ("data/sample/", ".ci/check.py", "LICENSE")
+    wrong = []
+    for f in tracked():
+        if f.startswith(skip) or not f.endswith((".py", ".md", ".toml", ".ipynb", ".html", ".yml", ".ini", ".txt", "Makefile", "run")): continue
+        text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=\\n]+|\"image/png\": \"[^\"]*\"", "", (ROOT / f).read_text(encoding="utf-8"))
+        if m := own.search(text): wrong.append(f"{f} holds {text[m.start():m.start() + 40]!r}")
+    return wrong
+
+
+def check_templates():
+    "report templates have one cell of literal parameters, no def, and import the report module and one study"
+    wrong = []
+    for path in sorted((ROOT / "nbs/reports").glob("*.ipynb")):
+        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
+        if len(tagged) != 1: wrong.append(f"{path.name} has {len(tagged)} parameters cells")
+        try: [ast.literal_eval(n.value) for c in tagged for n in ast.parse(c.source).body]
+        except (ValueError, AttributeError): wrong.append(f"{path.name}: parameters are not literals")
+        source = "\n".join(re.sub(r"^[%!].*$", "", c.source, flags=re.M) for c in cells)
+        if re.search(r"^\s*(def|class) ", source, re.M): wrong.append(f"{path.name} defines functions or classes")
+        studies = {m.split(".")[1] for m in re.findall(r"from (hrft\.\w+)", source)} - {"report", "core", "recipe", "runlog", "evaluate", "train", "runfolder", "diagnose", "propose", "leaderboard"}
+        if len(studies) > 1: wrong.append(f"{path.name} imports {len(studies)} studies: {', '.join(sorted(studies))}")
+    return wrong
+
+
+def check_clean():
+    "notebooks are clean: no metadata of one session, nothing that failed"
+    wrong = []
+    for path in [*sorted((ROOT / "nbs").glob("*.ipynb")), *sorted((ROOT / "nbs/reports").glob("*.ipynb"))]:
+        for c in nbformat.read(path, as_version=4).cells:
+            if set(c.metadata) - {"tags"}: wrong.append(f"{path.name} has cell metadata {set(c.metadata)}; run `make export`"); break
+            if any(o.output_type == "error" for o in c.get("outputs", [])): wrong.append(f"{path.name} shows an error"); break
+    return wrong
+
+
+def check_readme():
+    "README.md is what nbs/index.ipynb gives"
+    from readme import readme
+    return [] if (ROOT / "README.md").read_text(encoding="utf-8") == readme() else ["README.md differs; run `make readme`"]
+
+
+def check_light_import():
+    "`import hrft` and `hrft --help` load no torch"
+    code = "import sys, hrft, hrft.cli; hrft.cli.parser(); sys.exit('torch' in sys.modules or 'pandas' in sys.modules)"
+    return [] if subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0 else ["it does"]
+
+
+def check_notebooks():
+    "every notebook runs"
+    env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PATH": f"{BIN}:{os.environ['PATH']}"}
+    done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2", "--do_print", "--timing", "--skip_folder_re", "^([_.]|reports)"], cwd=ROOT, env=env)
+    return [] if done.returncode == 0 else ["see above"]
+
+
+def main():
+    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_notebooks]
+    failed = 0
+    for check in checks:
+        found = check()
+        failed += bool(found)
+        print(f"{'FAILED' if found else 'passed'}  {check.__doc__}", flush=True)
+        for line in found: print(f"        {line}", flush=True)
+    print(f"{len(checks) - failed} passed, {failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

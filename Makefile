@@ -1,0 +1,35 @@
+# hrft: `make reports` and `make test` work on a fresh machine with Python 3.10 or newer.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+export OMP_NUM_THREADS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: help setup test reports readme export clean
+help:  ## what there is to make
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | expand -t 12
+
+setup: $(STAMP)  ## make .venv and install hrft with its tools
+$(STAMP): settings.ini setup.py constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 10) else f"hrft needs Python 3.10 or newer, this is {v[0]}.{v[1]}; try: make PYTHON=python3.11 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --constraint constraints.txt torch
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+test: $(STAMP)  ## modules match notebooks, notebooks run, repository rules hold
+	$(BIN)/python .ci/check.py
+
+reports: $(STAMP)  ## regenerate the reports on the embedded, simulated default
+	$(BIN)/python .ci/reports.py
+
+readme: $(STAMP)  ## README.md from nbs/index.ipynb
+	$(BIN)/python .ci/readme.py
+
+export: $(STAMP)  ## modules from notebooks, then clean the notebooks
+	$(BIN)/nbdev_export
+	$(BIN)/nbdev_clean
+
+clean:  ## what can be made again
+	rm -rf $(VENV) hrft.egg-info build dist _proc _docs
