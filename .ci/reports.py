@@ -1,0 +1,14 @@
+"Regenerate every report on the embedded, simulated default."
+import sys
+import time
+
+from hrft.cli import main
+
+REPORTS = [["report", "heart", "--title", "heart-simulated"]]
+
+if __name__ == "__main__":
+    for words in REPORTS:
+        start = time.perf_counter()
+        code = main(words)
+        print(f"{' '.join(words)}: {time.perf_counter() - start:.0f} s", flush=True)
+        if code: sys.exit(code)
