@@ -34,6 +34,7 @@ def _codes(
     points:pd.DataFrame, # points of one workout, or of several with a `workout` column
 )->tuple[np.ndarray, np.ndarray]: # a whole number a point `(N,)`, and the names they stand for
     "Which workout each point belongs to"
+    if not len(points): raise UserError("there are no points; expected those of one workout or more. Name workouts that have some.")
     if 'workout' not in points: return np.zeros(len(points), np.int64), np.array([''])
     codes, names = pd.factorize(points.workout)
     if (np.diff(codes) < 0).any(): raise UserError("the points of the workouts are mixed; expected one workout after the other. Sort them by workout.")
@@ -234,7 +235,7 @@ def usable_runs(
 )->pd.DataFrame: # one row a workout in order of date: its measures, and in `fails` the first part of the rule that it fails, '' if none
     "Every workout judged by the rule of usable runs"
     people = store.people if person is None else [person] if isinstance(person, str) else list(person)
-    if not people: raise UserError(f"{store.path} is an empty store; expected workouts. Add some with `hrft ingest`.")
+    if not people: raise UserError(f"nobody in {store.path} was named; expected a person with workouts. Add some with `hrft ingest`.")
     measures = pd.concat([measure(store.points(store.check(name)), limits) for name in people])
     rows = store.workouts.loc[store.workouts.person.isin(people), ['workout', 'person', 'sport', 'day']]
     table = rows.join(measures, on='workout').reset_index(drop=True)
