@@ -11,7 +11,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
-import numpy as np, pandas as pd
+import numpy as np
 from ..core import UserError, digest
 from .runners import MISHAPS, Runner, wander, simulate_workout
 from .store import Store, ingest
