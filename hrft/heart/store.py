@@ -285,13 +285,14 @@ def _lacks(points:pd.DataFrame)->str:
 
 def _take(recording:Recording, person:str, spool:_Spool)->_Workout:
     "Spool a recording's points, and keep the line about it"
-    points, start = recording.points, recording.start
+    points, start, quality = recording.points, recording.start, recording.quality
+    note = ' '.join([recording.note] + [f'Its heart rate is {quality}.'] * (quality in ('medium', 'sparse'))).strip()
     distance_m = points.distance_m.to_numpy(np.float64, na_value=np.nan) if 'distance_m' in points else np.array([np.nan])
     known = distance_m[np.isfinite(distance_m)]
     return _Workout(person, recording.source, (start if start.tzinfo else start.replace(tzinfo=timezone.utc)).timestamp(),
                     float(points.time_s.max() - points.time_s.min()), int(points.heart_rate_bpm.notna().sum()), recording.sport,
                     round(float(np.ptp(known)) / 1000, 5) if len(known) else 0., recording.distance_source, bool(recording.merged),
-                    recording.note, spool.add(points))
+                    note, spool.add(points))
 
 @contextmanager
 def _workplace(out:Path)->Iterator[Path]: # a folder for the spool
@@ -300,7 +301,8 @@ def _workplace(out:Path)->Iterator[Path]: # a folder for the spool
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        shutil.rmtree(spool, ignore_errors=True)          # left by an ingest that was killed
+        shutil.rmtree(spool, ignore_errors=True)          # left by an ingest that was killed, as are half-written files
+        for left in out.glob('.*.tmp'): left.unlink()
         spool.mkdir()
     except Timeout: raise UserError(f"{out} is being written by another ingest; expected one at a time. Wait for it to end.") from None
     except OSError as error:
