@@ -23,9 +23,12 @@ def _parse(stream, start, end=lambda name: None):
     "Run expat over `stream` with these handlers; raises `Unreadable` in a sentence"
     parser = expat.ParserCreate()
     parser.StartElementHandler, parser.EndElementHandler, parser.EntityDeclHandler = start, end, _refuse_entity
-    parser.buffer_text = True
+    fed = 0
     try:
-        while chunk := stream.read(2**20): parser.Parse(chunk, False)
+        while chunk := stream.read(2**20):
+            parser.Parse(chunk, False)
+            fed += len(chunk)
+            if fed - parser.CurrentByteIndex > 16*2**20: raise Unreadable('An element of the health export is longer than 16 MB; it was not read further.')
         parser.Parse(b'', True)
     except expat.ExpatError as error:
         raise Unreadable(f'The health export is broken at line {error.lineno} ({expat.errors.messages[error.code]}).') from None
@@ -165,12 +168,13 @@ def clock_shift_s(
     begin:float, # first time of the route, s since 1970
     end:float, # its last time
     workout, # has `start` and `end`
-)->float|None: # seconds to add, 0 where the route overlaps already, None where no time zone explains it
+)->float|None: # seconds to add, 0 where it lies there already, None where no time zone explains it
     "The offset that puts a route on its workout"
-    if _overlap(begin, end, workout) > 0: return 0.
     shift = 900*round((workout.start + workout.end - begin - end)/1800)
-    if abs(shift) > 14*3600 or _overlap(begin+shift, end+shift, workout) < .5*(end-begin): return None
-    return float(shift)
+    plain, moved = _overlap(begin, end, workout), _overlap(begin+shift, end+shift, workout)
+    if plain > 0 and moved - plain <= .1*(end-begin): return 0.
+    if abs(shift) <= 14*3600 and moved >= .5*(end-begin): return float(shift)
+    return 0. if plain > 0 else None
 
 # %% ../../nbs/10c_heart.apple.ipynb #0cf2090c
 def _route(workout, open_route):
@@ -207,7 +211,7 @@ def _between(samples, at, longest_s):
     close = (right-left <= longest_s) & (at >= times[0]) & (at <= times[-1])
     return np.where(close | (right == at), np.interp(at, times, values), np.nan)
 
-def _recording(workout, open_route, sex, source):
+def _recording(workout, open_route, sex, source, keep_positions):
     "Join one workout's samples with its route"
     seconds, columns, note = _route(workout, open_route)
     series = {q: _joined(_densest_first(workout.samples, q, 2)) for q in ('heart_rate_bpm', 'speed_m_s', 'power_w', 'cadence_rpm')}
@@ -227,7 +231,7 @@ def _recording(workout, open_route, sex, source):
         at = np.concatenate([np.floor(seconds), at])
     else: columns = joined
     if not len(knots) and not len(seconds) and workout.distance_m: note = f'{note}; '*bool(note) + f'only the total distance of {workout.distance_m/1000:.2f} km is known'
-    return as_recording(at, columns, workout.kind, source, note, sex=sex, merged=bool(len(hr) and len(seconds)), quality=hr_quality(len(hr), 60*minutes))
+    return as_recording(at, columns, workout.kind, source, note, keep_positions, sex=sex, merged=bool(len(hr) and len(seconds)), quality=hr_quality(len(hr), 60*minutes))
 
 def _once(samples):
     "One sample a second, the last"
@@ -244,6 +248,7 @@ def read_apple(
     open_export:Callable, # () -> a binary stream of export.xml; called twice
     source:str, # the export's name
     open_route:Callable, # path of a route file -> its bytes; raises `OSError` where there is none
+    keep_positions:bool=False, # whether the points keep their positions
 )->Iterator[Recording|Refusal]:
     "The workouts of an Apple Health export, by their start"
     with open_export() as stream: workouts, sex, broken = _workouts(stream)
@@ -255,4 +260,4 @@ def read_apple(
     while workouts:
         workout = workouts.pop(0)
         moment = np.datetime_as_string(np.datetime64(int(workout.start), 's')).replace('T', ' ')[:16]
-        yield _recording(workout, open_route, sex, f'{source} workout of {moment} UTC')
+        yield _recording(workout, open_route, sex, f'{source} workout of {moment} UTC', keep_positions)

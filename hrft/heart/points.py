@@ -10,6 +10,7 @@ __all__ = ['POINT_DTYPES', 'POSITION_COLUMNS', 'Recording', 'Refusal', 'Unreadab
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from functools import partial
 
 import numpy as np, pandas as pd
 
@@ -18,10 +19,20 @@ POINT_DTYPES = {'time_s':'int32', 'heart_rate_bpm':'UInt8', 'distance_m':'float3
     'cadence_rpm':'UInt8', 'power_w':'UInt16', 'temperature_c':'Int8'}
 POSITION_COLUMNS = ['latitude_deg', 'longitude_deg']
 
+class _Table:
+    "An attribute that may be set to a function, which is called when it is first read"
+    def __set_name__(self, owner, name): self.name = '_' + name
+    def __set__(self, recording, points): recording.__dict__[self.name] = points
+    def __get__(self, recording, owner=None):
+        if recording is None: raise AttributeError(self.name) # so that the dataclass sees no default
+        points = recording.__dict__[self.name]
+        if callable(points): points = recording.__dict__[self.name] = points()
+        return points
+
 @dataclass
 class Recording:
     "One workout as its device wrote it"
-    points: pd.DataFrame # the columns of `POINT_DTYPES` and `POSITION_COLUMNS`, sorted by `time_s`, each second once
+    points: pd.DataFrame = _Table() # the columns of `POINT_DTYPES` and `POSITION_COLUMNS`, sorted by `time_s`, each second once
     start: datetime # UTC, the time of `time_s` 0
     sport: str # 'run', 'ride', or the source's own word in lower case
     source: str # file name, with zip member or line number
@@ -86,8 +97,9 @@ def haversine_m(
 )->np.ndarray: # `(T-1,)`, metres from each point to the next
     "Great-circle distances between consecutive positions"
     latitude, longitude = np.radians(latitude_deg), np.radians(longitude_deg)
-    square = (np.sin(np.diff(latitude)/2)**2
-              + np.cos(latitude[:-1])*np.cos(latitude[1:])*np.sin(np.diff(longitude)/2)**2)
+    cosine = np.cos(latitude)
+    square = (np.sin((latitude[1:]-latitude[:-1])/2)**2
+              + cosine[:-1]*cosine[1:]*np.sin((longitude[1:]-longitude[:-1])/2)**2)
     return 2*6371008.8*np.arcsin(np.sqrt(np.minimum(square, 1)))
 
 def cumulative_distance_m(
@@ -160,7 +172,7 @@ def as_recording(
     sport:str, # the source's word
     source:str, # file name, with zip member or line number
     note:str='', # what a person should know
-    keep_positions:bool=True, # False leaves the position columns out, once the distance is taken from them
+    keep_positions:bool=False, # whether the points keep their positions, once the distance is taken from them
     **about, # person, sex, merged, quality
 )->Recording|Refusal:
     "Points in order, each second once, in the store's units, with a distance where one can be had"
@@ -171,14 +183,20 @@ def as_recording(
     if seconds[-1] - seconds[0] > 7*86400:
         return Refusal(source, f'The points span {(seconds[-1]-seconds[0])/86400:.0f} days; expected one workout of at most 7 days.')
     distance_source = _fill_distance(columns)
+    if not keep_positions: columns = {k: v for k, v in columns.items() if k not in POSITION_COLUMNS}
+    hr_bpm = columns.get('heart_rate_bpm')
+    about['quality'] = about.get('quality') or hr_quality(0 if hr_bpm is None else int(np.isfinite(hr_bpm).sum()), seconds[-1]-seconds[0])
+    return Recording(partial(_table, seconds, columns, keep_positions), datetime.fromtimestamp(int(seconds[0]), timezone.utc),
+                     sport_name(sport), source, distance_source, note=note, **about)
+
+def _table(seconds, columns, keep_positions):
+    "The points in the store's dtypes"
+    n = len(seconds)
     points = {'time_s': (seconds - seconds[0]).astype('int32')}
     for name, dtype in POINT_DTYPES.items():
         if name != 'time_s': points[name] = _stored(columns.get(name), dtype, n)
     if keep_positions: points |= {name: columns.get(name, np.full(n, np.nan)) for name in POSITION_COLUMNS}
-    hr_bpm = columns.get('heart_rate_bpm')
-    about['quality'] = about.get('quality') or hr_quality(0 if hr_bpm is None else int(np.isfinite(hr_bpm).sum()), seconds[-1]-seconds[0])
-    return Recording(pd.DataFrame(points, copy=False), datetime.fromtimestamp(int(seconds[0]), timezone.utc),
-                     sport_name(sport), source, distance_source, note=note, **about)
+    return pd.DataFrame(points, copy=False)
 
 def _timed(unix_s, columns):
     "The points that have a time and say something, once a second; no position is exactly (0, 0)"

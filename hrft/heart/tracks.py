@@ -97,7 +97,7 @@ def _fit_parts(data):
     if warned and parts: parts[-1]['broken'] = True
     return parts
 
-def _fit_recordings(part, source):
+def _fit_recordings(part, source, keep_positions):
     "The workouts of one FIT file"
     seconds = np.array([s for s, _ in part['records']])
     note = f'The file is damaged; {len(seconds)} points could be read.' if part['broken'] else ''
@@ -106,11 +106,12 @@ def _fit_recordings(part, source):
     for i, (start, end, sport) in enumerate(sessions):
         inside = (seconds >= start) & (seconds <= end)
         name = f'{source} session {i+1}' if len(sessions) > 1 else source
-        yield as_recording(seconds[inside], {k: v[inside] for k, v in columns.items()}, sport or part['sport'], name, note)
+        yield as_recording(seconds[inside], {k: v[inside] for k, v in columns.items()}, sport or part['sport'], name, note, keep_positions)
 
 def read_fit(
     data:bytes, # one file
     source:str, # its name
+    keep_positions:bool=False, # whether the points keep their positions
 )->Iterator[Recording|Refusal]:
     "The workouts of a FIT file, one a session"
     parts = _fit_parts(data)
@@ -120,7 +121,7 @@ def read_fit(
             yield Refusal(name, f"It is a FIT file of the kind {part['type']}; expected an activity.")
         elif not part['records'] and part['broken']: yield Refusal(name, 'The FIT file is damaged before its first recorded point.')
         elif not part['records']: yield Refusal(name, 'The FIT file holds no recorded points.')
-        else: yield from _fit_recordings(part, name)
+        else: yield from _fit_recordings(part, name, keep_positions)
 
 # %% ../../nbs/10a_heart.tracks.ipynb #573c3b92
 _GPX_COLUMNS = {'hr':'heart_rate_bpm', 'heartrate':'heart_rate_bpm', 'cad':'cadence_rpm', 'cadence':'cadence_rpm', 'atemp':'temperature_c', 'temp':'temperature_c',
@@ -172,12 +173,13 @@ def _first_line(error):
 def read_gpx(
     data:bytes, # one file
     source:str, # its name
+    keep_positions:bool=False, # whether the points keep their positions
 )->Iterator[Recording|Refusal]:
     "The workouts of a GPX file, one a track"
     tracks = gpx_tracks(data)
     if not tracks: yield Refusal(source, 'The GPX file holds no track, only waypoints or a planned route.')
     for i, (sport, seconds, columns) in enumerate(tracks):
-        yield as_recording(seconds, columns, sport, f'{source} track {i+1}' if len(tracks) > 1 else source)
+        yield as_recording(seconds, columns, sport, f'{source} track {i+1}' if len(tracks) > 1 else source, keep_positions=keep_positions)
 
 # %% ../../nbs/10a_heart.tracks.ipynb #f526ac5e
 _TCX_COLUMNS = {'LatitudeDegrees':'latitude_deg', 'LongitudeDegrees':'longitude_deg', 'AltitudeMeters':'altitude_m', 'DistanceMeters':'distance_m',
@@ -217,6 +219,7 @@ def _tcx_activities(data):
 def read_tcx(
     data:bytes, # one file
     source:str, # its name
+    keep_positions:bool=False, # whether the points keep their positions
 )->Iterator[Recording|Refusal]:
     "The workouts of a TCX file, one an activity"
     xml_root(io.BytesIO(data)) # no entities
@@ -229,4 +232,4 @@ def read_tcx(
         elif not rows: yield Refusal(name, 'The activity has laps but no recorded points.')
         else:
             columns = {k: np.array([row.get(k, np.nan) for _, row in rows]) for k in dict.fromkeys(_TCX_COLUMNS.values())}
-            yield as_recording(np.array([seconds for seconds, _ in rows]), columns, sport, name)
+            yield as_recording(np.array([seconds for seconds, _ in rows]), columns, sport, name, keep_positions=keep_positions)
