@@ -1,7 +1,7 @@
 """How much faster Endomondo's lines are read than by ast.literal_eval: ten lines each way in turns, results compared.
 
-parse_line gives the same dict; line_recording goes on to the recording, in the store's units, with its distance along the positions; with its table, the points are
-made into a data frame as well, which Recording does only when it is asked for them.
+parse_line gives the same dict; line_recording goes on to the recording: arrays in the store's units, sorted and checked; with its table, the points are
+made into a data frame with a distance along the positions as well, which Recording does only when it is asked for them.
 
     python benchmarks/endomondo_lines.py [--lines 200] [--points 500] [--seed 0]
 """

@@ -14,11 +14,12 @@ from .points import Recording, Refusal, Unreadable, as_recording
 
 # %% ../../nbs/10b_heart.endomondo.ipynb #dd9cac91
 _DIGITS = bytes(48 if 48 <= i <= 57 else i for i in range(256)) # every digit to 0
+_LONG_INTEGER = re.compile(rb'(?<![.\d])\d{19}')
 
 def _as_json(line):
     "The line as JSON bytes, or None where that could change its meaning"
     if b'\\' in line or (b'"' in line and b"'" in line): return None
-    if b'0'*19 in line.translate(_DIGITS): return None
+    if b'0'*19 in line.translate(_DIGITS) and _LONG_INTEGER.search(line): return None
     return line if b'"' in line else line.replace(b"'", b'"')
 
 def parse_line(

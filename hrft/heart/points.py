@@ -182,16 +182,17 @@ def as_recording(
     if n == 1: return Refusal(source, 'Only 1 second is recorded; a workout needs 2 or more.')
     if seconds[-1] - seconds[0] > 7*86400:
         return Refusal(source, f'The points span {(seconds[-1]-seconds[0])/86400:.0f} days; expected one workout of at most 7 days.')
-    distance_source = _fill_distance(columns)
-    if not keep_positions: columns = {k: v for k, v in columns.items() if k not in POSITION_COLUMNS}
+    distance_source = _distance_source(columns)
     hr_bpm = columns.get('heart_rate_bpm')
     about['quality'] = about.get('quality') or hr_quality(0 if hr_bpm is None else int(np.isfinite(hr_bpm).sum()), seconds[-1]-seconds[0])
-    return Recording(partial(_table, seconds, columns, keep_positions), datetime.fromtimestamp(int(seconds[0]), timezone.utc),
+    return Recording(partial(_table, seconds, columns, distance_source, keep_positions), datetime.fromtimestamp(int(seconds[0]), timezone.utc),
                      sport_name(sport), source, distance_source, note=note, **about)
 
-def _table(seconds, columns, keep_positions):
-    "The points in the store's dtypes"
+def _table(seconds, columns, distance_source, keep_positions):
+    "The points in the store's dtypes, with their distance"
     n = len(seconds)
+    if distance_source == 'device': columns = columns | {'distance_m': _growing(columns['distance_m'])}
+    elif distance_source == 'gps': columns = columns | {'distance_m': cumulative_distance_m(*(columns[k] for k in POSITION_COLUMNS))}
     points = {'time_s': (seconds - seconds[0]).astype('int32')}
     for name, dtype in POINT_DTYPES.items():
         if name != 'time_s': points[name] = _stored(columns.get(name), dtype, n)
@@ -212,15 +213,9 @@ def _timed(unix_s, columns):
     if not kept.all(): unix_s, columns = unix_s[kept], {k: v[kept] for k, v in columns.items()}
     return _once_a_second(unix_s, columns)
 
-def _fill_distance(columns):
-    "The device's distance, else the distance along the positions; says which"
-    distance = columns.pop('distance_m', None)
-    if distance is not None and np.isfinite(distance).mean() > .1 and np.nanmax(distance) > 0:
-        columns['distance_m'] = _growing(distance)
-        return 'device'
-    if all(k in columns for k in POSITION_COLUMNS):
-        distance = cumulative_distance_m(*(columns[k] for k in POSITION_COLUMNS))
-        if np.isfinite(distance).any():
-            columns['distance_m'] = distance
-            return 'gps'
-    return ''
+def _distance_source(columns):
+    "'device' where it measured a distance, 'gps' where there are positions, else ''"
+    distance = columns.get('distance_m')
+    if distance is not None and np.isfinite(distance).mean() > .1 and np.nanmax(distance) > 0: return 'device'
+    columns.pop('distance_m', None)
+    return 'gps' if all(k in columns for k in POSITION_COLUMNS) and np.isfinite(columns[POSITION_COLUMNS[0]]).any() else ''

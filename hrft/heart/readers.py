@@ -68,6 +68,7 @@ def recognise(
 )->str: # 'fit', 'gpx', 'tcx', 'apple', 'endomondo' or 'zip'
     "The format of a content; raises `Unreadable` with a sentence for any other"
     if not head: raise Unreadable('The file is empty.')
+    if not head.strip(b' \t\r\n\0'): raise Unreadable('The file holds only blanks or zeros.')
     if head[8:12] == b'.FIT': return 'fit'
     if head[:4] in (b'PK\x03\x04', b'PK\x05\x06'): return 'zip'
     if head[:2] in (b'\xff\xfe', b'\xfe\xff') or xml_bytes(head)[:1] == b'<':

@@ -82,25 +82,25 @@ def _fit_parts(data):
             with fitdecode.FitReader(io.BytesIO(data)) as reader:
                 for frame in reader:
                     if frame.frame_type == fitdecode.FIT_FRAME_HEADER:
-                        parts.append(dict(type=None, records=[], sessions=[], sport=None, broken=False))
+                        parts.append(dict(type=None, records=[], sessions=[], sport=None, broken=''))
                     if frame.frame_type != fitdecode.FIT_FRAME_DATA: continue
                     part = parts[-1]
                     if frame.name == 'record': part['records'].append(_fit_row(frame))
                     elif frame.name == 'file_id': part['type'] = frame.get_value('type', fallback=None)
-                    elif frame.name == 'sport': part['sport'] = frame.get_value('sport', fallback=None)
+                    elif frame.name in ('sport', 'lap'): part['sport'] = part['sport'] or frame.get_value('sport', fallback=None)
                     elif frame.name == 'session':
                         start, end = (_fit_seconds(frame.get_value(k, fallback=None)) for k in ('start_time', 'timestamp'))
                         part['sessions'].append((start, end, frame.get_value('sport', fallback=None)))
     except _FIT_BROKEN:
         if not parts: raise Unreadable('It begins like a FIT file, but its header is damaged.') from None
-        parts[-1]['broken'] = True
-    if warned and parts: parts[-1]['broken'] = True
+        parts[-1]['broken'] = 'The file breaks off'
+    if warned and parts and not parts[-1]['broken']: parts[-1]['broken'] = 'The file does not match its own check sum or definitions'
     return parts
 
 def _fit_recordings(part, source, keep_positions):
     "The workouts of one FIT file"
     seconds = np.array([s for s, _ in part['records']])
-    note = f'The file is damaged; {len(seconds)} points could be read.' if part['broken'] else ''
+    note = f"{part['broken']}; {len(seconds)} points could be read." if part['broken'] else ''
     columns = {name: np.array([row.get(name, np.nan) for _, row in part['records']]) for name in dict.fromkeys(_FIT_COLUMNS.values())}
     sessions = part['sessions'] if len(part['sessions']) > 1 else [(-np.inf, np.inf, (part['sessions'] or [(0, 0, None)])[0][2])]
     for i, (start, end, sport) in enumerate(sessions):
@@ -167,7 +167,7 @@ def gpx_tracks(
 def _first_line(error):
     "The first line of an error's message, at most 100 characters of it, as part of a sentence"
     line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return re.sub(r' \(<string>.*\)$', '', line)[:100].rstrip('. ')
+    return re.sub(r'^Error parsing XML: |^Invalid value for <\w*>\.*| \(<string>.*\)$', '', line)[:100].strip('. ')
 
 # %% ../../nbs/10a_heart.tracks.ipynb #fcecc3b9
 def read_gpx(
