@@ -32,7 +32,7 @@ def record(kind, unit, begin, end, value):
     return text + ('>\n  <MetadataEntry key="HKMetadataKeyHeartRateMotionContext" value="0"/>\n </Record>\n' if kind == 'HeartRate' else '/>\n')
 
 def write_export(path, megabytes, n_workouts, seed):
-    "Write records until the size is reached, with the workouts and their dense heart rates strewn in, out of order"
+    "Write records until the size is reached, with the workouts and their dense heart rates strewn in, out of order; every fourth has a route file"
     rng = np.random.default_rng(seed)
     starts = rng.permutation(1_500_000_000 + 86400*3*np.arange(n_workouts) + rng.integers(0, 40000, n_workouts))
     shares, size, done, records = np.array([k[-1] for k in KINDS]), 0, 0, 0
@@ -44,14 +44,25 @@ def write_export(path, megabytes, n_workouts, seed):
             values = rng.random(5000)
             lines = [record(*KINDS[k][:2], b, e, KINDS[k][2] + v*(KINDS[k][3]-KINDS[k][2])) for k, b, e, v in zip(kinds, begins, ends, values)]
             while done < n_workouts and done <= n_workouts*size/(megabytes*1e6):
-                lines += workout_lines(starts[done], rng)
+                route = f'/workout-routes/route_{done}.gpx' if done % 4 == 0 else None
+                lines += workout_lines(starts[done], rng, route)
+                if route: write_route(path.parent/route.lstrip('/'), starts[done], rng)
                 done += 1
             records += len(lines)
             size += out.write(''.join(lines))
         out.write('</HealthData>\n')
     return records, done
 
-def workout_lines(start, rng):
+def write_route(path, start, rng):
+    "A point a second, as the watch exports them"
+    path.parent.mkdir(exist_ok=True)
+    places = rng.normal(2e-5, 1e-5, (2, MINUTES*60)).cumsum(axis=1)
+    points = ''.join(f'<trkpt lon="{5+x:.6f}" lat="{45+y:.6f}"><ele>100.0</ele><time>{t}Z</time><extensions><speed>3.0</speed><course>206.252884</course>'
+        '<hAcc>8.063116</hAcc><vAcc>6.428697</vAcc></extensions></trkpt>\n' for x, y, t in zip(*places, written(start + np.arange(MINUTES*60))))
+    path.write_text('<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="Apple Health Export" xmlns="http://www.topografix.com/GPX/1/1">'
+        f'<trk><name>Route</name><trkseg>{points}</trkseg></trk></gpx>', encoding='utf-8')
+
+def workout_lines(start, rng, route):
     "A run of 50 minutes: its heart rates every 5 s, its distances every 10 s, and the workout itself"
     seconds = np.arange(0, MINUTES*60, 5)
     moments = written(start + seconds)
@@ -61,19 +72,20 @@ def workout_lines(start, rng):
     begin, end = (str(t).replace('T', ' ') for t in written([start, start + MINUTES*60]))
     lines.append(f' <Workout workoutActivityType="HKWorkoutActivityTypeRunning" duration="{MINUTES}" durationUnit="min" {WATCH} creationDate="{end} +0100" '
         f'startDate="{begin} +0100" endDate="{end} +0100">\n  <WorkoutStatistics type="HKQuantityTypeIdentifierDistanceWalkingRunning" '
-        f'startDate="{begin} +0100" endDate="{end} +0100" sum="9.0" unit="km"/>\n </Workout>\n')
+        f'startDate="{begin} +0100" endDate="{end} +0100" sum="9.0" unit="km"/>\n'
+        + (f'  <WorkoutRoute><FileReference path="{route}"/></WorkoutRoute>\n' if route else '') + ' </Workout>\n')
     return lines
 
 def read_export(path):
     "The child: read everything, keep nothing, say what it took"
     from hrft.heart.readers import Recording, read_recordings
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
-    start, n, points, refused = time.perf_counter(), 0, 0, 0
+    start, n, points, refused, routes = time.perf_counter(), 0, 0, 0, 0
     for got in read_recordings(path):
-        if isinstance(got, Recording): n, points = n+1, points+len(got.points)
+        if isinstance(got, Recording): n, points, routes = n+1, points+len(got.points), routes+got.merged
         else: refused += 1
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
-    print(f'{n} workouts with {points} points, {refused} refused, in {time.perf_counter()-start:.0f} s; '
+    print(f'{n} workouts with {points} points, {routes} of them with a route, {refused} refused, in {time.perf_counter()-start:.0f} s; '
           f'peak memory {peak_mb:.0f} MB, of which {before_mb:.0f} MB are Python and its libraries')
 
 def main():
@@ -90,7 +102,8 @@ def main():
         records, workouts = write_export(path, given.megabytes, given.workouts, given.seed)
         print(f'written: {path.stat().st_size/1e6:.0f} MB, {records} elements, {workouts} workouts', flush=True)
         if given.zip:
-            with zipfile.ZipFile(path.with_suffix('.zip'), 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive: archive.write(path, 'apple_health_export/export.xml')
+            with zipfile.ZipFile(path.with_suffix('.zip'), 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for part in [path, *sorted((path.parent/'workout-routes').glob('*.gpx'))]: archive.write(part, f'apple_health_export/{part.relative_to(path.parent)}')
             path.unlink()
             path = path.with_suffix('.zip')
             print(f'packed: {path.stat().st_size/1e6:.0f} MB', flush=True)
