@@ -243,6 +243,19 @@ def _nothing(workout, note):
     return (f"The {workout.kind.removeprefix('HKWorkoutActivityType').lower()} workout has neither heart rate records nor a route within its time"
             + f' ({note})'*bool(note) + '.')
 
+# %% ../../nbs/10c_heart.apple.ipynb #1cc59d5e
+def _without_doubles(workouts):
+    "`(kept, doubles)` of workouts sorted by start"
+    kept, doubles = [], []
+    def worth(w): return bool(w.routes or w.locations), w.end-w.start
+    for workout in workouts:
+        last = kept[-1] if kept else None
+        if last and last.kind == workout.kind and _overlap(last.start, last.end, workout) >= .8*min(last.end-last.start, workout.end-workout.start):
+            if worth(workout) > worth(last): kept[-1], workout = workout, last
+            doubles.append(workout)
+        else: kept.append(workout)
+    return kept, doubles
+
 # %% ../../nbs/10c_heart.apple.ipynb #c34d121b
 def read_apple(
     open_export:Callable, # () -> a binary stream of export.xml; called twice
@@ -252,12 +265,16 @@ def read_apple(
 )->Iterator[Recording|Refusal]:
     "The workouts of an Apple Health export, by their start"
     with open_export() as stream: workouts, sex, broken = _workouts(stream)
-    if broken: yield Refusal(source, f'{broken} workouts were left out: a start, an end, or a span of at most 7 days is missing.')
+    if broken: yield Refusal(source, f'Workouts left out, their start and end missing, reversed or over 7 days apart: {broken}.')
     if not workouts and not broken: yield Refusal(source, 'The health export holds no workout.')
-    workouts.sort(key=lambda w: (w.start, w.end))
+    workouts, doubles = _without_doubles(sorted(workouts, key=lambda w: (w.start, w.end)))
+    for workout in doubles: yield Refusal(_named(source, workout), 'The workout is in the export twice; the one with a route, or the longer one, is read.')
     if workouts:
         with open_export() as stream: _collect(stream, workouts)
     while workouts:
         workout = workouts.pop(0)
-        moment = np.datetime_as_string(np.datetime64(int(workout.start), 's')).replace('T', ' ')[:16]
-        yield _recording(workout, open_route, sex, f'{source} workout of {moment} UTC', keep_positions)
+        yield _recording(workout, open_route, sex, _named(source, workout), keep_positions)
+
+def _named(source, workout):
+    "The source with the workout's start"
+    return f"{source} workout of {np.datetime_as_string(np.datetime64(int(workout.start), 's')).replace('T', ' ')[:16]} UTC"
