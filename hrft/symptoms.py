@@ -169,7 +169,7 @@ LUCK = (1.0, 0.01)  # standard deviations, and share of the level, by which the 
 
 def erratic_validation(curve:Curve)->Finding|None:
     "Validation that jumps about"
-    valid = curve.valid.iloc[len(curve.valid)//4:]
+    valid = curve.valid.iloc[max(2, len(curve.valid)//4):] # what a resume or a start costs has its own finding
     if len(valid) < 5: return None
     values = valid.to_numpy()
     swing, size = np.diff(values, 2).std()/math.sqrt(6), abs(np.median(values))
