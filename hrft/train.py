@@ -79,8 +79,8 @@ class Study:
     def loaders(self, data, batch_size):
         "fastai DataLoaders of the train and validation items; `train.rng` decides the order"
         raise NotImplementedError
-    def loss(self, predicted, *target):
-        "Mean loss over the measured steps of a batch"
+    def loss(self, recipe):
+        "A function of prediction and target: the mean loss over a batch's measured steps"
         raise NotImplementedError
     def weight(self, *target):
         "How many measured steps a batch has"
@@ -92,7 +92,10 @@ class Study:
         "Naive predictions of the test items, name -> table; each row with the same keys as `predict`'s"
         return {}
     def check_parent(self, recipe, data, parent)->None:
-        "Raise UserError where a parent's inputs differ from this recipe's"
+        "Raise UserError where a parent's inputs differ from this recipe's, or where it was trained on items that are scored here"
+    def header(self, data, validation)->dict:
+        "What to keep with the weights beside recipe and normalisation, given the kept stage's validation predictions"
+        return {}
     def score(self, predictions)->dict:
         "Scores of a table of predictions"
         return score(predictions, self.metrics, self.item, self.measured, self.predicted)
@@ -274,7 +277,8 @@ def _prepare(study, recipe, data, run, stage, groups):
     def optimizer(params, lr=stage.lr, **_): return OptimWrapper(params, kind, lr=lr, weight_decay=decay, **settings)
     callback = StageCallback(run, stage, recipe.seed, factors, study.monitor.lower_is_better)
     clip = [GradientClip(stage.clip_norm)] if stage.clip_norm else []
-    return {'trained': trained, 'optimizer': optimizer, 'loaders': study.loaders(data, stage.batch_size), 'callback': callback, 'clip': clip, 'epochs': stage.epochs}
+    return {'trained': trained, 'optimizer': optimizer, 'loaders': study.loaders(data, stage.batch_size), 'callback': callback, 'clip': clip, 'epochs': stage.epochs,
+            'loss': study.loss(recipe)}
 
 def _discard_unfinished(run):
     "Forget what an interrupted epoch left behind"
@@ -290,7 +294,7 @@ def _train_stage(study, data, run, stage, model, groups, prepared, show):
     if stage.name in state.get('done', {}): callback.memory = dict(state['done'][stage.name])
     left = 0 if callback.memory['stopped'] else prepared['epochs'] - callback.memory['epoch']
     if left > 0:
-        learn = Learner(prepared['loaders'], model, loss_func=study.loss, opt_func=prepared['optimizer'], wd_bn_bias=True, lr=stage.lr, metrics=[MonitoredMetric(study, data)],
+        learn = Learner(prepared['loaders'], model, loss_func=prepared['loss'], opt_func=prepared['optimizer'], wd_bn_bias=True, lr=stage.lr, metrics=[MonitoredMetric(study, data)],
                         splitter=lambda m: [groups[name] for name in prepared['trained']], cbs=[callback, Freeze(), *prepared['clip']])
         learn.recorder.loss = PooledLoss(study)
         learn.create_opt()
@@ -327,13 +331,13 @@ def _fit_quietly(learn, epochs, stage, callback, show):
 def _judge(study, recipe, data, run, model, weights, done):
     "Score every stage and baseline, keep the best on validation, and write it all down"
     stages = ([{'name': 'base', 'epochs': 0, 'best_epoch': 0, 'stopped': '', 'trained': [], 'frozen': [], 'trainable_parameters': 0}] if weights else []) + done
-    tables, previous = [], None
+    tables, previous, validation = [], None, {}
     for stage in stages:
         load_into(model, run.weights(stage['name'])[0], stage['name'])
         predictions = {split: study.predict(model, data, split) for split in ('validation', 'test')}
         stage |= {split: study.score(table) for split, table in predictions.items()}
         if previous is not None: stage['against_previous'] = {split: study.compare(predictions[split], previous[split]) for split in predictions}
-        previous = predictions
+        previous, validation[stage['name']] = predictions, predictions['validation']
         tables += [table.assign(split=split, model=stage['name']) for split, table in predictions.items()]
     monitor = study.monitor
     kept = (min if monitor.lower_is_better else max)(stages, key=lambda s: s['validation'][monitor.name])
@@ -343,8 +347,9 @@ def _judge(study, recipe, data, run, model, weights, done):
     for name, table in baselines.items():
         if items_digest(table, study.item, study.measured) != test_items: raise AssertionError(f'baseline {name} predicts other items')
     load_into(model, run.weights(kept['name'])[0], kept['name'])
+    header = study.header(data, validation[kept['name']])
     save_weights(run.path/'model.safetensors', model, {'name': f'{recipe}', 'recipe': recipe.model_dump(mode='json', exclude_unset=True),
-                                                       'normalisation': data.normalisation, 'stage': kept['name']})
+                                                       'normalisation': data.normalisation, 'stage': kept['name'], **header})
     with atomic_path(run.path/'predictions.parquet') as temporary: pd.concat(tables, ignore_index=True).to_parquet(temporary, compression='zstd')
     write_json(run.path/'metrics.json', {
         'test': kept['test'], 'validation': kept['validation'], 'baselines': {name: study.score(table) for name, table in baselines.items()},
