@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, negative_r2, stages_that_hurt, too_few_items
-from .claims import _main as main_score
+from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, main_score, negative_r2, stages_that_hurt, too_few_items
 from .core import UserError
-from .evidence import SEVERITIES, Finding, markdown_table
+from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .recipe import Recipe, Stage, tomllib
 from .runfolder import Run
