@@ -19,7 +19,8 @@ def template_path(
     name:str, # such as `heart`, or a notebook's path
 )->Path:
     "Where a template lies: in the checkout's nbs/reports, else in the installed package"
-    places = [Path(name)] if str(name).endswith('.ipynb') else [project_root()/'nbs/reports'/f'{name}.ipynb', package_path(f'templates/{name}.ipynb')]
+    places = [Path(name)] if str(name).endswith('.ipynb') else [folder/f'{name}.ipynb' for folder in
+              (project_root()/'nbs/reports', package_path('templates'), package_path('../nbs/reports'))]
     for place in places:
         if place.is_file(): return place
     known = {p.stem for place in places for p in place.parent.glob('*.ipynb')}

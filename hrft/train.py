@@ -110,7 +110,7 @@ class PooledLoss(LearnerMetric):
     def reset(self): self.total, self.count = 0., 0
     def accumulate(self, learn):
         n = int(self.study.weight(*learn.yb))
-        self.total, self.count = self.total + float(learn.loss)*n, self.count + n
+        self.total, self.count = self.total + learn.loss.item()*n, self.count + n
     @property
     def value(self): return self.total/max(self.count, 1)
     @property
@@ -146,20 +146,20 @@ class StageCallback(Callback):
     def before_epoch(self):
         set_seed(derive_seed(self.seed, self.name_, self.memory['epoch']))
         self.dls.train.rng.seed(derive_seed(self.seed, self.name_, self.memory['epoch'], 'order'))
-        self.records, self.start = [], perf_counter()
+        self.records, self.began = [], perf_counter()
 
     def before_batch(self):
         if not self.training: return
         self.memory['step'] += 1
-        self.lr = lr_at(self.stage, self.memory['step'], self.n_iter)*self.memory['plateau']
-        self.opt.set_hyper('lr', [self.lr*f for f in self.factors])
+        self.planned_lr = lr_at(self.stage, self.memory['step'], self.n_iter)*self.memory['plateau']
+        self.opt.set_hyper('lr', [self.planned_lr*f for f in self.factors])
 
     def after_batch(self):
         if not self.training: return
         used = self.opt.hypers[-1]['lr']
-        self.records.append((self.name_, self.memory['epoch'] + 1, self.memory['step'], 'train', 'loss', float(self.learn.loss), used))
-        if not math.isfinite(float(self.learn.loss)):
-            self.memory['stopped'] = f"the loss was {float(self.learn.loss)} at step {self.memory['step']}"
+        self.records.append((self.name_, self.memory['epoch'] + 1, self.memory['step'], 'train', 'loss', self.learn.loss.item(), used))
+        if not math.isfinite(self.learn.loss.item()):
+            self.memory['stopped'] = f"the loss was {self.learn.loss.item()} at step {self.memory['step']}"
             self.run_folder.log.extend(self.records)
             raise CancelFitException()
 
@@ -168,8 +168,8 @@ class StageCallback(Callback):
         m, (_, loss, value) = self.memory, self.recorder.values[-1][:3]
         m['epoch'] += 1
         key = self.name_, m['epoch'], m['step']
-        self.records += [(*key, 'valid', 'loss', loss, self.lr), (*key, 'valid', self.recorder.metric_names[3], value, self.lr),
-                         (*key, 'train', 'seconds', perf_counter() - self.start, None)]
+        self.records += [(*key, 'valid', 'loss', loss, self.planned_lr), (*key, 'valid', self.recorder.metric_names[3], value, self.planned_lr),
+                         (*key, 'train', 'seconds', perf_counter() - self.began, None)]
         self.run_folder.log.extend(self.records)
         better = lambda new, old, delta=0.: old is None or self.sign*(old - new) > delta
         if better(value, m['best']):

@@ -59,9 +59,13 @@ def ranking(
         row, scores = by_name[place['name']], score(by_name[place['name']].predictions)
         table.append({'rank': place['rank'], 'model': row.name, 'type': row.kind, 'MAE (bpm)': scores['mae_bpm'], 'MAE 95 %': _span(scores['mae_ci95'], 2),
                       'RMSE (bpm)': scores['rmse_bpm'], 'RMSE 95 %': _span(scores['rmse_ci95'], 2), 'R2': scores['r2'], 'R2 95 %': _span(scores['r2_ci95'], 2), 'data': row.dataset,
-                      'workouts': scores['n_workouts'], 'against the first': 'first' if place['rank'] == 1 else 'tied' if place['tied'] else f"behind, p = {place['p_against_first']:.3f}",
+                      'workouts': scores['n_workouts'], 'against the first': 'first' if place['rank'] == 1 else f"{'tied' if place['tied'] else 'behind'}, {_p(place['p_against_first'])}",
                       'test_set': place['test_set']})
     return pd.DataFrame(table)
+
+def _p(p):
+    "A test's p as text; the smallest that its resampling can show is 1/2001"
+    return 'p < 0.001' if p < 0.001 else f'p = {p:.3f}'
 
 def _span(interval, digits):
     "An interval as text"
@@ -94,7 +98,7 @@ def stage_table(run:Run)->pd.DataFrame: # one row a stage
     for stage in metrics['stages']:
         against = stage.get('against_previous', {}).get('test')
         rows.append({'stage': stage['name'], 'validation MAE (bpm)': stage['validation']['mae_bpm'], 'test MAE (bpm)': stage['test']['mae_bpm'], 'test 95 %': _span(stage['test']['mae_ci95'], 2),
-                     'change on test (bpm)': against['difference'] if against else np.nan, 'change 95 %': _span(against['ci95'], 2) if against else '-', 'p': against['p'] if against else np.nan,
+                     'change on test (bpm)': against['difference'] if against else np.nan, 'change 95 %': _span(against['ci95'], 2) if against else '-', 'p': _p(against['p']) if against else '-',
                      'verdict': against['verdict'] if against else 'start', 'kept': stage['name'] == metrics['kept_stage']})
     return pd.DataFrame(rows)
 
@@ -143,7 +147,7 @@ def recommendation(run:Run)->str: # Markdown
 
 def _in_words(test):
     "A paired test as a sentence"
-    change = f"{test['difference']:+.2f} bpm ({_span(test['ci95'], 2)}), p = {test['p']:.3f}"
+    change = f"{test['difference']:+.2f} bpm ({_span(test['ci95'], 2)}), {_p(test['p'])}"
     return {'better': f'better by a paired test, {change}', 'worse': f'worse by a paired test, {change}'}.get(test['verdict'], f'no difference shown, {change}')
 
 # %% ../../nbs/17_heart.tables.ipynb #82716983
@@ -189,7 +193,8 @@ def plot_curves(
         for stage, own in epochs.groupby(level=0, sort=False):
             if start: top.axvline(start + .5, color=f'C{i}', linestyle=':', linewidth=1)
             start += len(own)
-    top.set(ylabel='validation MAE (bpm)'); top.legend()
+    top.set(ylabel='validation MAE (bpm)', yscale='log'); top.legend()
+    top.yaxis.set_major_formatter('{x:g}'); top.yaxis.set_minor_formatter('{x:g}')
     bottom.set(xlabel='epoch (dotted: a stage begins; dot: lowest)', ylabel='learning rate', yscale='log')
     return mark(figure, simulated)
 
