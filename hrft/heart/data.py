@@ -232,11 +232,13 @@ def split_person(
 
 # %% ../../nbs/12_heart.data.ipynb #d08e9000
 def _share_people(people, options, seed):
-    "Train, validation and test people, by a draw that depends on the seed only"
+    "Train, validation and test people, by a draw that depends on the seed only; who has fewer than 10 runs is for training"
+    long, people = [person for person, runs in sorted(people.items()) if len(runs) >= 10], sorted(people)
     missing = set(options.test_people) - set(people)
     if missing: raise UserError(f"data.test_people names {', '.join(sorted(missing))}; expected people with 3 or more usable runs, such as {', '.join(people[:3])}.")
     n = max(1, round(options.validation_share*len(people)))
-    drawn = [people[i] for i in np.random.default_rng(derive_seed(seed, 'people')).permutation(len(people))]
+    drawn = [long[i] for i in np.random.default_rng(derive_seed(seed, 'people')).permutation(len(long))]
+    drawn += [person for person in people if person not in drawn]
     test = list(options.test_people) or drawn[:n]
     left = [person for person in drawn if person not in test]
     validation, train = left[:n], left[n:]
@@ -262,7 +264,7 @@ def split_people(
 )->HeartSplits:
     "`many_people` for runs that are in memory"
     people = {person: runs for person, runs in people.items() if len(runs) >= 3}
-    shares = _share_people(sorted(people), options, seed)
+    shares = _share_people(people, options, seed)
     everybody = population({person: [run.past for run in people[person] if run.past] for person in shares['train']})
     runs, pasts = [], []
     for person in shares['train']:

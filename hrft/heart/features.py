@@ -129,7 +129,7 @@ def personal_coefficients(
     n_runs:int=60, # the last runs that are looked at
     half_life_runs:float=20, # runs after which a run counts half
     shrinkage:float=.3, # weight of the population, in runs
-    outlier_bpm:float=5., # mean errors above this count less
+    outlier_bpm:float=10., # runs whose mean error is above this count less
 )->np.ndarray: # `(14,)`
     "A person's regression from their earlier runs"
     past = past[-n_runs:] if n_runs else []

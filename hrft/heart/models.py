@@ -30,6 +30,7 @@ class HeartModel(Options):
     dropout:Annotated[float, Field(ge=0, lt=1)] = 0.2                   # between layers and before the head
     start:Literal['history', 'mean', 'zero'] = 'history'                # what it predicts before training: the regression on the history, train's mean, 0 bpm
     scale_bpm:Annotated[float, Field(gt=0)]|None = None                 # bpm for one unit of the head; by default 10 for history, train's standard deviation for mean, 1 for zero
+    correction:Literal['shape', 'free'] = 'shape'                       # of a history start: zero on average over a run, or anything
     loss:Literal['l1', 'mse', 'huber'] = 'l1'                           # of the error in bpm; Huber's turns at 5 bpm
 
 # %% ../../nbs/13_heart.models.ipynb #c58ade1a
@@ -44,6 +45,7 @@ class HeartNet(nn.Module):
         if start == 'history' and 'expected_bpm' not in names:
             raise UserError("model.start is 'history', but data.features has no expected_bpm; add it, or start at 'mean'.")
         read = [i for i, name in enumerate(names) if name != 'expected_bpm']
+        self.centred = start == 'history' and options.correction == 'shape'
         self.start, self.expected, self.bidirectional = start, names.index('expected_bpm') if start == 'history' else None, options.bidirectional
         sd_bpm = {'history': 10., 'mean': normalisation['bpm_sd'], 'zero': 1.}[start]
         constants = {'read': torch.tensor(read), 'mean': torch.tensor(normalisation['mean'])[read], 'sd': torch.tensor(normalisation['sd'])[read],
@@ -68,7 +70,11 @@ class HeartNet(nn.Module):
             hidden, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=x.shape[1])
         else: hidden, _ = self.recurrent(inputs)
         start = self.start_bpm if self.expected is None else x[..., self.expected]
-        return start + self.scale_bpm*self.head(self.drop(hidden)).squeeze(-1)
+        correction = self.head(self.drop(hidden)).squeeze(-1)
+        if self.centred:
+            real = torch.arange(x.shape[1], device=x.device) < lengths.to(x.device)[:, None]
+            correction = correction - ((correction*real).sum(1)/real.sum(1))[:, None]
+        return start + self.scale_bpm*correction
 
 def build(
     options:HeartModel,
