@@ -20,7 +20,7 @@ from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .recipe import Recipe, Stage, tomllib
 from .runfolder import Run
 from .runlog import TrainingLog, read_log
-from .symptoms import curves, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
+from .symptoms import curves, no_early_stop, rate_rises, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
 from .train import lr_at
 
 # %% ../nbs/05c_diagnose.ipynb #bac2f10c
@@ -45,8 +45,14 @@ def gather(
     if isinstance(source, Evidence): return source
     run = source if isinstance(source, Run) else Run(source) if isinstance(source, (str, Path)) and (Path(source)/'run.json').exists() else None
     if run and not run.log.path.exists(): raise UserError(f"{run.path.name} has no log yet; train it first.")
-    settings = run.info['recipe'] if run and recipe is None else _settings(recipe)
+    settings = _own(run) if run and recipe is None else _settings(recipe)
     return Evidence(read_log(run.log if run else source), settings, scores if scores is not None else run.metrics if run and run.finished else {}, run)
+
+def _own(run):
+    "The keys that a run's recipe set; all of them where only the full settings were kept"
+    info = run.info
+    kept = [info.get('recipe'), run.weights()[1].get('recipe') if run.finished and (run.path/'model.safetensors').exists() else None, info.get('settings')]
+    return next((k for k in kept if isinstance(k, dict)), {})
 
 def _settings(recipe):
     "A recipe in any form as keys and values"
@@ -59,11 +65,13 @@ def _settings(recipe):
 
 # %% ../nbs/05c_diagnose.ipynb #396ccebd
 def _rates(evidence, found, steps_per_epoch):
-    "Used rates and warm-up against the recipe, stage by stage"
+    "Used rates and warm-up against the recipe, stage by stage; and what the recipe says of a stage's start and end"
+    for before, stage in zip(evidence.stages, evidence.stages[1:]): yield rate_rises(before, stage)
     for curve in found:
         stage = next((s for s in evidence.stages if s.name == curve.stage), None)
         if stage is None and len(evidence.stages) == len(found) == 1: stage = evidence.stages[0]
         if stage is None: continue
+        yield no_early_stop(stage, curve)
         counted, first = evidence.log.has_steps, curve.records[curve.records.epoch == curve.records.epoch.min()]
         length = int(first.step.max()) if counted else steps_per_epoch
         plan = (lambda s: lr_at(stage, s, length)) if counted else (lambda s: lr_at(stage, s*(length or 100), length or 100))

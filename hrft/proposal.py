@@ -33,16 +33,17 @@ def _shown(curve):
     best = int(valid.index[int(np.argmin(curve.sign*valid.to_numpy()))]) if len(valid) else 1
     return {'steps': int(curve.records.step.max()), 'epochs': int(curve.table.index[-1]), 'best': max(best - int(curve.table.index[0]) + 1, 1)}
 
-def _rule(code, stage, shown, previous):
+def _rule(code, stage, shown, previous, codes):
     "Changes that a finding calls for: (key, value, reason)"
-    patience = max(LEAST_PATIENCE, math.ceil(shown['best']/2))
+    patience = 10 if codes & _RATE_FAULTS else max(LEAST_PATIENCE, math.ceil(shown['best']/2)) # at a wrong rate the best epoch tells nothing
     if code in ('warmup-too-long', 'warmup-per-epoch'):
         yield 'warmup_steps', max(1, round(WARMUP*shown['steps'])), "the warm-up took most of the training, so the planned rate was never reached; 5 % of the steps are enough"
+    if code == 'rate-rises': yield 'lr', previous.lr/3, f"it went on from trained weights with {stage.lr/previous.lr:.3g} times the rate that trained them"
     if code in ('divergence', 'not-finite', 'resume-drops', 'stage-hurt'):
         rate = stage.lr*LOWER
         if previous and code in ('resume-drops', 'stage-hurt'): rate = min(rate, previous.lr)
         yield 'lr', rate, {'divergence': "the loss rose", 'not-finite': "the loss was not finite", 'resume-drops': "validation fell in the first epoch from weights that were better", 'stage-hurt': "the stage made validation worse"}[code]
-        if not stage.clip_norm: yield 'clip_norm', 1.0, "gradients were not clipped"
+        if not stage.clip_norm: yield 'clip_norm', previous and previous.clip_norm or 1.0, "gradients were not clipped"
     if code == 'restart-too-large': yield 'schedule', 'cosine', "validation paid for the restarts"
     if code == 'erratic-validation': yield 'lr', stage.lr/2, "validation jumps from epoch to epoch"
     if code == 'no-learning' and not previous: yield 'lr', stage.lr*RAISE, "the training loss did not fall"
@@ -50,11 +51,13 @@ def _rule(code, stage, shown, previous):
     if code == 'overfitting':
         yield 'patience', patience, "validation got worse while training improved"
         if not stage.weight_decay: yield 'weight_decay', 1e-4 if stage.optimizer != 'adamw' else 1e-2, "nothing held the weights back"
-    if code == 'wasted-epochs' and not 0 < stage.patience <= patience: yield 'patience', patience, f"{shown['epochs'] - shown['best']} epochs came after the best one"
+    if code in ('wasted-epochs', 'no-early-stop') and not 0 < stage.patience <= patience: yield 'patience', patience, f"{shown['epochs'] - shown['best']} epochs came after the best one"
     if code == 'plateau' and stage.schedule == 'constant': yield 'schedule', 'plateau', "validation stood still at a constant rate"
 
-ORDER = ('warmup-per-epoch', 'warmup-too-long', 'not-finite', 'divergence', 'resume-drops', 'stage-hurt', 'restart-too-large', 'erratic-validation', 'overfitting', 'underfitting', 'wasted-epochs', 'no-learning', 'plateau')
+ORDER = ('warmup-per-epoch', 'warmup-too-long', 'not-finite', 'divergence', 'rate-rises', 'resume-drops', 'stage-hurt', 'restart-too-large', 'erratic-validation', 'overfitting', 'underfitting', 'wasted-epochs',
+         'no-early-stop', 'no-learning', 'plateau')
 _SCHEDULE_FAULTS = {'warmup-per-epoch', 'warmup-too-long', 'rate-restored', 'rate-unlike-recipe'}
+_RATE_FAULTS = _SCHEDULE_FAULTS | {'rate-rises', 'divergence', 'resume-drops'}
 
 def _changes(stages, findings, shown):
     "All changes, at most one a stage and key"
@@ -63,7 +66,7 @@ def _changes(stages, findings, shown):
         mine = [f for f in findings if f.claim.startswith((f'{stage.name}:', f'Stage {stage.name} ')) or (len(stages) == 1 and f.claim.startswith('training:'))]
         codes, taken = {f.code for f in mine}, set()
         for finding in sorted((f for f in mine if f.code in ORDER), key=lambda f: ORDER.index(f.code)):
-            for key, value, reason in _rule(finding.code, stage, shown.get(stage.name) or next(iter(shown.values())), stages[i - 1] if i else None):
+            for key, value, reason in _rule(finding.code, stage, shown.get(stage.name) or next(iter(shown.values())), stages[i - 1] if i else None, codes):
                 if key in taken or (key == 'lr' and codes & _SCHEDULE_FAULTS) or getattr(stage, key) == value: continue
                 taken.add(key)
                 rows.append({'stage': i, 'key': f'stages.{stage.name}.{key}', 'old': getattr(stage, key), 'new': float(f'{value:.3g}') if isinstance(value, float) else value, 'finding': finding.code, 'reason': reason})

@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['DIVERGED', 'WORSE', 'SELECTED', 'WIDE_GAP', 'STILL', 'PLATEAU', 'WASTED', 'SLOW', 'ERRATIC', 'SPIKE', 'LUCK',
-           'RATE_ERROR', 'RATE_SHARE', 'WARMUP_SHARE', 'JUMP', 'DROP', 'CURVE_CHECKS', 'Curve', 'curves', 'not_finite',
-           'diverged', 'overfitting', 'underfitting', 'plateau', 'wasted_epochs', 'slow_start', 'erratic_validation',
-           'best_in_noise', 'rate_unlike_recipe', 'warmup_too_long', 'restart_too_large', 'resume_drop', 'symptoms']
+           'RATE_ERROR', 'RATE_SHARE', 'WARMUP_SHARE', 'RISE', 'JUMP', 'DROP', 'CURVE_CHECKS', 'Curve', 'curves',
+           'not_finite', 'diverged', 'overfitting', 'underfitting', 'plateau', 'wasted_epochs', 'slow_start',
+           'erratic_validation', 'best_in_noise', 'rate_unlike_recipe', 'warmup_too_long', 'rate_rises',
+           'no_early_stop', 'restart_too_large', 'resume_drop', 'symptoms']
 
 # %% ../nbs/05_symptoms.ipynb #5ba6738f
 import math
@@ -236,6 +237,24 @@ def warmup_too_long(
     if stage.warmup_steps > WARMUP_SHARE*n_steps:
         return Finding('warmup-too-long', 'error' if stage.warmup_steps >= n_steps else 'warning', f"{stage.name}: the warm-up takes {stage.warmup_steps} steps of {n_steps}.",
                        {'highest_share_of_rate': min(1., n_steps/stage.warmup_steps)}, "Warm up for 3 to 10 % of the steps.")
+
+RISE = 3             # ratio of a stage's rate to that of the stage it starts from
+
+def rate_rises(
+    previous:Stage, # the stage whose weights it starts from
+    stage:Stage,
+)->Finding|None:
+    "A stage that goes on from trained weights with a higher rate than trained them"
+    if stage.lr > RISE*previous.lr:
+        return Finding('rate-rises', 'warning', f"{stage.name}: it starts from the weights of {previous.name} with {stage.lr/previous.lr:.3g} times its learning rate.", {previous.name: previous.lr, stage.name: stage.lr},
+                       "Go on with a third of the previous rate or less.")
+
+def no_early_stop(stage:Stage, curve:Curve)->Finding|None:
+    "A stage that ran to its end though its best epoch was not the last"
+    valid = curve.valid
+    if stage.patience or len(valid) < 10: return None
+    after = len(valid) - 1 - int(np.argmin(curve.sign*valid.to_numpy()))
+    if after >= 5: return Finding('no-early-stop', 'note', f"{stage.name}: nothing stops it early, and {after} of {len(valid)} epochs came after the best one.", {'after_best': after, 'epochs': len(valid)}, "Set a patience.")
 
 # %% ../nbs/05_symptoms.ipynb #0d7172ac
 JUMP = 3             # ratio of rates from one epoch to the next that is a restart
