@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from ..core import UserError
 from .data import HeartItems, pad_batch
@@ -34,6 +33,33 @@ class HeartModel(Options):
     loss:Literal['l1', 'mse', 'huber'] = 'l1'                           # of the error in bpm; Huber's turns at 5 bpm
 
 # %% ../../nbs/13_heart.models.ipynb #c58ade1a
+def _turned(
+    x:torch.Tensor, # `(B, T, C)`
+    lengths:torch.Tensor, # `(B,)`
+)->torch.Tensor: # the same shape; padding stays at the end
+    "Each run from its last step to its first"
+    step = torch.arange(x.shape[1], device=x.device)[None]
+    order = torch.where(step < lengths[:, None], lengths[:, None] - 1 - step, step)
+    return x.gather(1, order[..., None].expand_as(x))
+
+def _both_ways(
+    recurrent:nn.RNNBase, # a bidirectional nn.LSTM or nn.GRU, batch first
+    x:torch.Tensor, # `(B, T, C)`, padded
+    lengths:torch.Tensor, # `(B,)`
+)->torch.Tensor: # `(B, T, 2 hidden)`, as on packed sequences
+    "Stacked bidirectional layers over padded runs"
+    function, rest = torch.lstm if recurrent.mode == 'LSTM' else torch.gru, (True, 1, 0., recurrent.training, False, True)
+    start = x.new_zeros(1, len(x), recurrent.hidden_size)
+    for layer in range(recurrent.num_layers):
+        if layer: x = nn.functional.dropout(x, recurrent.dropout, recurrent.training)
+        ways = []
+        for end, inputs in (('', x), ('_reverse', _turned(x, lengths))):
+            weights = [getattr(recurrent, f'{kind}_l{layer}{end}') for kind in ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')]
+            ways.append(function(inputs, (start, start) if recurrent.mode == 'LSTM' else start, weights, *rest)[0])
+        x = torch.cat([ways[0], _turned(ways[1], lengths)], dim=-1)
+    return x
+
+# %% ../../nbs/13_heart.models.ipynb #7d6d07f0
 class HeartNet(nn.Module):
     "Stacked recurrent layers and a linear head, from raw features to bpm"
     def __init__(self,
@@ -65,10 +91,7 @@ class HeartNet(nn.Module):
     )->torch.Tensor: # `(B, T)`, bpm; without meaning where padded
         "Heart rate at each step"
         inputs = torch.nan_to_num((x[..., self.read] - self.mean)/self.sd).clamp(-6, 6)
-        if self.bidirectional:
-            packed = pack_padded_sequence(inputs, lengths.cpu(), batch_first=True, enforce_sorted=False)
-            hidden, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=x.shape[1])
-        else: hidden, _ = self.recurrent(inputs)
+        hidden = _both_ways(self.recurrent, inputs, lengths.to(x.device)) if self.bidirectional else self.recurrent(inputs)[0]
         start = self.start_bpm if self.expected is None else x[..., self.expected]
         correction = self.head(self.drop(hidden)).squeeze(-1)
         if self.centred:
