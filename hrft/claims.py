@@ -5,7 +5,8 @@
 # %% auto #0
 __all__ = ['WIDE_SHARE', 'WIDE_SCORE', 'COLLAPSE', 'main_score', 'negative_r2', 'against_baselines', 'too_few_items',
            'stages_that_hurt', 'gain_in_seed_noise', 'pattern_from_few', 'different_test_sets', 'parent_score_differs',
-           'class_table', 'class_collapse', 'class_degraded', 'balanced_twice', 'same_recipe', 'metric_over_batches']
+           'class_table', 'class_counts', 'class_collapse', 'class_degraded', 'balanced_twice', 'same_recipe',
+           'metric_over_batches']
 
 # %% ../nbs/05a_claims.ipynb #87db7493
 import math
@@ -148,6 +149,13 @@ def class_table(
     table = pd.DataFrame.from_dict(rows, 'index', columns=['n', 'right', 'predicted']).rename_axis('class')
     shares = [wilson(r.right, r.n) if r.n else Interval(math.nan, math.nan, math.nan) for r in table.itertuples()]
     return table.assign(recall=[s.value for s in shares], low=[s.low for s in shares], high=[s.high for s in shares])
+
+def class_counts(
+    counts:dict, # class -> (right, items), as a report prints them
+)->pd.DataFrame: # index class; n, right, recall, low, high
+    "A class table from printed counts"
+    shares = {c: wilson(right, n) for c, (right, n) in counts.items()}
+    return pd.DataFrame({c: {'n': int(counts[c][1]), 'right': int(counts[c][0]), 'recall': s.value, 'low': s.low, 'high': s.high} for c, s in shares.items()}).T.astype({'n': int, 'right': int}).rename_axis('class')
 
 def class_collapse(table:pd.DataFrame)->Finding|None:
     "Most predictions name one class"
