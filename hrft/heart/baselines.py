@@ -52,10 +52,10 @@ def _ridge(): return make_pipeline(StandardScaler(), Ridge(10.))
 
 def baselines(
     splits:HeartSplits, # of one person, or of many people
-    n_rows:int=300_000, # training steps that ridge and trees use, at most
+    n_rows:int=300_000, # steps that ridge and trees learn from, at most
 )->dict: # name -> predictions of the test items
     "Constant, mean curve, ridge, trees, and the regression on the history where the model has it"
-    train, test, names = splits.train.runs, splits.test, list(STEP_FEATURES)
+    train, test, names = splits.train.runs + splits.validation.runs, splits.test, list(STEP_FEATURES)
     x, y = _steps(train)
     every, level, curve = max(1, len(y)//n_rows), y.mean(), _mean_curve(train)
     raw, own = ([names.index(name) for name in chosen] for chosen in (RAW_FEATURES, BASELINE_FEATURES))

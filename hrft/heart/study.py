@@ -49,8 +49,8 @@ class HeartStudy(Study):
         if recipe.person:
             if recipe.exclude: raise UserError("a recipe has either `person` or `exclude`; the one fine-tunes on somebody, the other trains a base without them.")
             known = {k: parent['metadata']['normalisation'][k] for k in parent['metadata']['normalisation'] if k != 'past'} if parent else None
-            return one_person(store, store.check(recipe.person), recipe.data, known, recipe.seed)
-        return many_people(store, recipe.data, tuple(store.check(person) for person in recipe.exclude), recipe.seed)
+            return one_person(store, store.check(recipe.person), recipe.data, known)
+        return many_people(store, recipe.data, tuple(store.check(person) for person in recipe.exclude))
 
     def build(self, recipe, data): return build(recipe.model, data.normalisation)
     def groups(self, model): return groups(model)
