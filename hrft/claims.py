@@ -48,9 +48,9 @@ def against_baselines(
     if best is None: return None
     theirs = main_score({name: baselines[best][name]} | {k: v for k, v in baselines[best].items() if k.endswith('_ci95')})[1]
     evidence = {name: mine.value, f'{best}': theirs.value, 'low': mine.low, 'high': mine.high}
-    if sign*(mine.value - theirs.value) > 0: return Finding('worse-than-baseline', 'error', f"The naive baseline {best} has a {name} of {theirs.value:.4g}, the model {mine.value:.4g}.", evidence, f"Keep {best} until a model beats it.")
     if math.isfinite(mine.half) and math.isfinite(theirs.half) and tied(mine, theirs):
-        return Finding('no-better-than-baseline', 'warning', f"The model's {name} of {mine.value:.4g} is not beyond the noise from {best} ({theirs.value:.4g}).", evidence, "Test the two on the same items, in pairs.")
+        return Finding('no-better-than-baseline', 'warning', f"The model's {name} of {mine.value:.4g} is not beyond the noise from the naive baseline {best} ({theirs.value:.4g}).", evidence, "Test the two on the same items, in pairs.")
+    if sign*(mine.value - theirs.value) > 0: return Finding('worse-than-baseline', 'error', f"The naive baseline {best} has a {name} of {theirs.value:.4g}, the model {mine.value:.4g}.", evidence, f"Keep {best} until a model beats it.")
 
 # %% ../nbs/05a_claims.ipynb #0d90d50c
 WIDE_SHARE = 0.10    # half width of a share's interval: ten points

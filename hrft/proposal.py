@@ -187,7 +187,7 @@ def propose(
         stage, key = settings['stages'][row['stage']], row['key'].rpartition('.')[2]
         stage[key] = row['new']
         if key == 'schedule': [stage.pop(k, None) for k in ('restart_epochs',)]
-    diff = pd.DataFrame([{k: r[k] for k in ('key', 'old', 'new', 'finding', 'reason')} | {'expected': _EXPECTED[r['key'].rpartition('.')[2]]} for r in rows], columns=['key', 'old', 'new', 'finding', 'reason', 'expected'])
+    diff = pd.DataFrame([{k: r[k] for k in ('key', 'old', 'new', 'finding', 'reason')} | {'expected': _EXPECTED[r['key'].rpartition('.')[2]]} for r in rows], columns=['key', 'old', 'new', 'finding', 'reason', 'expected'], dtype=object)
     codes = dict.fromkeys(f.code for f in findings)
     return Proposal(settings, diff, criteria(evidence), timeline(evidence, [Stage.model_validate(s) for s in settings['stages']]), [_INSTEAD[c] for c in codes if c in _INSTEAD],
                     [_MONITOR[c] for c in codes if c in _MONITOR] + ["the score's interval, not only its value"])

@@ -200,8 +200,8 @@ def _columns(rows, name):
 
 # %% ../nbs/02_runlog.ipynb #5d2e2e7f
 def _whole(values, default):
-    "Whole numbers, blanks filled from the row before (Lightning writes validation in a row of its own)"
-    return pd.Series([None if v is None else float(v) for v in values], dtype=float).ffill().fillna(default)
+    "Numbers of epochs or steps; blanks, and what cannot be one, filled from the row before (Lightning writes validation in a row of its own)"
+    return pd.Series([None if v is None or not 0 <= v < 1e12 else float(v) for v in values], dtype=float).ffill().fillna(default)
 
 def from_rows(
     rows:list, # one dictionary a row, as CSV or JSON gives them
@@ -215,7 +215,7 @@ def from_rows(
     values = {m: c for m, c in found.items() if isinstance(m, tuple)}
     order = pd.DataFrame({'row': range(len(rows))})
     if 'epoch' in found:
-        epoch = _whole(found['epoch'], found['epoch'][0] or 0)
+        epoch = _whole(found['epoch'], 0)
         order['epoch'] = np.maximum(np.ceil(epoch - 1e-9), 1) if (epoch % 1 > 1e-9).any() else epoch + (epoch.min() == 0)
     elif 'step' not in found: order['epoch'] = range(1, len(rows) + 1)
     has_steps = 'step' in found
@@ -279,7 +279,10 @@ def _read_json(text, name, path):
         except ValueError: raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
     if isinstance(value, dict) and set(RECORD) <= set(value): value = [value]
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
-        if set(RECORD) <= set(value[0]): return TrainingLog(name, 'hrft', RunLog(path).frame())
+        if set(RECORD) <= set(value[0]):
+            broken = sum(any(not isinstance(r.get(k), t) for k, t in zip(RECORD, (str, int, int, str, str))) for r in value)
+            if broken: raise UserError(f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was damaged after it was written.")
+            return TrainingLog(name, 'hrft', RunLog(path).frame())
         return from_rows(value, name, 'JSON rows')
     if isinstance(value, dict) and isinstance(value.get('log_history'), list):
         rows = [{('train_loss' if k == 'loss' else k): v for k, v in row.items()} for row in value['log_history'] if 'train_runtime' not in row]

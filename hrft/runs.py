@@ -141,7 +141,7 @@ class Comparison:
         "The figures that matter most"
         keys = ['steps', 'n_epochs', 'oscillations', 'oscillation_rate', 'volatility', 'final_train_loss', 'smoothed_train_loss', 'final_valid_loss', 'final_valid_accuracy',
                 'smoothed_valid_accuracy', 'full_valid_loss', 'full_valid_accuracy', 'validations', 'full_validations', 'coverage', 'gap_loss', *(f'{k}_valid_{self.metric}' for k in ('final', 'best', 'smoothed') if self.metric not in ('loss', 'accuracy'))]
-        return pd.DataFrame({name: {k: run.get(k) for k in keys} for name, run in self.runs.items()}).T.dropna(axis=1, how='all').infer_objects().rename_axis('run')
+        return pd.DataFrame({name: {k: run.get(k) for k in keys} for name, run in self.runs.items()}).T.dropna(axis=1, how='all').apply(lambda c: c.astype(int) if c.notna().all() and (c % 1 == 0).all() else c.astype(float)).rename_axis('run')
 
     def epoch_table(self)->pd.DataFrame: # one row a run and epoch
         "Each epoch by single steps and by its line"
