@@ -152,6 +152,8 @@ class Comparison:
         "All rankings in one table"
         return pd.concat([pd.DataFrame(rows).assign(ranking=kind) for kind, rows in self.ranking.items() if kind != 'overall' and rows]).set_index(['ranking', 'rank'])
 
+    def _repr_markdown_(self): return to_markdown(self)
+
     def leaders(self)->pd.Series: # metric -> run, or the runs that share the lead
         "Who leads in what"
         found = {kind: ', '.join(r['name'] for r in rows if r['rank'] == 1) for kind, rows in self.ranking.items() if rows}
