@@ -29,7 +29,7 @@ setup(
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
     package_data={"hrft": ["recipes/*/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split()},
+    extras_require={"dev": cfg["dev_requirements"].split(), "tensorboard": ["tensorboard>=2.16"]},
     python_requires=f">={cfg['min_python']}",
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]), "nbdev": ["hrft=hrft._modidx:d"]},
     zip_safe=False,

@@ -4,7 +4,7 @@ import time
 
 from hrft.cli import main
 
-REPORTS = [["report", "heart", "--title", "heart-simulated"]]
+REPORTS = [["report", name, "--title", f"{name}-simulated"] for name in ("heart", "runs", "diagnosis")]
 
 if __name__ == "__main__":
     for words in REPORTS:

@@ -220,7 +220,7 @@ def fit(
     weights = _parent_weights(parent)
     data = study.open(recipe, source, parent=weights, **context)
     parent_digest = weights['digest'] if weights else ''
-    identity = {'recipe': recipe_digest(recipe), 'data': data.digest, 'parent': parent_digest}
+    identity = {'recipe_digest': recipe_digest(recipe), 'data': data.digest, 'parent': parent_digest}
     folder = Path(runs or project_root()/'runs')/recipe.study/f'{recipe.name}-s{recipe.seed}-{digest(identity)}'
     run = Run(folder)
     if run.finished: return run
