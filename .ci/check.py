@@ -131,8 +131,26 @@ def check_notebooks():
     return [] if done.returncode == 0 else ["see above"]
 
 
+def check_reports():
+    "every report template renders on a tiny simulated store"
+    from hrft.heart.simulate import simulated_store
+    from hrft.report import render
+    os.environ["OMP_NUM_THREADS"] = "2"
+    os.chdir(ROOT)
+    wrong = []
+    with tempfile.TemporaryDirectory() as folder:
+        store, runs = simulated_store(Path(folder) / "data", "tiny").path, Path(folder) / "runs"
+        heart = {"store": str(store), "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1, "runs": str(runs)}
+        page = render("heart", heart, Path(folder) / "reports", show=False)["md"]
+        if "SIMULATED" not in page.read_text(encoding="utf-8"): wrong.append("heart does not say SIMULATED")
+        trained = [str(p.parent) for p in sorted(runs.rglob("metrics.json"))]
+        render("runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder) / "reports", show=False)
+        render("diagnosis", {"run": trained[0]}, Path(folder) / "reports", show=False)
+    return wrong
+
+
 def main():
-    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_notebooks]
+    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_notebooks, check_reports]
     failed = 0
     for check in checks:
         found = check()

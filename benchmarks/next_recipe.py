@@ -1,6 +1,6 @@
 """Whether the recipe that hrft proposes after a bad run beats it: on simulated runners, on the same items, with a paired test.
 
-    python benchmarks/next_recipe.py [--workouts 300] [--runs DIR] [--seeds 0 1 2]
+    python benchmarks/next_recipe.py [--workouts 300] [--runner 0] [--runs DIR] [--seeds 0 1 2]
 
 The bad recipe trains one runner's model from scratch and has three faults: a warm-up of 20,000 steps, which never gets far (what stepping it once an epoch does), ten times the rate when
 the second stage resumes from the first, and no early stop. Exits with 1 if the proposal of the first seed is not better.
@@ -55,11 +55,12 @@ def kept(run):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--workouts', type=int, default=300, help='simulated workouts of the one runner')
+    parser.add_argument('--runner', type=int, default=0, help='seed of the simulated runner')
     parser.add_argument('--runs', default=None, help='folder of run folders')
     parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2])
     given = parser.parse_args()
     folder, verdicts = Path(tempfile.mkdtemp()), []
-    ingest([write_apple_export(folder/'export.zip', given.workouts, 0)], folder/'store', person='watch', progress=False)
+    ingest([write_apple_export(folder/'export.zip', given.workouts, given.runner)], folder/'store', person='watch', progress=False)
     store = folder/'store'
     (folder/'bad.toml').write_text(BAD)
     for seed in given.seeds:

@@ -7,7 +7,7 @@ __all__ = ['STUDIES', 'find_study', 'find_recipe', 'ingest', 'train', 'personali
            'leaderboard', 'report', 'parser', 'main']
 
 # %% ../nbs/08_cli.ipynb #e28d259c
-import argparse, sys
+import argparse, os, sys
 from importlib import import_module
 from pathlib import Path
 
@@ -42,13 +42,13 @@ def find_recipe(
 def _score_lines(metrics):
     "A finished run's scores as lines of text"
     metric = next(iter(metrics['test']))
-    lines = [f"{'':<16}{'validation':>12}{'test':>9}   95 % interval  ({metric})"]
+    lines = [f"{'':<18}{'validation':>12}{'test':>9}   95 % interval  ({metric})"]
     for stage in metrics['stages']:
         low, high = next(v for k, v in stage['test'].items() if k.endswith('_ci95'))
-        lines.append(f"{stage['name']:<16}{stage['validation'][metric]:>12.2f}{stage['test'][metric]:>9.2f}   {_interval(low, high)}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
+        lines.append(f"{stage['name']:<18}{stage['validation'][metric]:>12.2f}{stage['test'][metric]:>9.2f}   {_interval(low, high)}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
     for name, scores in metrics['baselines'].items():
         low, high = next(v for k, v in scores.items() if k.endswith('_ci95'))
-        lines.append(f"{name:<16}{'':>12}{scores[metric]:>9.2f}   {_interval(low, high)}  baseline")
+        lines.append(f"{name:<18}{'':>12}{scores[metric]:>9.2f}   {_interval(low, high)}  baseline")
     return lines
 
 def _interval(low, high): return f'{low:6.2f} to {high:5.2f}' if low is not None else ' one item only'
@@ -85,10 +85,10 @@ def evaluate(args):
     result, path = evaluate_(args.run, args.data, person=args.person, out=args.out)
     for name, scores in result['people'].items():
         low, high = scores['mae_ci95']
-        print(f"{name:<16}{scores['mae_bpm']:>8.2f} bpm   {_interval(low, high)}   {scores['n_workouts']} workouts")
+        print(f"{name:<18}{scores['mae_bpm']:>8.2f} bpm   {_interval(low, high)}   {scores['n_workouts']} workouts")
     low, high = result['test']['mae_ci95']
-    print(f"{'all':<16}{result['test']['mae_bpm']:>8.2f} bpm   {_interval(low, high)}   {result['test']['n_workouts']} workouts, {result['test']['n_steps']:,} steps")
-    for name, scores in result['baselines'].items(): print(f"{name:<16}{scores['mae_bpm']:>8.2f} bpm   {_interval(*scores['mae_ci95'])}   baseline")
+    print(f"{'all':<18}{result['test']['mae_bpm']:>8.2f} bpm   {_interval(low, high)}   {result['test']['n_workouts']} workouts, {result['test']['n_steps']:,} steps")
+    for name, scores in result['baselines'].items(): print(f"{name:<18}{scores['mae_bpm']:>8.2f} bpm   {_interval(*scores['mae_ci95'])}   baseline")
     print(f"written: {_short(path)}")
 
 def predict(args):
@@ -209,6 +209,7 @@ def main(
 )->int: # exit code
     "Run the command"
     args = parser().parse_args(argv)
+    os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded; see `hrft.train.fit`
     try: args.function(args)
     except UserError as error:
         print(f'hrft: {error}', file=sys.stderr)

@@ -7,6 +7,7 @@ __all__ = ['lr_at', 'Study', 'PooledLoss', 'MonitoredMetric', 'StageCallback', '
 
 # %% ../nbs/04_train.ipynb #6e0cc6fc
 import math
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -21,6 +22,7 @@ from fastai.optimizer import OptimWrapper
 from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
 from safetensors.torch import load_file
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions, write_json
@@ -213,7 +215,8 @@ def fit(
     runs:str|Path|None=None, # folder of run folders, `runs/` of the project by default
     parent:Run|Path|None=None, # weights to start from: a finished run, or a safetensors file
     show:bool=True, # progress bar or epoch lines
-    **context, # more for `study.open`, such as the person
+    threads:int=1, # CPU threads; small networks gain nothing from more, and with one the last digit is the same on every machine
+    **context, # more for `study.open`
 )->Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
     recipe = recipe.fresh()
@@ -226,10 +229,19 @@ def fit(
     if run.finished: return run
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder/'.lock', timeout=0): _train_and_score(study, recipe, data, weights, run, identity, show)
+        with FileLock(folder/'.lock', timeout=0), _threads(threads): _train_and_score(study, recipe, data, weights, run, identity, show)
     except Timeout: raise UserError(f"another process is training {folder.name}; wait for it or choose another seed.") from None
     (folder/'.lock').unlink(missing_ok=True)
     return run
+
+@contextmanager
+def _threads(n):
+    "Limit torch, BLAS and OpenMP to `n` threads: two trainings of many threads on few cores bring each other to a halt"
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    try:
+        with threadpool_limits(n): yield
+    finally: torch.set_num_threads(before)
 
 def _parent_weights(parent):
     "Weights, header and digest of what a run starts from"

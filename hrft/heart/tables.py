@@ -136,13 +136,14 @@ def recommendation(run:Run)->str: # Markdown
     kept, table = metrics['kept_stage'], {name: frame for name, frame in predictions.groupby('model')}
     scores, naive = metrics['test'], min(metrics['baselines'], key=lambda n: metrics['baselines'][n]['mae_bpm'])
     best_on_test = min(metrics['stages'], key=lambda s: s['test']['mae_bpm'])
-    lines = [f"Keep **{kept}**: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {_span(scores['mae_ci95'], 2)}, {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
+    lines = [f"Keep **{kept}**: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {_span(scores['mae_ci95'], 2)}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
     for other in dict.fromkeys([naive, 'base']):
         if other in table and other != kept: lines.append(f"Against {other} ({score(table[other])['mae_bpm']:.2f} bpm): {_in_words(paired_test(table[kept], table[other]))}.")
     if best_on_test['name'] != kept:
         test = paired_test(table[best_on_test['name']], table[kept])
         lines.append(f"On the test workouts {best_on_test['name']} came out lower ({best_on_test['test']['mae_bpm']:.2f} bpm), which validation could not know; {_in_words(test)}.")
-    if scores['n_workouts'] < 20: lines.append(f"With {scores['n_workouts']} test workouts the interval is wide; a difference of less than about {(scores['mae_ci95'][1] - scores['mae_ci95'][0])/2:.1f} bpm to a model scored elsewhere means nothing.")
+    if scores['n_workouts'] == 1: lines.append("One test workout says nothing about the next; collect more runs before believing the number.")
+    elif scores['n_workouts'] < 20: lines.append(f"With {scores['n_workouts']} test workouts the interval is wide; a difference of less than about {(scores['mae_ci95'][1] - scores['mae_ci95'][0])/2:.1f} bpm to a model scored elsewhere means nothing.")
     return '\n'.join(f'- {line}' for line in lines)
 
 def _in_words(test):
