@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Contender', 'model_kind', 'contenders', 'ranking', 'by_type', 'summary', 'stage_table', 'cost_table', 'time_to_reach',
-           'recommendation', 'mark', 'plot_workouts', 'plot_curves', 'plot_scatter']
+           'recommendation', 'mark', 'plot_workouts', 'plot_curves', 'plot_scatter', 'explore']
 
 # %% ../../nbs/17_heart.tables.ipynb #1281801b
 from dataclasses import dataclass
@@ -218,3 +218,33 @@ def plot_scatter(
     right.axhline(0, color='0.4', linewidth=.8)
     right.set(xlabel='time since the start (min)', ylabel='predicted - measured (bpm)'); right.legend()
     return mark(figure, simulated)
+
+# %% ../../nbs/17_heart.tables.ipynb #1b5a79ab
+def explore(
+    run:Run, # finished
+    simulated:bool=False,
+):
+    "Menus of models, splits and workouts above the chosen workout's measured and predicted heart rate"
+    import ipywidgets as widgets
+    import matplotlib.pyplot as plt
+    predictions, picture = run.predictions, widgets.Output()
+    menu = lambda name, options: widgets.Dropdown(options=list(options), description=name)
+    split, model, workout = menu('split', ['test', 'validation']), menu('model', []), menu('workout', [])
+    def narrow(_=None):
+        own = predictions[predictions.split == split.value]
+        model.options, workout.options = list(own.model.unique()), list(own.workout.unique())
+        model.value = run.metrics['kept_stage']
+    def draw(_=None):
+        own = predictions[(predictions.split == split.value) & (predictions.model == model.value) & (predictions.workout == workout.value)]
+        figure, axes = plt.subplots(figsize=(8, 3), layout='constrained')
+        axes.plot(own.time_s/60, own.measured_bpm, color='0.35', label='measured')
+        axes.plot(own.time_s/60, own.predicted_bpm, color='C3', label=model.value)
+        error = (own.predicted_bpm - own.measured_bpm).abs().mean()
+        axes.set(xlabel='time (min)', ylabel='heart rate (bpm)', title=f'{workout.value}: MAE {error:.1f} bpm'); axes.legend()
+        picture.outputs = ()
+        picture.append_display_data(mark(figure, simulated))
+        plt.close(figure)
+    narrow(); draw()
+    split.observe(narrow, 'value')
+    for w in (split, model, workout): w.observe(draw, 'value')
+    return widgets.VBox([widgets.HBox([split, model, workout]), picture])
