@@ -40,6 +40,8 @@ def fingerprints(items:HeartItems)->list: # 8 letters a workout
     "Names of workouts by their heart rate, whatever a store calls them"
     return sorted({digest(np.nan_to_num(run.hr_bpm.astype(float)).round(2).tolist()) for run in items.runs})
 
+def _seen(header, items): return set(fingerprints(items)) & set(header['trained_on'] + header['stopped_on'])
+
 class HeartStudy(Study):
     "Heart rate from speed, altitude, time and the past"
     name, recipe_type = 'heart', HeartRecipe
@@ -64,13 +66,13 @@ class HeartStudy(Study):
         header = parent['metadata']
         if header.get('normalisation', {}).get('features') != data.normalisation['features']:
             raise UserError(f"{parent['name']} reads the features {header.get('normalisation', {}).get('features')}; this recipe {data.normalisation['features']}. Use the parent's data options.")
-        both = set(fingerprints(data.validation) + fingerprints(data.test)) & set(header.get('trained_on', []))
-        if both: raise UserError(f"{parent['name']} was trained on {len(both)} of the runs that would be scored here, so the score would mean nothing; train a base that excludes this person, and pass it with --base.")
+        both = _seen(header, data.test) | set(fingerprints(data.validation)) & set(header['trained_on'])
+        if both: raise UserError(f"{parent['name']} was trained or stopped on {len(both)} of the runs that would be scored here, so the score would mean nothing; train a base that excludes this person, and pass it with --base.")
 
     def header(self, data, validation):
         error = (validation.predicted_bpm - validation.measured_bpm).dropna()
         low, high = np.quantile(error, [(1 - INTERVAL)/2, (1 + INTERVAL)/2])
-        return {'interval': {'level': INTERVAL, 'above_bpm': float(-low), 'below_bpm': float(high)}, 'trained_on': fingerprints(data.train)}
+        return {'interval': {'level': INTERVAL, 'above_bpm': float(-low), 'below_bpm': float(high)}, 'trained_on': fingerprints(data.train), 'stopped_on': fingerprints(data.validation)}
 
     def default_source(self): return open_store('')[0].path
 
@@ -136,7 +138,7 @@ def _weights(run):
 
 def load_model(
     run:Run|str|Path, # a finished run
-)->tuple: # model, header: recipe, normalisation, interval, trained_on
+)->tuple: # model, header: recipe, normalisation, interval, trained_on, stopped_on
     "A model ready to predict, with all that it needs"
     state, header = _weights(run)
     recipe = validate(HeartRecipe, header['recipe'], str(header['name']))
@@ -162,9 +164,9 @@ def evaluate(
             if person: raise
             skipped[name] = str(error)
             continue
-        both = set(fingerprints(splits.test)) & set(header.get('trained_on', []))
+        both = _seen(header, splits.test)
         if both:
-            sentence = f"{header['name']} was trained on {len(both)} of the runs of {name} that would be scored"
+            sentence = f"{header['name']} was trained or stopped on {len(both)} of the runs of {name} that would be scored"
             if person: raise UserError(sentence + "; score somebody whom it never saw.")
             skipped[name] = sentence
             continue
