@@ -28,7 +28,7 @@ from torch import nn
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions, write_json
 from .evaluate import item_sums, items_digest, paired_test, regression_metrics, score
 from .recipe import Recipe, Stage, recipe_digest, unread
-from .runfolder import Run, load_into, load_weights, save_weights
+from .runfolder import Run, load_into, load_weights, save_weights, weights_path
 
 # %% ../nbs/04_train.ipynb #c1858324
 def lr_at(
@@ -200,11 +200,11 @@ class Freeze(Callback):
 class EpochLines(Callback):
     "One line an epoch, for logs without a screen"
     order = 80
-    def __init__(self, stage, unit): self.stage, self.unit = stage, unit
+    def __init__(self, stage, memory): self.stage, self.memory = stage, memory # a stage, what its callback remembers
     def after_epoch(self):
         values = self.recorder.values[-1]
         if len(values) < 3: return
-        print(f"{self.stage.name:>8}  epoch {self.stage_.memory['epoch']:>3}/{self.stage.epochs}  train {values[0]:.4f}  valid {values[1]:.4f}  "
+        print(f"{self.stage.name:>8}  epoch {self.memory['epoch']:>3}/{self.stage.epochs}  train {values[0]:.4f}  valid {values[1]:.4f}  "
               f"{self.recorder.metric_names[3]} {values[2]:.3f}", flush=True)
 
 # %% ../nbs/04_train.ipynb #29566b7d
@@ -216,12 +216,11 @@ def fit(
     parent:Run|Path|None=None, # weights to start from: a finished run, or a safetensors file
     show:bool=True, # progress bar or epoch lines
     threads:int=1, # CPU threads; small networks gain nothing from more, and with one the last digit is the same on every machine
-    **context, # more for `study.open`
 )->Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
     recipe = recipe.fresh()
     weights = _parent_weights(parent)
-    data = study.open(recipe, source, parent=weights, **context)
+    data = study.open(recipe, source, parent=weights)
     parent_digest = weights['digest'] if weights else ''
     identity = {'recipe_digest': recipe_digest(recipe), 'data': data.digest, 'parent': parent_digest}
     folder = Path(runs or project_root()/'runs')/recipe.study/f'{recipe.name}-s{recipe.seed}-{digest(identity)}'
@@ -246,8 +245,7 @@ def _threads(n):
 def _parent_weights(parent):
     "Weights, header and digest of what a run starts from"
     if parent is None: return None
-    path = parent.path/'model.safetensors' if isinstance(parent, Run) else Path(parent)
-    path = path/'model.safetensors' if path.is_dir() else path
+    path = weights_path(parent)
     state, metadata = load_weights(path)
     return {'state': state, 'metadata': metadata, 'digest': file_digest(path), 'name': metadata.get('name', path.parent.name)}
 
@@ -260,14 +258,14 @@ def _train_and_score(study, recipe, data, weights, run, identity, show):
         load_into(model, weights['state'], weights['name'])
     groups = study.groups(model)
     stages = [_prepare(study, recipe, data, run, stage, groups) for stage in recipe.stages]
-    recipe.description, recipe.parent
+    recipe.description, recipe.parent # words for a reader; they steer nothing
     never = unread(recipe)
     if never: raise UserError(f"{recipe}: nothing reads {', '.join(f'`{k}`' for k in never)} with these settings; remove the key or choose the setting that uses it.")
     if not (run.path/'run.json').exists():
         write_json(run.path/'run.json', {'recipe': recipe.model_dump(mode='json', exclude_unset=True), 'settings': recipe.model_dump(mode='json'), **identity,
                                          'parent_name': weights['name'] if weights else '', 'normalisation': data.normalisation,
                                          'versions': versions(), 'threads': torch.get_num_threads()})
-    _discard_unfinished(run)
+    run.log.cut(run.state().get('log_size', 0)) # forget what an interrupted epoch left behind
     if weights: run.save_stage('base', model)
     done = [_train_stage(study, data, run, stage, model, groups, prepared, show) for stage, prepared in zip(recipe.stages, stages)]
     _judge(study, recipe, data, run, model, weights, done)
@@ -291,11 +289,6 @@ def _prepare(study, recipe, data, run, stage, groups):
     clip = [GradientClip(stage.clip_norm)] if stage.clip_norm else []
     return {'trained': trained, 'optimizer': optimizer, 'loaders': study.loaders(data, stage.batch_size), 'callback': callback, 'clip': clip, 'epochs': stage.epochs,
             'loss': study.loss(recipe)}
-
-def _discard_unfinished(run):
-    "Forget what an interrupted epoch left behind"
-    state = run.state()
-    run.log.cut(state.get('log_size', 0))
 
 def _train_stage(study, data, run, stage, model, groups, prepared, show):
     "One stage, from its beginning or its last finished epoch; the model ends with the stage's best weights"
@@ -332,12 +325,10 @@ def _restore(run, state, learn):
 
 def _fit_quietly(learn, epochs, stage, callback, show):
     "fastai's fit, with a bar in a notebook and a line an epoch elsewhere"
-    if not (show and IN_NOTEBOOK): learn.remove_cb(ProgressCallback)
-    if show and not IN_NOTEBOOK:
-        lines = EpochLines(stage, '')
-        lines.stage_ = callback
-        learn.add_cb(lines)
-    with learn.no_logging() if not (show and IN_NOTEBOOK) else learn.added_cbs([]): learn.fit(epochs)
+    if show and IN_NOTEBOOK: return learn.fit(epochs)
+    learn.remove_cb(ProgressCallback)
+    if show: learn.add_cb(EpochLines(stage, callback.memory))
+    with learn.no_logging(): learn.fit(epochs)
 
 # %% ../nbs/04_train.ipynb #3d42476c
 def _judge(study, recipe, data, run, model, weights, done):

@@ -22,7 +22,7 @@ from .models import HeartModel, build, groups, n_measured, predict_items, step_l
 from .readers import Recording, read_recordings
 from .store import Store
 from ..recipe import Recipe, override, read_recipe, validate
-from ..runfolder import Run, load_into, load_weights
+from ..runfolder import Run, load_into, load_weights, weights_path
 from ..train import Study, fit
 
 # %% ../../nbs/16_heart.study.ipynb #2803001f
@@ -50,8 +50,7 @@ class HeartStudy(Study):
         store = Store(source)
         if recipe.person:
             if recipe.exclude: raise UserError("a recipe has either `person` or `exclude`; the one fine-tunes on somebody, the other trains a base without them.")
-            known = {k: parent['metadata']['normalisation'][k] for k in parent['metadata']['normalisation'] if k != 'past'} if parent else None
-            return one_person(store, store.check(recipe.person), recipe.data, known)
+            return one_person(store, store.check(recipe.person), recipe.data, parent and parent['metadata']['normalisation'])
         return many_people(store, recipe.data, tuple(store.check(person) for person in recipe.exclude))
 
     def build(self, recipe, data): return build(recipe.model, data.normalisation)
@@ -129,8 +128,7 @@ def personalize(
 
 def _weights(run):
     "Weights and header of a run, a folder or a file"
-    path = run.path if isinstance(run, Run) else Path(run)
-    path = path/'model.safetensors' if path.is_dir() else path
+    path = weights_path(run)
     if not path.is_file(): raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
     state, header = load_weights(path)
     if 'normalisation' not in header: raise UserError(f"{path.name} is no heart-rate model of hrft; expected a run of `hrft train heart/...`.")
@@ -157,9 +155,8 @@ def evaluate(
     "Score a finished run on other data"
     model, header = load_model(run)
     data, tables, naive, skipped = Store(store), [], {}, {}
-    known = {k: v for k, v in header['normalisation'].items() if k != 'past'}
     for name in [data.check(person)] if person else data.people:
-        try: splits = one_person(data, name, header['options'].model_copy(update={'histories': 1}), known)
+        try: splits = one_person(data, name, header['options'].model_copy(update={'histories': 1}), header['normalisation'])
         except UserError as error:
             if person: raise
             skipped[name] = str(error)
@@ -178,7 +175,7 @@ def evaluate(
               'people': {name: score(table) for name, table in predictions.groupby('person', sort=False)}, 'skipped': skipped}
     path = None
     if write:
-        folder = run.path if isinstance(run, Run) else Path(run) if Path(run).is_dir() else Path(run).parent
+        folder = weights_path(run).parent
         path = write_json(out or folder/f"evaluation-{person or 'everyone'}-{result['data'][:8]}.json", result)
     return result | {'predictions': predictions}, path
 
