@@ -19,7 +19,8 @@ from fastai.data.load import DataLoader
 from pydantic import Field
 
 from ..core import UserError, derive_seed, digest
-from .features import HISTORY_FEATURES, STEP_FEATURES, PastRun, Population, features, history_summary, past_run, personal_coefficients, population, regression_terms
+from .augment import Augment, augment
+from .features import HISTORY_FEATURES, STEP_FEATURES, PastRun, Population, features, history_summary, past_run, personal_coefficients, population, regression_terms, training_loads
 from .store import Store
 from .workouts import grid_person, on_grid, split_by_date, usable_ids, usable_runs
 from ..recipe import Options
@@ -28,23 +29,26 @@ from ..recipe import Options
 class HeartData(Options):
     "How workouts become training items"
     features:tuple[str, ...] = ('speed_m_s', 'grade', 'power_w_kg', 'power_30s_w_kg', 'power_100s_w_kg', 'power_600s_w_kg', 'work_kj_kg', 'elapsed_s',
-                                'warm_up', 'expected_bpm', 'no_history')  # columns of a step: `STEP_FEATURES` and `HISTORY_FEATURES`
+                                'warm_up', 'expected_bpm', 'no_history')  # columns of a step: `STEP_FEATURES`, `HISTORY_FEATURES`, and `person` for a model that embeds people
     step_s:Annotated[float, Field(gt=0)] = 10.                      # width of a step, s
     smooth_s:Annotated[float, Field(gt=0)] = 30.                    # window of speed and altitude, s
     max_steps:Annotated[int, Field(ge=0)] = 720                     # training uses a run's first steps, at most these; 0 uses all. Scores always use all
     history_runs:Annotated[int, Field(ge=0)] = 60                   # earlier runs that the regression looks at
     half_life_runs:Annotated[float, Field(gt=0)] = 20.              # earlier runs after which one counts half
     shrinkage:Annotated[float, Field(gt=0)] = .3                    # weight of the population in the regression, in runs
+    load_shrinkage:Annotated[float, Field(ge=0)] = 1.               # and, added to it, in the terms of the load
     histories:Annotated[int, Field(ge=1)] = 3                       # pasts drawn for each training run
     stale:Annotated[float, Field(ge=0, le=1)] = .3                  # share of a person's runs that a drawn past may lack at its end
     drop_history:Annotated[float, Field(ge=0, le=1)] = .05          # share of drawn pasts that are empty, for cold starts
     runs_per_person:Annotated[int, Field(ge=0)] = 80                # training runs a person in an epoch, at most; 0 takes all
+    personal_runs:Annotated[int, Field(ge=0)] = 0                   # a person's last runs before the test that anything may know; 0 for all
+    augment:Augment = Augment()                                     # of training runs
     validation_share:Annotated[float, Field(gt=0, lt=1)] = .2       # share of the people who validate a base
     test_people:tuple[str, ...] = ()                                # people kept for the test of a base; a share as large as validation's if empty
 
     def check(self)->None:
         "Refuse features that do not exist"
-        known = (*STEP_FEATURES, *HISTORY_FEATURES)
+        known = (*STEP_FEATURES, *HISTORY_FEATURES, 'person')
         for name in self.features:
             if name not in known: raise UserError(f"data.features names {name}; expected some of {', '.join(known)}.")
         if not set(self.features) & set(STEP_FEATURES): raise UserError("data.features has no feature of a step; add one, such as speed_m_s.")
@@ -57,24 +61,26 @@ class HeartRun:
     person:str
     day:float # days since the person's first workout
     hr_bpm:np.ndarray # measured, `(T,)`, NaN where unmeasured: the target
-    steps:np.ndarray # `(T, 13)`, `STEP_FEATURES`
-    terms:np.ndarray # `(T, 14)`, terms of the regression
+    steps:np.ndarray # `(T, 15)`, `STEP_FEATURES`
+    terms:np.ndarray # `(T, 16)`, terms of the regression
     past:PastRun|None # what later runs may know
+    loads:np.ndarray # `(2,)`, training before it, h a week
 
     def __len__(self): return len(self.hr_bpm)
 
     @classmethod
-    def from_grid(cls, grid:pd.DataFrame, workout:str='', person:str='', day:float=0., step_s:float=10.):
-        "A run from its grid (speed_m_s, altitude_m, and hr_bpm where there is one)"
+    def from_grid(cls, grid:pd.DataFrame, workout:str='', person:str='', day:float=0., step_s:float=10., loads:np.ndarray|None=None):
+        "A run from its grid (speed_m_s, altitude_m, and hr_bpm where there is one) and the training before it"
         table = features(grid, step_s)
         hr = grid.hr_bpm.to_numpy(np.float32, copy=True) if 'hr_bpm' in grid else np.full(len(grid), np.nan, np.float32)
-        return cls(workout, person, float(day), hr, table.to_numpy(np.float32), regression_terms(table).astype(np.float32), past_run(table, hr, day, step_s))
+        loads = np.full(2, np.nan) if loads is None else np.asarray(loads, float)
+        return cls(workout, person, float(day), hr, table.to_numpy(np.float32), regression_terms(table, loads).astype(np.float32), past_run(table, hr, day, step_s, loads), loads)
 
     def with_hr(self, hr_bpm:np.ndarray):
         "The same run with another heart rate, for tests of leakage"
         table = pd.DataFrame(self.steps.astype(float), columns=list(STEP_FEATURES))
         step_s = 2*float(table.elapsed_s.iloc[0])
-        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, step_s))
+        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, step_s, self.loads))
 
 def person_runs(
     store:Store,
@@ -84,35 +90,39 @@ def person_runs(
     "A person's usable runs"
     names = usable_ids(usable_runs(store, person))
     if not names: return []
-    days = store.workouts.set_index('workout').day
+    own = store.workouts[store.workouts.person == person].sort_values('day', kind='stable')
+    days, loads = dict(zip(own.workout, own.day)), dict(zip(own.workout, training_loads(own.day, own.duration_s/3600)))
     grids = dict(list(grid_person(store, person, names, options.step_s, options.smooth_s).groupby('workout', observed=True)))
-    return [HeartRun.from_grid(grids[name], name, person, days[name], options.step_s) for name in names]
+    return [HeartRun.from_grid(grids[name], name, person, days[name], options.step_s, loads[name]) for name in names]
 
 # %% ../../nbs/12_heart.data.ipynb #222d7809
 @dataclass
 class Past:
     "What is known of a person before a run"
-    coefficients:np.ndarray # of the regression, `(14,)`
+    coefficients:np.ndarray # of the regression, `(16,)`
     summary:dict # levels, as `history_summary` gives them
+    loads:np.ndarray # training before the run, `(2,)`, h a week; NaN where unknown
 
     def to_dict(self)->dict:
         "A JSON-able form"
-        return {'coefficients': self.coefficients.tolist(), 'summary': {name: None if value != value else float(value) for name, value in self.summary.items()}}
+        known = lambda value: None if value != value else float(value)
+        return {'coefficients': self.coefficients.tolist(), 'summary': {name: known(value) for name, value in self.summary.items()}, 'loads': [known(value) for value in self.loads]}
 
     @classmethod
     def from_dict(cls, saved:dict):
         "What `to_dict` gave"
-        return cls(np.array(saved['coefficients'], float), {name: np.nan if value is None else value for name, value in saved['summary'].items()})
+        return cls(np.array(saved['coefficients'], float), {name: np.nan if value is None else value for name, value in saved['summary'].items()}, np.array(saved['loads'], float))
 
 def known_past(
     earlier:list, # `HeartRun`s in order of date; may be empty
-    day:float, # of the run to predict
+    run:HeartRun|None, # to predict: its day and the training before it; None for a stranger's
     everybody:Population,
     options:HeartData=HeartData(),
 )->Past:
     "A person's history for one run"
-    past = [run.past for run in earlier if run.past is not None]
-    return Past(personal_coefficients(past, everybody, options.history_runs, options.half_life_runs, options.shrinkage), history_summary(past, day))
+    past, day, loads = [known.past for known in earlier if known.past is not None], run.day if run else 0, run.loads if run else np.full(2, np.nan)
+    coefficients = personal_coefficients(past, everybody, options.history_runs, options.half_life_runs, options.shrinkage, options.load_shrinkage)
+    return Past(coefficients, history_summary(past, day), loads)
 
 def _drawn_pasts(runs, everybody, options, rng):
     "For each training run of one person, `options.histories` pasts that end before it"
@@ -120,7 +130,7 @@ def _drawn_pasts(runs, everybody, options, rng):
     reach, drawn = max(2, int(stale*len(runs)) + 1), []
     for i, run in enumerate(runs):
         ends = [0 if i == 0 or rng.random() < drop else max(1, i - int(rng.integers(reach))) for _ in range(copies)]
-        made = {end: known_past(runs[:end], run.day, everybody, options) for end in sorted(set(ends))}
+        made = {end: known_past(runs[:end], run, everybody, options) for end in sorted(set(ends))}
         drawn.append([made[end] for end in ends])
     return drawn
 
@@ -128,12 +138,14 @@ def step_columns(
     run:HeartRun,
     past:Past,
     names:tuple, # `HeartData.features`
+    people:tuple=(), # whom `person` tells apart, from 1; 0 is anybody else
 )->np.ndarray: # `(T, C)`
     "A run's features as a model reads them; its own heart rate is not among them"
     columns = {name: run.steps[:, i] for i, name in enumerate(STEP_FEATURES)}
     def column(name):
         if name in columns: return columns[name]
         if name == 'expected_bpm': return run.terms@past.coefficients.astype(np.float32)
+        if name == 'person': return np.full(len(run), people.index(run.person) + 1 if run.person in people else 0, np.float32)
         return np.full(len(run), past.summary[name], np.float32)
     return np.stack([column(name) for name in names], axis=1).astype(np.float32)
 
@@ -145,25 +157,26 @@ class HeartItems:
         pasts:list, # for each run a list of as many `Past`s
         names:tuple, # `HeartData.features`
         max_steps:int=0, # only the first steps; 0 for all
+        people:tuple=(), # whom the feature `person` tells apart
     ):
-        self.runs, self.pasts, self.names, self.max_steps = runs, pasts, tuple(names), max_steps
+        self.runs, self.pasts, self.names, self.max_steps, self.people = runs, pasts, tuple(names), max_steps, tuple(people)
         self.n_pasts = len(pasts[0]) if pasts else 1
         assert all(len(p) == self.n_pasts for p in pasts)
 
     def __len__(self): return len(self.runs)*self.n_pasts
     def length(self, i): return min(len(self.runs[i//self.n_pasts]), self.max_steps or 10**9)
-    def columns(self, i): return step_columns(self.runs[i//self.n_pasts], self.pasts[i//self.n_pasts][i % self.n_pasts], self.names)[:self.max_steps or None]
+    def columns(self, i): return step_columns(self.runs[i//self.n_pasts], self.pasts[i//self.n_pasts][i % self.n_pasts], self.names, self.people)[:self.max_steps or None]
     def __getitem__(self, i): return torch.from_numpy(self.columns(i)), torch.from_numpy(self.runs[i//self.n_pasts].hr_bpm[:self.max_steps or None])
 
 def _scored_items(runs, earlier, everybody, options):
     "Validation or test items of one person: the past ends before the first of them"
-    return runs, [[known_past(earlier, run.day, everybody, options)] for run in runs]
+    return runs, [[known_past(earlier, run, everybody, options)] for run in runs]
 
 # %% ../../nbs/12_heart.data.ipynb #f09023f5
 def fit_normalisation(
     items:HeartItems, # training items
     everybody:Population,
-)->dict: # JSON-able: features, mean, sd, bpm_mean, bpm_sd, population
+)->dict: # JSON-able: features, mean, sd, bpm_mean, bpm_sd, population, and people where `person` is a feature
     "What turns features and heart rate into numbers of order one"
     kept = [items[i*items.n_pasts] for i in range(len(items.runs))]
     x, y = np.concatenate([x.numpy()[::3] for x, _ in kept]).astype(float), np.concatenate([y.numpy()[::3] for _, y in kept]).astype(float)
@@ -173,10 +186,11 @@ def fit_normalisation(
     some = np.isfinite(filled).any(0)
     mean, sd = np.zeros(x.shape[1]), np.ones(x.shape[1])
     mean[some], sd[some] = np.nanmean(filled[:, some], 0), np.nanstd(filled[:, some], 0)
-    flag = [i for i, name in enumerate(items.names) if name == 'no_history']
+    flag = [i for i, name in enumerate(items.names) if name in ('no_history', 'person')]
     mean[flag], sd[flag] = 0, 1
     return {'features': list(items.names), 'mean': mean.tolist(), 'sd': np.where(sd > 1e-6, sd, 1).tolist(),
-            'bpm_mean': float(y[known].mean()), 'bpm_sd': float(max(y[known].std(), 1)), 'population': everybody.to_dict()}
+            'bpm_mean': float(y[known].mean()), 'bpm_sd': float(max(y[known].std(), 1)), 'population': everybody.to_dict(),
+            **({'people': list(items.people)} if 'person' in items.names else {})}
 
 # %% ../../nbs/12_heart.data.ipynb #a0211da7
 @dataclass
@@ -195,10 +209,16 @@ class HeartSplits:
                 for name, items in (('train', self.train), ('validation', self.validation), ('test', self.test))]
         return '\n'.join(['| split | runs | steps | people |', '|:--|--:|--:|:--|', *rows])
 
-def _three(runs):
-    "A person's runs by date: train, validation, test"
+def _three(runs, personal_runs=0):
+    "A person's runs by date: train, validation, test; with `personal_runs` only the last so many before the test, which stays what it was"
     by_name = {run.workout: run for run in runs}
-    return [[by_name[name] for name in part] for part in split_by_date([run.workout for run in runs])]
+    train, validation, test = split_by_date([run.workout for run in runs])
+    if personal_runs:
+        kept = (train + validation)[-personal_runs:]
+        if len(kept) < 2: raise UserError(f"data.personal_runs is {personal_runs}; expected 2 or more, to train on and to validate on.")
+        n = max(1, round(len(kept)*.15/.85))
+        train, validation = kept[:-n], kept[-n:]
+    return [[by_name[name] for name in part] for part in (train, validation, test)]
 
 def one_person(
     store:Store,
@@ -219,13 +239,13 @@ def split_person(
     content:str='', # digest of the recordings
 )->HeartSplits:
     "`one_person` for runs that are in memory"
-    train, validation, test = _three(runs)
+    train, validation, test = _three(runs, options.personal_runs)
     everybody = Population.from_dict(normalisation['population']) if normalisation else population({'': [run.past for run in train if run.past]})
     rng = np.random.default_rng(derive_seed(seed, 'pasts', runs[0].person))
-    names = options.features
-    items = [HeartItems(train, _drawn_pasts(train, everybody, options, rng), names, options.max_steps),
-             HeartItems(*_scored_items(validation, train, everybody, options), names), HeartItems(*_scored_items(test, train + validation, everybody, options), names)]
-    fitted = {**(normalisation or fit_normalisation(items[0], everybody)), 'past': known_past(train + validation, test[0].day, everybody, options).to_dict()}
+    names, known = options.features, tuple((normalisation or {}).get('people', ()))
+    items = [HeartItems(train, _drawn_pasts(train, everybody, options, rng), names, options.max_steps, known),
+             *(HeartItems(*_scored_items(scored, earlier, everybody, options), names, people=known) for scored, earlier in ((validation, train), (test, train + validation)))]
+    fitted = {**(normalisation or fit_normalisation(items[0], everybody)), 'past': known_past(train + validation, test[0], everybody, options).to_dict()}
     if list(fitted['features']) != list(names): raise UserError(f"the base reads the features {', '.join(fitted['features'])}; data.features are {', '.join(names)}. Use the same.")
     key = [content, options.model_dump(mode='json'), seed, [[run.workout for run in part] for part in (train, validation, test)], digest(fitted)]
     return HeartSplits(*items, fitted, digest(key, 16), options, dict.fromkeys(('train', 'validation', 'test'), [runs[0].person]))
@@ -270,11 +290,11 @@ def split_people(
     for person in shares['train']:
         runs += people[person]
         pasts += _drawn_pasts(people[person], everybody, options, np.random.default_rng(derive_seed(seed, 'pasts', person)))
-    train, scored = HeartItems(runs, pasts, options.features, options.max_steps), []
+    train, scored = HeartItems(runs, pasts, options.features, options.max_steps, shares['train']), []
     for split in ('validation', 'test'):
-        parts = [_three(people[person]) for person in shares[split]]
+        parts = [_three(people[person], options.personal_runs) for person in shares[split]]
         pairs = [_scored_items(test, first + second, everybody, options) for first, second, test in parts]
-        scored.append(HeartItems(sum((r for r, _ in pairs), []), sum((p for _, p in pairs), []), options.features))
+        scored.append(HeartItems(sum((r for r, _ in pairs), []), sum((p for _, p in pairs), []), options.features, people=shares['train']))
     key = [content, options.model_dump(mode='json'), seed, shares]
     return HeartSplits(train, *scored, fit_normalisation(train, everybody), digest(key, 16), options, shares)
 
@@ -296,13 +316,21 @@ class RunLoader(DataLoader):
         bs:int=32, # runs a batch
         shuffle:bool=False, # training
         runs_per_person:int=0, # runs a person in an epoch, at most; 0 for all
+        distortions:Augment=Augment(), # of training runs
         **kwargs,
     ):
-        self.items, self.people = items, {}
+        self.items, self.people, self.distortions = items, {}, distortions if shuffle else Augment()
+        self.distorts = shuffle and max(distortions.jitter, distortions.scaling, distortions.magnitude_warp, distortions.time_warp) > 0
         for i, run in enumerate(items.runs): self.people.setdefault(run.person, []).append(i)
         self.cap = runs_per_person if shuffle and runs_per_person else 10**9
         n = sum(min(len(runs), self.cap) for runs in self.people.values())
         super().__init__(items, bs=bs, shuffle=shuffle, n=n, num_workers=0, create_batch=pad_batch, **kwargs)
+
+    def create_item(self, i):
+        "An item, distorted in training if the recipe says so"
+        if not self.distorts: return self.items[i]
+        x, hr_bpm = (part.numpy() for part in self.items[i])
+        return tuple(map(torch.from_numpy, augment(x, hr_bpm, self.items.names, self.distortions, np.random.default_rng(self.rng.getrandbits(32)))))
 
     def get_idxs(self):
         "Items of this epoch, batch after batch"
@@ -321,7 +349,7 @@ def run_loaders(
     batch_size:int=32, # runs a step
 )->DataLoaders:
     "DataLoaders of the training and validation items"
-    return DataLoaders(RunLoader(splits.train, batch_size, shuffle=True, runs_per_person=splits.options.runs_per_person), RunLoader(splits.validation, 64))
+    return DataLoaders(RunLoader(splits.train, batch_size, shuffle=True, runs_per_person=splits.options.runs_per_person, distortions=splits.options.augment), RunLoader(splits.validation, 64))
 
 # %% ../../nbs/12_heart.data.ipynb #234ce5b0
 def new_item(
@@ -331,6 +359,6 @@ def new_item(
     workout:str='new', # its name
 )->HeartItems: # one item
     "A new workout of the person (or, without a `past` in the normalisation, of a stranger)"
-    run = HeartRun.from_grid(on_grid(points, options.step_s, options.smooth_s), workout, step_s=options.step_s)
-    past = Past.from_dict(normalisation['past']) if 'past' in normalisation else known_past([], 0, Population.from_dict(normalisation['population']), options)
-    return HeartItems([run], [[past]], normalisation['features'])
+    past = Past.from_dict(normalisation['past']) if 'past' in normalisation else known_past([], None, Population.from_dict(normalisation['population']), options)
+    run = HeartRun.from_grid(on_grid(points, options.step_s, options.smooth_s), workout, step_s=options.step_s, loads=past.loads)
+    return HeartItems([run], [[past]], normalisation['features'], people=normalisation.get('people', ()))

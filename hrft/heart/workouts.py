@@ -309,12 +309,21 @@ def _travelled(
     return np.where(unknown, _cumulative(codes, np.nan_to_num(step)), np.nan)
 
 # %% ../../nbs/11a_heart.workouts.ipynb #79c62100
+def _bin_means(
+    values:np.ndarray, # `(N,)`, NaN where unmeasured
+    place:np.ndarray, # bin of each point, `(N,)`
+    n:int, # bins
+)->np.ndarray: # `(n,)`, NaN in bins without a measured value
+    "Means of what was measured in each bin"
+    measured = np.isfinite(values)
+    with np.errstate(invalid='ignore'): return np.bincount(place[measured], values[measured], n)/np.bincount(place[measured], minlength=n)
+
 def on_grid(
     points:pd.DataFrame, # points as recorded, of one workout or several one after the other
     step_s:float=10, # s
     smooth_s:float=30, # width of the window of speed and altitude, s
     limits:Limits=Limits(), # what is believed
-)->pd.DataFrame: # one row a step: workout (if the points have it), time_s (left edge), hr_bpm (NaN where unmeasured), speed_m_s, altitude_m
+)->pd.DataFrame: # one row a step: workout (if the points have it), time_s (left edge), hr_bpm (NaN where unmeasured), speed_m_s, altitude_m, cadence_rpm and temperature_c (NaN where the device has none)
     "Workouts on a regular grid"
     names, points = _codes(points)[1], clean(points, limits)[0]
     codes, time_s = _codes(points)[0], _values(points, 'time_s')
@@ -323,10 +332,8 @@ def on_grid(
     begin = np.cumsum(n_bins) - n_bins
     bin_codes = np.repeat(np.arange(len(n_bins)), n_bins)
     left_s = (np.arange(n_bins.sum()) - begin[bin_codes]) * step_s
-    hr_bpm = _values(points, 'heart_rate_bpm')
-    measured = np.isfinite(hr_bpm)
-    place = (begin[codes] + np.clip(time_s // step_s, 0, n_bins[codes] - 1).astype(np.int64))[measured]
-    with np.errstate(invalid='ignore'): hr = np.bincount(place, hr_bpm[measured], len(left_s)) / np.bincount(place, minlength=len(left_s))
+    place = begin[codes] + np.clip(time_s // step_s, 0, n_bins[codes] - 1).astype(np.int64)
+    hr, cadence, temperature = (_bin_means(_values(points, name), place, len(left_s)) for name in ('heart_rate_bpm', 'cadence_rpm', 'temperature_c'))
     travelled = _travelled(codes, time_s, _values(points, 'distance_m'), _values(points, 'speed_m_s'), gap_s=step_s)
     altitude = _fill(codes, time_s, _values(points, 'altitude_m'))
     area = _cumulative(codes, np.nan_to_num((altitude + np.r_[np.nan, altitude[:-1]]) / 2 * _steps(codes, time_s)))
@@ -334,7 +341,7 @@ def on_grid(
     speed, height = (_fill(bin_codes, left_s, _window_means(codes, time_s, total, *windows))
                      for total in (travelled, np.where(np.isfinite(altitude), area, np.nan)))
     grid = pd.DataFrame({'time_s': left_s.astype(np.int32), 'hr_bpm': hr.astype(np.float32), 'speed_m_s': speed.round(4).astype(np.float32),
-                         'altitude_m': height.round(3).astype(np.float32)})
+                         'altitude_m': height.round(3).astype(np.float32), 'cadence_rpm': cadence.astype(np.float32), 'temperature_c': temperature.astype(np.float32)})
     if 'workout' in points: grid.insert(0, 'workout', pd.Categorical.from_codes(bin_codes, names))
     return grid
 
@@ -345,6 +352,6 @@ def grid_person(
     step_s:float=10, # s
     smooth_s:float=30, # width of the window of speed and altitude, s
     limits:Limits=Limits(), # what is believed
-)->pd.DataFrame: # one row a step, workouts in order of name: workout, time_s, hr_bpm, speed_m_s, altitude_m
+)->pd.DataFrame: # one row a step, workouts in order of name: workout, and the columns of `on_grid`
     "The grids of a person's workouts in one frame"
     return on_grid(store.points(person, workouts), step_s, smooth_s, limits)
