@@ -81,12 +81,11 @@ class Recipe(Options):
     description:str = ''               # why this recipe exists, for tables and the model card
     seed:int = 0                       # seeds initial weights, order, dropout and augmentation
     parent:str = ''                    # recipe of the run to start from; empty trains from scratch
-    stages:tuple[Stage, ...]           # in the order they run
+    stages:tuple[Stage, ...]           # in the order they run; none for a model that is solved rather than trained
 
     @model_validator(mode='after')
     def _stage_names_differ(self):
         names = [stage.name for stage in self.__dict__['stages']]
-        if not names: raise ValueError("a recipe needs at least one stage")
         if len(set(names)) < len(names): raise ValueError(f"stage names must differ, got {names}")
         return self
 
