@@ -27,7 +27,7 @@ setup(
     ],
     packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
-    package_data={"hrft": ["recipes/*/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
+    package_data={"hrft": ["recipes/*/*.toml", "recipes/*/spaces/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
     install_requires=cfg["requirements"].split(),
     extras_require={"dev": cfg["dev_requirements"].split(), "tensorboard": ["tensorboard>=2.16"]},
     python_requires=f">={cfg['min_python']}",

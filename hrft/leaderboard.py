@@ -13,6 +13,7 @@ import pandas as pd
 
 from .core import UserError, digest
 from .evaluate import paired_test
+from .recipe import _flat
 from .runfolder import Run
 
 # %% ../nbs/06_leaderboard.ipynb #6eeec71d
@@ -42,21 +43,32 @@ def describe(run:Run)->dict:
 # %% ../nbs/06_leaderboard.ipynb #436cf6ff
 def leaderboard(
     runs:list, # of Run
-)->pd.DataFrame: # test_items, rank, recipe, seeds, score, seed_sd, low, high, best_baseline, p_against_first, verdict
+)->pd.DataFrame: # test_items, rank, recipe, changes, seeds, score, seed_sd, low, high, best_baseline, p_against_first, verdict
     "Recipes ranked within each test set"
     rows = pd.DataFrame([describe(run) | {'object': run} for run in runs])
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
         groups = [group.sort_values('seed') for _, group in same.groupby('group', sort=False)]
         groups.sort(key=lambda g: g.score.mean())
-        first = groups[0]
+        first, changes = groups[0], _changes([group.iloc[0] for group in groups])
         for place, group in enumerate(groups, 1):
             top = group.iloc[0]
             test = _against(group, first) if place > 1 else {'p': np.nan, 'verdict': 'first'}
-            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'kept': '/'.join(dict.fromkeys(group.kept)), 'seeds': len(group),
+            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(group.kept)), 'seeds': len(group),
                            'metric': top.metric, 'score': group.score.mean(), 'seed_sd': group.score.std() if len(group) > 1 else np.nan,
                            'low': top.low, 'high': top.high, 'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
     return pd.DataFrame(tables)
+
+def _changes(rows):
+    "For each row the keys whose values differ among the rows of its recipe"
+    infos = [row.object.info for row in rows]
+    settings = [_flat({k: v for k, v in info['settings'].items() if k not in ('seed', 'description')} | {'data digest': info['data']}) for info in infos]
+    told = []
+    for row, own in zip(rows, settings):
+        others = [s for r, s in zip(rows, settings) if r.recipe == row.recipe]
+        keys = [k for k in dict.fromkeys(k for s in others for k in s) if any(s.get(k) != others[0].get(k) for s in others)]
+        told.append(', '.join(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}" for k in keys if k in own))
+    return told
 
 def _against(group, first):
     "Whether a group is really behind the first: a paired test of their first seeds, and the spread of seeds where it is known"
