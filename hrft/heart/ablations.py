@@ -34,7 +34,9 @@ def variant_recipe(
     overrides:tuple|list=(), # made in every variant
 )->Recipe:
     "The recipe of a variant"
-    if isinstance(changes, str): return read_recipe(changes, type(reference), overrides)
+    if isinstance(changes, str):
+        solved = not read_recipe(changes, type(reference)).stages # trees have no stages to change
+        return read_recipe(changes, type(reference), [o for o in overrides if not (solved and o.startswith('stages.'))])
     return validate(type(reference), override(reference.model_dump(exclude_unset=True), [*overrides, *changes]), str(reference))
 
 def change_in_words(
@@ -204,7 +206,7 @@ def base_variants(
         'loss': {name: [f'model.loss="{name}"'] for name in ('l1', 'mse', 'huber') if name != own.model.loss},
         'batch size': {str(n): [f'stages.0.batch_size={n}'] for n in (8, 16, 32, 64, 128) if n != own.stages[0].batch_size},
         'network': {'32 units': ['model.hidden=32'], '128 units': ['model.hidden=128'], '1 layer': ['model.layers=1'], '3 layers': ['model.layers=3'], 'no dropout': ['model.dropout=0.0']},
-        'kind': {name: f'heart/{name}' for name in ('gru', 'bidirectional', 'embedding', 'tcn', 'llama', 'patchtst', 'physiology') if f'heart/{name}' != recipe and package_path(f'recipes/heart/{name}.toml').is_file()},
+        'kind': {name: f'heart/{name}' for name in ('gru', 'bidirectional', 'embedding', 'tcn', 'llama', 'patchtst', 'physiology', 'trees') if f'heart/{name}' != recipe and package_path(f'recipes/heart/{name}.toml').is_file()},
         'augmentation': {name.replace('_', ' '): [f'data.augment.{name}={size}'] for name, size in (('jitter', .05), ('scaling', .03), ('magnitude_warp', .05), ('time_warp', .1)) if 'augment' in HeartData.model_fields}}
     return _flat_variants(tried, groups)
 

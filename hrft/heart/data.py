@@ -203,6 +203,8 @@ class HeartSplits:
     digest:str # of the recordings, options and splits
     options:HeartData
     people:dict = field(default_factory=dict) # split -> people
+    everyone:dict = field(default_factory=dict, repr=False) # of `split_people`: person -> `HeartRun`s of those who train or stop a base
+    intervals:dict|None = field(default=None, repr=False) # what the base that is fine-tuned here keeps of its errors
 
     def _repr_markdown_(self):
         rows = [f'| {name} | {len(items.runs)} | {sum(map(len, items.runs))} | {", ".join(dict.fromkeys(run.person for run in items.runs))} |'
@@ -296,7 +298,8 @@ def split_people(
         pairs = [_scored_items(test, first + second, everybody, options) for first, second, test in parts]
         scored.append(HeartItems(sum((r for r, _ in pairs), []), sum((p for _, p in pairs), []), options.features, people=shares['train']))
     key = [content, options.model_dump(mode='json'), seed, shares]
-    return HeartSplits(train, *scored, fit_normalisation(train, everybody), digest(key, 16), options, shares)
+    everyone = {person: people[person] for split in ('train', 'validation') for person in shares[split]}
+    return HeartSplits(train, *scored, fit_normalisation(train, everybody), digest(key, 16), options, shares, everyone)
 
 # %% ../../nbs/12_heart.data.ipynb #df4ce7ee
 def pad_batch(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['OWN', 'KEPT', 'STRANGER', 'draw_folds', 'stages_as', 'few_epochs', 'FoldPlan', 'in_processes', 'stage_labels',
            'run_candidates', 'as_a_stranger', 'LeftOut', 'leave_people_out', 'stages_table', 'stage_to_keep',
-           'stage_answer', 'amounts_table', 'worth_from', 'amounts_answer', 'plot_amounts', 'training_seconds',
-           'fold_cost_table']
+           'stage_answer', 'intervals_left_out', 'coverage_over_people', 'amounts_table', 'worth_from',
+           'amounts_answer', 'plot_amounts', 'training_seconds', 'fold_cost_table']
 
 # %% ../../nbs/18a_heart.folds.ipynb #3f362f7c
 import json
@@ -20,11 +20,13 @@ from ..core import UserError, derive_seed
 from .comparison import Comparison, _interval
 from .data import HeartItems, known_past, one_person
 from .features import Population
+from .intervals import heart_intervals, person_intervals, phase
 from .models import groups, predict_items
 from .store import Store
 from .study import HeartRecipe, load_model, personalize, pretrain
 from .tables import _in_words, _p, _span, mark
 from .workouts import split_by_date, usable_runs
+from ..intervals import coverage
 from ..recipe import read_recipe
 from ..runfolder import Run
 
@@ -280,6 +282,39 @@ def stage_answer(
              f"{reference.capitalize()}: {mae[reference].mean():.2f} bpm, a ratio of {mae[kept].mean()/mae[reference].mean():.3f}; {_in_words(test)}; for people in general {_p(test['p_people'])}."]
     lines += [f'{a} ({mae[a].mean():.2f} bpm) against {b} ({mae[b].mean():.2f} bpm): {_in_words(t)}; for people in general {_p(t["p_people"])}.' for a, b, t in steps]
     return '\n'.join(f'- {line}' for line in lines)
+
+# %% ../../nbs/18a_heart.folds.ipynb #54ad0af2
+def intervals_left_out(
+    left_out:LeftOut,
+    seed:int|None=None, # of the bases; the first by default
+)->pd.DataFrame: # one row a step: case, person, workout, time_s, phase, measured_bpm, predicted_bpm and the intervals
+    "Test predictions of everybody with the intervals that their bases and runs keep"
+    plan, pieces = left_out.plan, []
+    seed = plan.seeds[0] if seed is None else seed
+    store, own = Store(plan.store), left_out.predictions.query('personal_runs == 0 and seed == @seed')
+    for (fold, _), found in ((unit, found) for unit, found in left_out.trained.items() if unit[1] == seed):
+        header = load_model(found['base'])[1]
+        kept, options, everybody = header['intervals'], header['options'].model_copy(update={'histories': 1}), Population.from_dict(header['normalisation']['population'])
+        for person in fold:
+            splits = one_person(store, person, options, header['normalisation'])
+            cases = {'a stranger': (STRANGER, kept['stranger']), 'with history': ('base', person_intervals(kept, splits.train.runs + splits.validation.runs, everybody, options, 'known')),
+                     'personalised': (KEPT, load_model(found[person, 0, 'all'])[1]['intervals']['personal'])}
+            pieces += [heart_intervals(own[(own.person == person) & (own.model == model)], intervals).assign(case=case) for case, (model, intervals) in cases.items()]
+    table = pd.concat(pieces, ignore_index=True).astype({'person': str, 'workout': str})
+    return table.assign(phase=phase(table.time_s))
+
+def coverage_over_people(
+    predictions:pd.DataFrame, # of `intervals_left_out`
+)->pd.DataFrame: # one row a case and level
+    "Share of steps inside, pooled and as the mean over people, and how far it is from the level"
+    rows = []
+    for case, own in predictions.groupby('case', sort=False):
+        pooled, each = coverage(own), coverage(own, 'person', n_resamples=2)
+        for row in pooled.itertuples():
+            people = each[each.level == row.level].coverage
+            rows.append({'case': case, 'level': row.level, 'people': len(people), 'workouts': row.n_workouts, 'steps': row.n_steps, 'inside': row.coverage, 'inside, 95 %': _span([row.low, row.high], 3) if row.low == row.low else '-', 'off (points)': 100*(row.coverage - row.level),
+                         'mean over people': people.mean(), 'off, people (points)': 100*(people.mean() - row.level), 'lowest person': people.min(), 'mean width (bpm)': row.width_bpm})
+    return pd.DataFrame(rows)
 
 # %% ../../nbs/18a_heart.folds.ipynb #ef33864f
 def amounts_table(

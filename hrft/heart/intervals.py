@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['PHASES', 'LAST_RUNS', 'HALF_RUNS', 'WINDOWS', 'phase', 'phase_sizes', 'earlier_errors', 'person_factor', 'own_trees',
            'stand_in', 'left_out', 'base_intervals', 'error_ratio', 'person_intervals', 'heart_intervals',
-           'plot_intervals']
+           'run_intervals', 'plot_intervals']
 
 # %% ../../nbs/14b_heart.intervals.ipynb #0f6a708f
 import numpy as np
@@ -15,8 +15,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor
 
 from ..core import UserError
 from .baselines import BASELINE_FEATURES
-from .data import HeartData, known_past
-from .features import STEP_FEATURES, Population, population
+from .data import HeartData, HeartSplits, known_past
+from .features import HISTORY_FEATURES, STEP_FEATURES, Population, population
 from ..intervals import calibrate, interval_levels, weighted_quantile, with_intervals
 
 # %% ../../nbs/14b_heart.intervals.ipynb #36b635b7
@@ -185,13 +185,46 @@ def heart_intervals(
     "Predictions with their intervals"
     return with_intervals(predictions, intervals, _size_at(predictions.time_s, intervals['phases'])*intervals['ratio']*intervals.get('factor', 1.))
 
+# %% ../../nbs/14b_heart.intervals.ipynb #44a42b29
+def _references(splits, personal=False, without=False):
+    "The regression's predictions of the validation runs, with a column `person`; `without` any history"
+    everybody, tables, by_person = Population.from_dict(splits.normalisation['population']), [], {}
+    for run in splits.validation.runs: by_person.setdefault(run.person, []).append(run)
+    for person, runs in by_person.items():
+        own = splits.everyone.get(person, splits.train.runs)
+        names = [run.workout for run in own]
+        earlier = own[:names.index(runs[0].workout)] if runs[0].workout in names else own
+        tables.append(stand_in([] if without else earlier, runs, everybody, splits.options, personal, person=person))
+    return pd.concat(tables, ignore_index=True)
+
+def _ratio(validation, reference):
+    "At least 1: how much larger a model's errors are"
+    owner = reference.drop_duplicates('workout').set_index('workout').person
+    return max(1., error_ratio(validation.assign(person=validation.workout.map(owner)), reference))
+
+def run_intervals(
+    splits:HeartSplits,
+    validation:pd.DataFrame, # the kept model's predictions of the validation runs
+    made:dict|None=None, # of `base_intervals` for these people and options, if it is at hand
+)->dict: # kind -> calibration: stranger, known, personal of a base, personal of a person's run; without what too few runs allow
+    "What a finished run's header keeps"
+    if not validation.measured_bpm.notna().any(): return {}
+    has_history = bool(set(splits.normalisation['features']) & set(HISTORY_FEATURES))
+    if splits.everyone:
+        made = made or base_intervals(splits.everyone, splits.options)
+        ratios = {'known': _ratio(validation, _references(splits))} | ({} if has_history else {'stranger': _ratio(validation, _references(splits, without=True))})
+        return {kind: kept | {'ratio': ratios.get(kind, 1.)} for kind, kept in made.items()}
+    if not (splits.intervals and 'personal' in splits.intervals) and validation[validation.measured_bpm.notna()].workout.nunique() < 2: return {}
+    kept = person_intervals(splits.intervals, splits.train.runs + splits.validation.runs, Population.from_dict(splits.normalisation['population']), splits.options, validation=validation)
+    return {'personal': kept if kept['usual_bpm'] is None else kept | {'ratio': _ratio(validation, _references(splits, personal=True))}}
+
 # %% ../../nbs/14b_heart.intervals.ipynb #2de1ee8f
 def plot_intervals(
     axes, # matplotlib's
-    table:pd.DataFrame, # of one workout, with intervals; measured_bpm may be missing or NaN
+    table:pd.DataFrame, # of one workout, with or without intervals; measured_bpm may be missing or NaN
 ):
-    "Predicted heart rate with its intervals and, where there is one, the measured"
-    minutes, levels = table.time_s/60, interval_levels(table)
+    "Predicted heart rate with what intervals it has and, where there is one, the measured"
+    minutes, levels = table.time_s/60, interval_levels(table) if any(name.startswith('lower_') for name in table) else []
     for level, alpha in zip(reversed(levels), (.13, .25, .35)):
         axes.fill_between(minutes, table[f'lower_{100*level:g}_bpm'], table[f'upper_{100*level:g}_bpm'], color='C3', alpha=alpha, linewidth=0, label=f'{level:.0%} interval')
     if 'measured_bpm' in table and table.measured_bpm.notna().any(): axes.plot(minutes, table.measured_bpm, color='0.35', label='measured')
