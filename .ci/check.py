@@ -142,7 +142,10 @@ def check_reports():
         store, runs = simulated_store(Path(folder) / "data", "tiny").path, Path(folder) / "runs"
         heart = {"store": str(store), "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1, "runs": str(runs)}
         page = render("heart", heart, Path(folder) / "reports", show=False)["md"]
-        if "SIMULATED" not in page.read_text(encoding="utf-8"): wrong.append("heart does not say SIMULATED")
+        few = {"store": str(store), "runs": str(runs), "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0], "base_groups": ["loss"], "personal_groups": ["stage"]}
+        ablations = render("ablations", few, Path(folder) / "reports", show=False)["md"]
+        for path in (page, ablations):
+            if "SIMULATED" not in path.read_text(encoding="utf-8"): wrong.append(f"{path.stem} does not say SIMULATED")
         trained = [str(p.parent) for p in sorted(runs.rglob("metrics.json"))]
         render("runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder) / "reports", show=False)
         render("diagnosis", {"run": trained[0]}, Path(folder) / "reports", show=False)

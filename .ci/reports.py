@@ -4,7 +4,7 @@ import time
 
 from hrft.cli import main
 
-REPORTS = [["report", name, "--title", f"{name}-simulated"] for name in ("heart", "runs", "diagnosis")]
+REPORTS = [["report", name, "--title", f"{name}-simulated"] for name in ("heart", "ablations", "runs", "diagnosis")]
 
 if __name__ == "__main__":
     for words in REPORTS:
