@@ -7,6 +7,11 @@ settings = configparser.ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 cfg = settings["DEFAULT"]
 readme = Path("README.md")
+extras = {
+    "transformers": ["transformers>=5,<6"],
+    "sweep": ["optuna>=5,<6"],
+    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
+}
 
 setup(
     name=cfg["lib_name"],
@@ -29,7 +34,7 @@ setup(
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
     package_data={"hrft": ["recipes/*/*.toml", "recipes/*/spaces/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split(), "tensorboard": ["tensorboard>=2.16"]},
+    extras_require={"dev": cfg["dev_requirements"].split() + sum(extras.values(), []), "tensorboard": ["tensorboard>=2.16"], **extras},
     python_requires=f">={cfg['min_python']}",
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]), "nbdev": ["hrft=hrft._modidx:d"]},
     zip_safe=False,
