@@ -46,7 +46,7 @@ def _both_ways(
 )->torch.Tensor: # `(B, T, 2 hidden)`, as on packed sequences
     "Stacked bidirectional layers over padded runs"
     function, rest = torch.lstm if recurrent.mode == 'LSTM' else torch.gru, (True, 1, 0., recurrent.training, False, True)
-    start = x.new_zeros(1, len(x), recurrent.hidden_size)
+    start = x.new_zeros(1, x.shape[0], recurrent.hidden_size)  # `len(x)` would be a constant in an exported model
     for layer in range(recurrent.num_layers):
         if layer: x = nn.functional.dropout(x, recurrent.dropout, recurrent.training)
         ways = []
