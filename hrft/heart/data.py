@@ -82,12 +82,22 @@ class HeartRun:
         step_s = 2*float(table.elapsed_s.iloc[0])
         return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, step_s, self.loads))
 
+_READ = {} # content, person and grid -> runs: an ablation opens the same people hundreds of times
+
 def person_runs(
     store:Store,
     person:str, # such as `p01`
     options:HeartData=HeartData(),
 )->list[HeartRun]: # in order of date
-    "A person's usable runs"
+    "A person's usable runs; those of the same content and grid are read once in a process"
+    key = store.digest([person]), person, options.step_s, options.smooth_s
+    if key not in _READ:
+        if len(_READ) >= 64: _READ.pop(next(iter(_READ)))
+        _READ[key] = _read_runs(store, person, options)
+    return list(_READ[key])
+
+def _read_runs(store, person, options):
+    "A person's usable runs, from the store"
     names = usable_ids(usable_runs(store, person))
     if not names: return []
     own = store.workouts[store.workouts.person == person].sort_values('day', kind='stable')
