@@ -213,14 +213,14 @@ def evaluate(
 # %% ../../nbs/16_heart.study.ipynb #a2c1606d
 def predict_file(
     file:str|Path, # a workout in any format that hrft reads
-    run:Run|str|Path, # a finished run
+    run:Run|str|Path|None=None, # a finished run; by default the base shipped with hrft, which takes the runner for a stranger
     plot:str|Path|None=None, # picture to write
 )->tuple: # table (time_s, predicted_bpm, lower_80_bpm, upper_80_bpm, lower_95_bpm, upper_95_bpm, measured_bpm), a sentence about it
     "Predicted heart rate of one recorded workout, with its intervals"
     found = list(read_recordings(file))
     recordings = [r for r in found if isinstance(r, Recording)]
     if not recordings: raise UserError(f"{Path(file).name} holds no workout: {found[0].reason if found else 'it is empty'}")
-    model, header = load_model(run)
+    model, header = load_model(run or package_path('weights/heart'))
     items = new_item(recordings[0].points, header['options'], header['normalisation'], Path(file).name)
     table, kept = predict_items(model, items), header['intervals']
     intervals = kept.get('personal' if 'past' in header['normalisation'] else 'stranger')

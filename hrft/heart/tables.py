@@ -191,14 +191,14 @@ def plot_curves(
         epochs, start = run.log.epochs(), 0
         x = np.arange(1, len(epochs) + 1)
         best = int(epochs.valid_mae_bpm.argmin())
-        top.plot(x, epochs.valid_mae_bpm, color=f'C{i}', label=name)
+        top.plot(x, epochs.valid_mae_bpm, '-' if i < 10 else '--', color=f'C{i}', label=name)
         top.plot(best + 1, epochs.valid_mae_bpm.iloc[best], 'o', color=f'C{i}')
         bottom.plot(x, epochs.lr, color=f'C{i}', drawstyle='steps-mid')
         for stage, own in epochs.groupby(level=0, sort=False):
             if start: top.axvline(start + .5, color=f'C{i}', linestyle=':', linewidth=1)
             start += len(own)
-    top.set(ylabel='validation MAE (bpm)', yscale='log'); top.legend()
-    top.yaxis.set_major_formatter('{x:g}'); top.yaxis.set_minor_formatter('{x:g}')
+    top.set(ylabel='validation MAE (bpm)', yscale='log'); top.legend(ncols=1 + len(runs)//9, fontsize='small')
+    top.yaxis.set_major_formatter('{x:g}'); top.yaxis.set_minor_formatter(lambda bpm, _: f'{bpm:g}' if f'{bpm:g}'[0] in '235' else '')
     bottom.set(xlabel='epoch (dotted: a stage begins; dot: lowest)', ylabel='learning rate', yscale='log')
     return mark(figure, simulated)
 
