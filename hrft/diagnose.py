@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, main_score, negative_r2, stages_that_hurt, too_few_items
+from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, level_missed, main_score, negative_r2, stages_that_hurt, too_few_items
 from .core import UserError
 from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
@@ -94,6 +94,7 @@ def _scores(scores):
     test = scores.get('test') or scores
     if main_score(test)[0] is None: return
     yield negative_r2(test)
+    yield level_missed(test, scores.get('baselines', {}))
     yield against_baselines(test, scores.get('baselines', {}))
     for split in ('validation', 'test'):
         name, interval = main_score(scores.get(split) or {})
