@@ -389,9 +389,9 @@ def plot_amounts(
     return mark(figure, simulated)
 
 # %% ../../nbs/18a_heart.folds.ipynb #652137b6
-def training_seconds(run:Run)->float: # s
+def training_seconds(run:Run)->float: # s; NaN for a model that is solved
     "How long a run's epochs took"
-    return float(run.log.epochs().seconds.sum())
+    return float(run.log.epochs().seconds.sum()) if any(stage['epochs'] for stage in run.metrics['stages']) else np.nan
 
 def fold_cost_table(
     left_out:LeftOut,
