@@ -36,7 +36,7 @@ def _metadata(header):
     return {key: json.dumps(value, sort_keys=True) for key, value in entries.items()}
 
 # %% ../../nbs/16a_heart.export.ipynb #b458e252
-KINDS = {'lstm': 'trace', 'gru': 'trace', 'tcn': 'program', 'llama': 'program', 'patchtst': 'program'}  # model.kind -> how torch reads it
+KINDS = {'lstm': 'trace', 'gru': 'trace', 'tcn': 'program', 'llama': 'program', 'patchtst': 'program', 'trees': 'trace'}  # model.kind -> how torch reads it
 
 def _made_batch(normalisation, lengths, seed=0): # -> features `(B, T, C)`, lengths `(B,)`
     "Plausible runs, padded, with some values unknown, as of a stranger's history"

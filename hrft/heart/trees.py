@@ -31,7 +31,7 @@ class TreeSum(nn.Module):
         "The trees' sum"
         rows = x.reshape(-1, x.shape[-1])
         trees = torch.arange(len(self.feature), device=x.device)[None]
-        node = torch.zeros(len(rows), len(self.feature), dtype=torch.int64, device=x.device)
+        node = torch.zeros(rows.shape[0], len(self.feature), dtype=torch.int64, device=x.device) # `len(rows)` would be a constant in an exported model
         for _ in range(int(self.depth)):
             value = rows.gather(1, self.feature[trees, node].long())
             step = torch.where(value <= self.threshold[trees, node], self.below[trees, node], self.above[trees, node])
