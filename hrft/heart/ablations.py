@@ -46,7 +46,7 @@ def change_in_words(
 )->str:
     "What differs, key by key; of a list what came and what went, of stages which are left"
     before, after = ({stage.name: stage for stage in recipe.stages} for recipe in (reference, variant))
-    told = [f"only {', '.join(after)}"] if set(after) < set(before) else [f"stages {', '.join(after)}"] if list(after) != list(before) else []
+    told = ['no stages'] if not after else [f"only {', '.join(after)}"] if set(after) < set(before) else [f"stages {', '.join(after)}"] if list(after) != list(before) else []
     told += [f'{name}.{key}: {_change(old, new, most)}' for name in after if name in before for key, old, new in diff(before[name], after[name]).itertuples(index=False)]
     others = diff(*(recipe.model_copy(update={'stages': ()}) for recipe in (reference, variant))).itertuples(index=False)
     told += [f'{key}: {_change(old, new, most)}' for key, old, new in others if key not in ('seed', 'description', 'name', 'exclude')]
