@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from hrft.core import package_path, project_root
-from hrft.heart.data import HeartItems, HeartRun, Past, known_past, pad_batch
+from hrft.heart.data import HeartItems, HeartRun, kept_past, pad_batch
 from hrft.heart.export import OnnxModel, export_onnx
-from hrft.heart.features import Population
 from hrft.heart.readers import read_recordings
 from hrft.heart.study import load_model
 from hrft.heart.workouts import on_grid
@@ -27,11 +26,6 @@ class Clock:
         self.parts.setdefault(part, []).append(1000*(time.perf_counter() - start))
         return result
     def total(self, *parts): return np.sum([self.parts[part] for part in parts], axis=0)
-
-def kept_past(header):
-    "What the weights know of the person, or of a stranger"
-    known = header['normalisation']
-    return Past.from_dict(known['past']) if 'past' in known else known_past([], None, Population.from_dict(known['population']), header['options'])
 
 def predict_once(clock, file, models, header, past):
     "The way from a file to heart rates, a part at a time"
@@ -58,7 +52,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path, difference = export_onnx(given.run, Path(folder)/'model.onnx')
         start = time.perf_counter()
-        models, past, clock = {'torch': model, 'onnxruntime': OnnxModel(path)}, kept_past(header), Clock()
+        models, past, clock = {'torch': model, 'onnxruntime': OnnxModel(path)}, kept_past(header['normalisation'], header['options']), Clock()
         print(f'load the ONNX file: {1000*(time.perf_counter() - start):.0f} ms; largest difference {difference:.0e} bpm')
         with torch.no_grad():
             for _ in range(5): n_steps = predict_once(Clock(), given.file, models, header, past)

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from hrft.core import set_seed
-from hrft.heart.data import HeartItems, pad_batch, person_runs, run_loaders, split_people
+from hrft.heart.data import HeartItems, person_runs, run_loaders, split_people
 from hrft.heart.models import build, n_parameters, predict_items, step_loss
 from hrft.heart.store import Store
 from hrft.heart.study import STUDY, HeartRecipe, personalize

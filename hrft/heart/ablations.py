@@ -7,6 +7,7 @@ __all__ = ['REFERENCE', 'NO_TUNING', 'variant_recipe', 'change_in_words', 'holm'
            'ablate_personal', 'base_variants', 'personal_variants', 'plot_ablation']
 
 # %% ../../nbs/18b_heart.ablations.ipynb #aabc8c94
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +23,6 @@ from .store import Store
 from .study import HeartRecipe
 from .tables import _p, _span, mark
 from ..recipe import Recipe, diff, override, read_recipe, validate
-from ..runfolder import Run
 from ..train import Study, fit
 
 # %% ../../nbs/18b_heart.ablations.ipynb #1fbcc09b
@@ -186,7 +186,7 @@ class _Personal(Ablation):
         return table.assign(seconds=table.seconds.where(table.name != NO_TUNING, 0.))
 
 # %% ../../nbs/18b_heart.ablations.ipynb #a0495aee
-def _listed(key, values): return f'{key}=[' + ', '.join(f'"{value}"' for value in values) + ']'
+def _listed(key, values): return f'{key}={json.dumps(values)}'
 
 def base_variants(
     recipe:str='heart/base', # the reference

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HeartData', 'HeartRun', 'person_runs', 'Past', 'known_past', 'step_columns', 'HeartItems', 'fit_normalisation',
            'HeartSplits', 'one_person', 'split_person', 'many_people', 'split_people', 'pad_batch', 'RunLoader',
-           'run_loaders', 'new_item']
+           'run_loaders', 'kept_past', 'new_item']
 
 # %% ../../nbs/12_heart.data.ipynb #b7266c8f
 from dataclasses import dataclass, field, replace
@@ -67,6 +67,12 @@ class HeartRun:
     loads:np.ndarray # `(2,)`, training before it, h a week
 
     def __len__(self): return len(self.hr_bpm)
+    @property
+    def step_s(self): return 2*float(self.steps[0, list(STEP_FEATURES).index('elapsed_s')]) # elapsed_s is the middle of a step
+    @property
+    def time_s(self)->np.ndarray: # `(T,)`, whole seconds
+        "When each step begins"
+        return (np.arange(len(self))*self.step_s).astype(np.int32)
 
     @classmethod
     def from_grid(cls, grid:pd.DataFrame, workout:str='', person:str='', day:float=0., step_s:float=10., loads:np.ndarray|None=None):
@@ -79,8 +85,7 @@ class HeartRun:
     def with_hr(self, hr_bpm:np.ndarray):
         "The same run with another heart rate, for tests of leakage"
         table = pd.DataFrame(self.steps.astype(float), columns=list(STEP_FEATURES))
-        step_s = 2*float(table.elapsed_s.iloc[0])
-        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, step_s, self.loads))
+        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, self.step_s, self.loads))
 
 _READ = {} # content, person and grid -> runs: an ablation opens the same people hundreds of times
 
@@ -365,6 +370,13 @@ def run_loaders(
     return DataLoaders(RunLoader(splits.train, batch_size, shuffle=True, runs_per_person=splits.options.runs_per_person, distortions=splits.options.augment), RunLoader(splits.validation, 64))
 
 # %% ../../nbs/12_heart.data.ipynb #234ce5b0
+def kept_past(
+    normalisation:dict, # kept with the weights
+    options:HeartData,
+)->Past:
+    "What the weights know of the person, or of a stranger where they were fine-tuned on nobody"
+    return Past.from_dict(normalisation['past']) if 'past' in normalisation else known_past([], None, Population.from_dict(normalisation['population']), options)
+
 def new_item(
     points:pd.DataFrame, # points as recorded, of one workout
     options:HeartData,
@@ -372,6 +384,6 @@ def new_item(
     workout:str='new', # its name
 )->HeartItems: # one item
     "A new workout of the person (or, without a `past` in the normalisation, of a stranger)"
-    past = Past.from_dict(normalisation['past']) if 'past' in normalisation else known_past([], None, Population.from_dict(normalisation['population']), options)
+    past = kept_past(normalisation, options)
     run = HeartRun.from_grid(on_grid(points, options.step_s, options.smooth_s), workout, step_s=options.step_s, loads=past.loads)
     return HeartItems([run], [[past]], normalisation['features'], people=normalisation.get('people', ()))

@@ -17,7 +17,7 @@ from torch import nn
 from ..core import UserError, atomic_path
 from .data import HeartData, new_item
 from .models import predict_items
-from .readers import Recording, read_recordings
+from .readers import recorded_workouts
 from .study import HeartRecipe, load_model
 from ..recipe import validate
 from ..runfolder import Run, weights_path
@@ -130,8 +130,6 @@ def predict_onnx(
     file:str|Path, # a workout in any format that hrft reads
 )->pd.DataFrame: # one row a step: time_s, predicted_bpm, measured_bpm (NaN where unmeasured)
     "Predicted heart rate of one recorded workout, by onnxruntime"
-    model, found = OnnxModel(path), list(read_recordings(file))
-    first = next((each for each in found if isinstance(each, Recording)), None)
-    if first is None: raise UserError(f"{Path(file).name} holds no workout: {found[0].reason if found else 'it is empty'}")
-    items = new_item(first.points, model.header['options'], model.header['normalisation'], Path(file).name)
+    model = OnnxModel(path)
+    items = new_item(recorded_workouts(file)[0].points, model.header['options'], model.header['normalisation'], Path(file).name)
     return predict_items(model, items)[['time_s', 'predicted_bpm', 'measured_bpm']].round(2)

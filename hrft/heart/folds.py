@@ -20,10 +20,10 @@ from ..core import UserError, derive_seed
 from .comparison import Comparison, _interval
 from .data import HeartItems, known_past, one_person
 from .features import Population
-from .intervals import heart_intervals, person_intervals, phase
+from .intervals import heart_intervals, phase
 from .models import groups, predict_items
 from .store import Store
-from .study import HeartRecipe, load_model, personalize, pretrain
+from .study import HeartRecipe, intervals_of, load_model, personalize, pretrain
 from .tables import _in_words, _p, _span, mark
 from .workouts import split_by_date, usable_runs
 from ..intervals import coverage
@@ -295,10 +295,10 @@ def intervals_left_out(
     store, own = Store(plan.store), left_out.predictions.query('personal_runs == 0 and seed == @seed')
     for (fold, _), found in ((unit, found) for unit, found in left_out.trained.items() if unit[1] == seed):
         header = load_model(found['base'])[1]
-        kept, options, everybody = header['intervals'], header['options'].model_copy(update={'histories': 1}), Population.from_dict(header['normalisation']['population'])
+        options = header['options'].model_copy(update={'histories': 1})
         for person in fold:
-            splits = one_person(store, person, options, header['normalisation'])
-            cases = {'a stranger': (STRANGER, kept['stranger']), 'with history': ('base', person_intervals(kept, splits.train.runs + splits.validation.runs, everybody, options, 'known')),
+            known = intervals_of(header, one_person(store, person, options, header['normalisation']))
+            cases = {'a stranger': (STRANGER, header['intervals']['stranger']), 'with history': ('base', known),
                      'personalised': (KEPT, load_model(found[person, 0, 'all'])[1]['intervals']['personal'])}
             pieces += [heart_intervals(own[(own.person == person) & (own.model == model)], intervals).assign(case=case) for case, (model, intervals) in cases.items()]
     table = pd.concat(pieces, ignore_index=True).astype({'person': str, 'workout': str})

@@ -11,10 +11,8 @@ __all__ = ['PHASES', 'LAST_RUNS', 'HALF_RUNS', 'WINDOWS', 'phase', 'phase_sizes'
 import numpy as np
 import pandas as pd
 
-from sklearn.ensemble import HistGradientBoostingRegressor
-
 from ..core import UserError
-from .baselines import BASELINE_FEATURES
+from .baselines import BASELINE_FEATURES, boosted_trees
 from .data import HeartData, HeartSplits, known_past
 from .features import HISTORY_FEATURES, STEP_FEATURES, Population, population
 from ..intervals import calibrate, interval_levels, weighted_quantile, with_intervals
@@ -78,7 +76,7 @@ _OWN = [list(STEP_FEATURES).index(name) for name in BASELINE_FEATURES]
 
 def _frame(runs, predictions, every=3, **columns):
     "A table of predictions, one row every third step"
-    parts = [pd.DataFrame({'workout': run.workout, 'time_s': (np.arange(len(run))*2*float(run.steps[0, 2]))[::every], 'measured_bpm': run.hr_bpm[::every],
+    parts = [pd.DataFrame({'workout': run.workout, 'time_s': run.time_s[::every], 'measured_bpm': run.hr_bpm[::every],
                            'predicted_bpm': values[::every]}) for run, values in zip(runs, predictions)]
     return pd.concat(parts, ignore_index=True).assign(**columns)
 
@@ -89,8 +87,7 @@ def own_trees(
     "Trees on one person's runs, as in the baselines, on every third step"
     x, y = np.concatenate([run.steps[::3][:, _OWN] for run in earlier]), np.concatenate([run.hr_bpm[::3] for run in earlier])
     known = np.isfinite(y)
-    trees = HistGradientBoostingRegressor(max_iter=150, learning_rate=.05, max_leaf_nodes=15, min_samples_leaf=30, l2_regularization=10, early_stopping=False, random_state=0)
-    trees.fit(x[known], y[known])
+    trees = boosted_trees(rows_a_leaf=30).fit(x[known], y[known])
     return [trees.predict(run.steps[:, _OWN]) for run in runs]
 
 def stand_in(

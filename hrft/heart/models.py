@@ -248,7 +248,6 @@ def predict_items(
         predicted = model(x, lengths)
         for row, i in enumerate(batch):
             n, run = int(lengths[row]), items.runs[i]
-            time_s = (np.arange(n)*2*float(run.steps[0, 2])).astype(np.int32)  # elapsed_s is the middle of a step
-            frames[i] = pd.DataFrame({'workout': run.workout, 'time_s': time_s, 'measured_bpm': y[row, :n].numpy(), 'predicted_bpm': predicted[row, :n].numpy()})
+            frames[i] = pd.DataFrame({'workout': run.workout, 'time_s': run.time_s[:n], 'measured_bpm': y[row, :n].numpy(), 'predicted_bpm': predicted[row, :n].numpy()})
     model.train(training)
     return pd.concat([frames[i] for i in range(len(items))], ignore_index=True)

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'HeartRecipe', 'fingerprints', 'HeartStudy', 'open_store', 'simulated_person', 'pretrain', 'personalize',
-           'load_model', 'kept_predictions', 'evaluate', 'predict_file', 'dataset_table']
+           'load_model', 'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'dataset_table']
 
 # %% ../../nbs/16_heart.study.ipynb #a390dc85
 from dataclasses import replace
@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-from ..core import UserError, digest, package_path, project_root, read_json, write_json
+from ..core import UserError, digest, package_path, project_root, write_json
 from ..evaluate import score
 from ..intervals import coverage
 from .baselines import baselines
-from .data import HeartData, HeartItems, many_people, new_item, one_person, run_loaders
+from .data import HeartData, HeartItems, HeartSplits, many_people, new_item, one_person, run_loaders
 from .features import Population
 from .intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals, run_intervals
 from .models import HeartModel, build, groups, loss_function, n_measured, predict_items
-from .readers import Recording, read_recordings
+from .readers import recorded_workouts
 from .store import Store
 from ..recipe import Recipe, override, read_recipe, validate
 from ..runfolder import Run, load_into, load_weights, weights_path
@@ -160,6 +160,15 @@ def load_model(
     return model.eval(), header | {'options': recipe.data}
 
 # %% ../../nbs/16_heart.study.ipynb #fc149443
+def intervals_of(
+    header:dict, # of a run, as `load_model` gives it
+    splits:HeartSplits, # of a person who is scored
+)->dict|None: # for `heart_intervals`
+    "A base's intervals for a person with these earlier runs; of a person's run, those that it keeps"
+    kept = header['intervals']
+    if 'known' not in kept: return kept.get('personal')
+    return person_intervals(kept, splits.train.runs + splits.validation.runs, Population.from_dict(header['normalisation']['population']), splits.options, 'known')
+
 def _coverage(predictions):
     "How many measured steps lie inside the intervals, all and by phase of the workout; nothing where a step has none"
     if 'lower_80_bpm' not in predictions or predictions.lower_80_bpm.isna().any(): return []
@@ -195,10 +204,8 @@ def evaluate(
             if person: raise UserError(sentence + "; score somebody whom it never saw.")
             skipped[name] = sentence
             continue
-        table, everybody = predict_items(model, splits.test).assign(person=name), Population.from_dict(header['normalisation']['population'])
-        kind = 'personal' if 'personal' in header['intervals'] and 'known' not in header['intervals'] else 'known'
-        if kind in header['intervals']: table = heart_intervals(table, header['intervals'][kind] if kind == 'personal' else person_intervals(header['intervals'], splits.train.runs + splits.validation.runs, everybody, header['options'], kind))
-        tables.append(table)
+        table, intervals = predict_items(model, splits.test).assign(person=name), intervals_of(header, splits)
+        tables.append(heart_intervals(table, intervals) if intervals else table)
         for label, table in baselines(splits).items(): naive.setdefault(label, []).append(table)
     if not tables: raise UserError(f"nobody in {data.path} can be scored: {'; '.join(f'{k}: {v}' for k, v in list(skipped.items())[:3])}.")
     predictions = pd.concat(tables, ignore_index=True)
@@ -217,9 +224,7 @@ def predict_file(
     plot:str|Path|None=None, # picture to write
 )->tuple: # table (time_s, predicted_bpm, lower_80_bpm, upper_80_bpm, lower_95_bpm, upper_95_bpm, measured_bpm), a sentence about it
     "Predicted heart rate of one recorded workout, with its intervals"
-    found = list(read_recordings(file))
-    recordings = [r for r in found if isinstance(r, Recording)]
-    if not recordings: raise UserError(f"{Path(file).name} holds no workout: {found[0].reason if found else 'it is empty'}")
+    recordings = recorded_workouts(file)
     model, header = load_model(run or package_path('weights/heart'))
     items = new_item(recordings[0].points, header['options'], header['normalisation'], Path(file).name)
     table, kept = predict_items(model, items), header['intervals']

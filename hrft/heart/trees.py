@@ -8,8 +8,9 @@ __all__ = ['TreeSum', 'fit_trees']
 # %% ../../nbs/12f_heart.trees.ipynb #8aff16b0
 import numpy as np
 import torch
-from sklearn.ensemble import HistGradientBoostingRegressor
 from torch import nn
+
+from .baselines import boosted_trees
 
 # %% ../../nbs/12f_heart.trees.ipynb #5a917857
 class TreeSum(nn.Module):
@@ -50,8 +51,7 @@ def fit_trees(
     loss:str='absolute_error', # or squared_error
 )->TreeSum:
     "Boosted trees as a module"
-    model = HistGradientBoostingRegressor(loss=loss, max_iter=n_trees, learning_rate=rate, max_leaf_nodes=n_leaves, min_samples_leaf=rows_a_leaf, l2_regularization=10,
-                                          early_stopping=False, random_state=0)
+    model = boosted_trees(loss, n_trees, n_leaves, rate, rows_a_leaf)
     x = np.asarray(x, np.float32)
     model.fit(x, y, sample_weight=weight)
     trees = TreeSum(n_trees, n_leaves)
