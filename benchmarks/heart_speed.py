@@ -20,7 +20,8 @@ from hrft.heart.models import build, n_parameters, predict_items, step_loss
 from hrft.heart.store import Store
 from hrft.heart.study import STUDY, HeartRecipe, personalize
 from hrft.recipe import read_recipe
-from hrft.train import Pruned, fit
+from hrft.callbacks import Pruned
+from hrft.train import fit
 
 N_STEPS, BATCH = 500, 16
 INPUTS = 'speed_m_s', 'altitude_m', 'elapsed_s'

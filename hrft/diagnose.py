@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 
 from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, level_missed, main_score, negative_r2, stages_that_hurt, too_few_items
-from .core import UserError
+from .core import UserError, read_json
 from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .recipe import Recipe, Stage, tomllib
 from .runfolder import Run
 from .runlog import TrainingLog, read_log
 from .symptoms import curves, no_early_stop, rate_rises, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
-from .train import lr_at
+from .callbacks import lr_at
 
 # %% ../nbs/05c_diagnose.ipynb #bac2f10c
 @dataclass
@@ -109,7 +109,7 @@ def class_tables(
     "Recall of each class after each stage"
     table, found = run.predictions, {}
     measured, predicted = (next((c for c in table if c.startswith(w)), None) for w in ('measured', 'predicted'))
-    if measured is None or predicted is None or pd.api.types.is_float_dtype(table[measured]): return {}
+    if measured is None or predicted is None or pd.api.types.is_numeric_dtype(table[measured]): return {}
     for stage in (s['name'] for s in run.metrics['stages']):
         part = table[(table.model == stage) & (table.split == split) & table[measured].notna()]
         if len(part): found[stage] = class_table(part[measured], part[predicted])
@@ -131,9 +131,13 @@ def _predictions(run, scores):
         last = known[known.model == stages[-1]]
         yield from distribution_shift({split: part[measured] for split, part in last.groupby('split')}, base='validation')
         return
-    tables = list(class_tables(run).values())
+    tables = list(class_tables(run).values()) # none where the target is a count, such as pixels
     if tables: yield class_collapse(tables[-1])
     for before, after in zip(tables, tables[1:]): yield from class_degraded(before, after)
+
+def _checks(run):
+    "What the study found in its own pipeline before the first step"
+    if (run.path/'checks.json').exists(): yield from (Finding(**found) for found in read_json(run.path/'checks.json'))
 
 def _counted(curve, n_items, target):
     "The best share of a log against the number of items behind it"
@@ -162,6 +166,7 @@ def diagnose(
     found = curves(evidence.log, metric)
     findings = [*symptoms(evidence.log, metric), *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores), balanced_twice(evidence.settings)]
     if n_items and not evidence.scores: findings += [_counted(curve, n_items, target) for curve in found]
+    if evidence.run: findings += _checks(evidence.run)
     if evidence.run and evidence.scores: findings += [*_predictions(evidence.run, evidence.scores), *_frozen(evidence.run, evidence.scores)]
     unique = {(f.code, f.claim): f for f in findings if f}
     return sorted(unique.values(), key=lambda f: SEVERITIES.index(f.severity))

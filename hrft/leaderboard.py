@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError, digest
-from .evaluate import paired_test
+from .evaluate import Scoring, paired_test
 from .recipe import _flat
+from .registry import find_study
 from .runfolder import Run
+from .runlog import lower_is_better
 
 # %% ../nbs/06_leaderboard.ipynb #6eeec71d
 def finished_runs(
@@ -34,7 +36,7 @@ def describe(run:Run)->dict:
     metric = next(iter(metrics['test']))
     kept = next(s for s in metrics['stages'] if s['name'] == metrics['kept_stage'])
     low, high = next(v for k, v in metrics['test'].items() if k.endswith('_ci95'))
-    naive = min((v[metric] for v in metrics['baselines'].values()), default=np.nan)
+    naive = (min if lower_is_better(metric) else max)((v[metric] for v in metrics['baselines'].values()), default=np.nan)
     return {'run': run.path.name, 'recipe': f"{settings['study']}/{settings['name']}", 'seed': settings['seed'], 'kept': metrics['kept_stage'],
             'metric': metric, 'score': metrics['test'][metric], 'low': low, 'high': high, 'best_baseline': naive,
             'n': next(v for k, v in metrics['test'].items() if k.startswith('n_')), 'trainable_parameters': kept['trainable_parameters'],
@@ -43,17 +45,19 @@ def describe(run:Run)->dict:
 # %% ../nbs/06_leaderboard.ipynb #436cf6ff
 def leaderboard(
     runs:list, # of Run
+    scoring:Scoring|None=None, # how their predictions are scored; as their study says by default
 )->pd.DataFrame: # test_items, rank, recipe, changes, seeds, score, seed_sd, low, high, best_baseline, p_against_first, verdict
     "Recipes ranked within each test set"
     rows = pd.DataFrame([describe(run) | {'object': run} for run in runs])
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
         groups = [group.sort_values('seed') for _, group in same.groupby('group', sort=False)]
-        groups.sort(key=lambda g: g.score.mean())
+        same_scoring = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
+        groups.sort(key=lambda g: g.score.mean() if same_scoring.monitor.lower_is_better else -g.score.mean())
         first, changes = groups[0], _changes([group.iloc[0] for group in groups])
         for place, group in enumerate(groups, 1):
             top = group.iloc[0]
-            test = _against(group, first) if place > 1 else {'p': np.nan, 'verdict': 'first'}
+            test = _against(group, first, same_scoring) if place > 1 else {'p': np.nan, 'verdict': 'first'}
             tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(group.kept)), 'seeds': len(group),
                            'metric': top.metric, 'score': group.score.mean(), 'seed_sd': group.score.std() if len(group) > 1 else np.nan,
                            'low': top.low, 'high': top.high, 'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
@@ -70,10 +74,10 @@ def _changes(rows):
         told.append(', '.join(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}" for k in keys if k in own))
     return told
 
-def _against(group, first):
+def _against(group, first, scoring):
     "Whether a group is really behind the first: a paired test of their first seeds, and the spread of seeds where it is known"
     kept = [r.predictions.query('split == "test" and model == @stage') for r, stage in ((g.iloc[0].object, g.iloc[0].kept) for g in (group, first))]
-    test = paired_test(*kept)
-    difference, spread = group.score.mean() - first.score.mean(), np.hypot(group.score.std(), first.score.std()) if min(len(group), len(first)) > 1 else np.nan
+    test = paired_test(*kept, scoring)
+    difference, spread = abs(group.score.mean() - first.score.mean()), np.hypot(group.score.std(), first.score.std()) if min(len(group), len(first)) > 1 else np.nan
     inside = spread == spread and difference < 2*spread/np.sqrt(min(len(group), len(first)))
     return {'p': test['p'], 'verdict': 'tied with the first' if test['p'] >= 0.05 or inside else 'behind the first'}

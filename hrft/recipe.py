@@ -72,6 +72,14 @@ class Stage(Options):
     clip_norm:Annotated[float, Field(ge=0)] = 1.0                # largest gradient norm; 0 does not clip
     patience:Annotated[int, Field(ge=0)] = 10                    # epochs without improvement before stopping; 0 never stops early
     min_delta:Annotated[float, Field(ge=0)] = 0.0                # what counts as an improvement, in the monitored metric's unit
+    ema_decay:Annotated[float, Field(ge=0, lt=1)] = 0.0          # an average of the weights with this memory a step is validated and kept; 0 keeps the weights themselves
+    amp:bool = False                                             # forward pass in bfloat16 where that loses nothing, on any device
+    compile:bool = False                                         # compile the model before the first step (a minute), for long trainings
+    start:str = ''                                               # first stage only: a finished run to go on from, with the same inputs, data and score
+    start_score:float|None = None                                # what that run is said to have scored on validation
+    optimizer_state:Literal['fresh', 'kept'] = 'fresh'           # kept goes on with the moments that `start` left; the rate is this stage's in either case
+    keep_optimizer:bool = False                                  # leave the optimiser's state beside the best weights, for a run that goes on from here
+    faults:tuple[Literal['warmup_by_epoch', 'rate_of_parent'], ...] = () # mistakes of earlier projects, repeated on purpose: findings must catch them
 
 # %% ../nbs/01_recipe.ipynb #d422346c
 class Recipe(Options):
@@ -87,6 +95,8 @@ class Recipe(Options):
     def _stage_names_differ(self):
         names = [stage.name for stage in self.__dict__['stages']]
         if len(set(names)) < len(names): raise ValueError(f"stage names must differ, got {names}")
+        late = [stage.name for stage in self.__dict__['stages'][1:] if stage.start]
+        if late: raise ValueError(f"only the first stage can start from a run, got `start` in {', '.join(late)}")
         return self
 
     def __str__(self): return f"{self.__dict__['study']}/{self.__dict__['name']}"
@@ -180,7 +190,7 @@ def _value(text):
 # %% ../nbs/01_recipe.ipynb #8afb38eb
 def recipe_digest(recipe:Recipe)->str:
     "Eight letters for everything in the recipe that can change the result"
-    return digest(recipe.model_dump(exclude={'description'}))
+    return digest(recipe.model_dump(exclude={'description': True, 'stages': {'__all__': {'start'}}}))
 
 def diff(
     old:Recipe,

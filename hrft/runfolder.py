@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -65,10 +66,16 @@ class Run:
     def weights(self, stage=None): return load_weights(self.path/(f'stages/{stage}.safetensors' if stage else 'model.safetensors'))
     def save_stage(self, stage, model): save_weights(self.path/f'stages/{stage}.safetensors', model, {})
 
-    def checkpoint(self, stage, memory, learn):
+    def save_optimizer(self, stage, model, optimizer, lr):
+        "Keep the optimiser's state by the names of the weights, and its rate, for a run that goes on from this one"
+        tensors = {f'{n}/{k}': v.detach().cpu().contiguous().clone() for n, p in model.named_parameters() for k, v in optimizer.state.get(p, {}).items() if isinstance(v, torch.Tensor)}
+        with atomic_path(self.path/f'stages/{stage}.optimizer.safetensors') as temporary: save_file(tensors | {'lr': torch.tensor(lr, dtype=torch.float64)}, temporary)
+
+    def checkpoint(self, stage, memory, learn, average=None):
         "Leave behind what a resumed run needs, whole or not at all"
         name = f"{stage}-{memory['epoch']}.safetensors"
         tensors = {f'model.{k}': v.contiguous().clone() for k, v in learn.model.state_dict().items()}
+        if average: tensors |= {f'average.{k}': v.contiguous().clone() for k, v in average.state_dict().items()}
         for i, state in learn.opt.opt.state_dict()['state'].items(): tensors |= {f'optimizer.{i}.{k}': v.contiguous().clone() for k, v in state.items()}
         with atomic_path(self.path/'last'/name) as temporary: save_file(tensors, temporary)
         former = self.state()
@@ -88,12 +95,13 @@ class Run:
         if not self.finished: return f"**{self.path.parent.name}/{self.path.name}** (unfinished)"
         metrics = self.metrics
         name, low_high = next((k, v) for k, v in metrics['test'].items()), next(v for k, v in metrics['test'].items() if k.endswith('_ci95'))
-        rows = [f"| {s['name']} | {s['trainable_parameters']:,} | {s['epochs']} | {s['validation'][name[0]]:.2f} | {s['test'][name[0]]:.2f} |{' kept' if s['name'] == metrics['kept_stage'] else ''} |"
+        d = 2 if abs(name[1]) >= 2 else 3 # decimals: bpm, or a share
+        rows = [f"| {s['name']} | {s['trainable_parameters']:,} | {s['epochs']} | {s['validation'][name[0]]:.{d}f} | {s['test'][name[0]]:.{d}f} |{' kept' if s['name'] == metrics['kept_stage'] else ''} |"
                 for s in metrics['stages']]
-        rows += [f"| *{k}* | | | | {v[name[0]]:.2f} | baseline |" for k, v in metrics['baselines'].items()]
+        rows += [f"| *{k}* | | | | {v[name[0]]:.{d}f} | baseline |" for k, v in metrics['baselines'].items()]
         low, high = low_high
-        interval = f" (95 % interval {low:.2f} to {high:.2f})" if low is not None else ''
-        return (f"**{self.path.parent.name}/{self.path.name}**: test {name[0]} {name[1]:.2f}{interval}\n\n| stage | trainable | epochs | validation {name[0]} | test {name[0]} | |\n|---|---|---|---|---|---|\n" + '\n'.join(rows))
+        interval = f" (95 % interval {low:.{d}f} to {high:.{d}f})" if low is not None else ''
+        return (f"**{self.path.parent.name}/{self.path.name}**: test {name[0]} {name[1]:.{d}f}{interval}\n\n| stage | trainable | epochs | validation {name[0]} | test {name[0]} | |\n|---|---|---|---|---|---|\n" + '\n'.join(rows))
 
 # %% ../nbs/03a_runfolder.ipynb #d41ab9f3
 def weights_path(

@@ -14,12 +14,15 @@ from typing import Any
 import pandas as pd
 from filelock import FileLock, Timeout
 
+from .callbacks import Pruned
 from .core import UserError, derive_seed, digest, project_root, read_json, write_json
 from .evidence import markdown_table
 from .recipe import Recipe, recipe_digest
+from .resume import parent_weights
 from .runfolder import Run
 from .space import Range, Space, check_space, read_space, trial_recipe
-from .train import Pruned, Study, _parent_weights, fit
+from .study import Study
+from .train import fit
 
 # %% ../nbs/06a_sweep.ipynb #54592d24
 def _optuna():
@@ -282,7 +285,7 @@ def sweep(
     if trials < 1 or jobs < 1: raise UserError(f"got {trials} trials and {jobs} jobs; expected at least one of each.")
     space = space if isinstance(space, Space) else read_space(space)
     check_space(space, recipe)
-    runs, weights = Path(runs or project_root()/'runs'), _parent_weights(parent)
+    runs, weights = Path(runs or project_root()/'runs'), parent_weights(parent)
     identity = {'recipe': recipe_digest(recipe), 'space': {k: d.model_dump(mode='json') for k, d in space.dimensions.items()}, 'prune': prune,
                 'data': study.open(recipe.fresh(), source, parent=weights).digest, 'parent': weights['digest'] if weights else ''}
     folder = runs/recipe.study/'sweeps'/f'{recipe.name}-{digest(identity)}'

@@ -23,7 +23,8 @@ from .store import Store
 from .study import HeartRecipe
 from .tables import _p, _span, mark
 from ..recipe import Recipe, diff, override, read_recipe, validate
-from ..train import Study, fit
+from ..study import Study
+from ..train import fit
 
 # %% ../../nbs/18b_heart.ablations.ipynb #1fbcc09b
 REFERENCE = 'reference'

@@ -25,8 +25,9 @@ from .models import HeartModel, build, groups, loss_function, n_measured, predic
 from .readers import recorded_workouts
 from .store import Store
 from ..recipe import Recipe, override, read_recipe, validate
-from ..runfolder import Run, load_into, load_weights, weights_path
-from ..train import Study, fit
+from ..runfolder import Run, weights_path
+from ..study import Study, load_run, refuse_seen, study_weights
+from ..train import fit
 
 # %% ../../nbs/16_heart.study.ipynb #2803001f
 class HeartRecipe(Recipe):
@@ -40,8 +41,6 @@ class HeartRecipe(Recipe):
 def fingerprints(items:HeartItems)->list: # 8 letters a workout
     "Names of workouts by their heart rate, whatever a store calls them"
     return sorted({digest(np.nan_to_num(run.hr_bpm.astype(float)).round(2).tolist()) for run in items.runs})
-
-def _seen(header, items): return set(fingerprints(items)) & set(header['trained_on'] + header['stopped_on'])
 
 _REMEMBERED = {} # the last `base_intervals` of this process
 
@@ -59,9 +58,12 @@ class HeartStudy(Study):
 
     def build(self, recipe, data): return build(recipe.model, data.normalisation)
     def groups(self, model): return groups(model)
-    def loaders(self, data, batch_size): return run_loaders(data, batch_size)
+    def loaders(self, data, stage): return run_loaders(data, stage.batch_size)
     def weight(self, hr_bpm): return n_measured(hr_bpm)
-    def loss(self, recipe): return loss_function(recipe.model)
+    def loss(self, recipe, data): return loss_function(recipe.model)
+    def fingerprints(self, data, split): return fingerprints(getattr(data, split))
+    def evaluate(self, run, source, person=None): return evaluate(run, source, person, write=False)[0]
+    def predict_file(self, file, run, plot=None): return predict_file(file, run, plot)
     def predict(self, model, data, split): return predict_items(model, getattr(data, split))
     def baselines(self, data): return baselines(data)
 
@@ -73,12 +75,11 @@ class HeartStudy(Study):
         header = parent['metadata']
         if header.get('normalisation', {}).get('features') != data.normalisation['features']:
             raise UserError(f"{parent['name']} reads the features {header.get('normalisation', {}).get('features')}; this recipe {data.normalisation['features']}. Use the parent's data options.")
-        both = _seen(header, data.test) | set(fingerprints(data.validation)) & set(header['trained_on'])
-        if both: raise UserError(f"{parent['name']} was trained or stopped on {len(both)} of the runs that would be scored here, so the score would mean nothing; train a base that excludes this person, and pass it with --base.")
+        super().check_parent(recipe, data, parent)
 
     def header(self, data, validation):
         kept = {'trained_on': fingerprints(data.train), 'stopped_on': fingerprints(data.validation)}
-        return kept | {'intervals': run_intervals(data, validation, self.left_out_errors(data, kept) if data.everyone else None)}
+        return {'intervals': run_intervals(data, validation, self.left_out_errors(data, kept) if data.everyone else None)}
 
     def left_out_errors(self, data, kept):
         "`base_intervals`, remembered for the last runs and options: what features, pasts and augmentation are does not matter to them"
@@ -133,7 +134,7 @@ def personalize(
 )->Run:
     "Fine-tune a base in stages on one person's runs, and keep the stage that is best on validation"
     base = base or package_path('weights/heart')
-    header = _weights(base)[1]
+    header = study_weights(STUDY, base)[1]
     own = read_recipe(recipe, HeartRecipe).model_dump(exclude_unset=True)
     inherited = {key: header['recipe'][key] for key in ('model', 'data') if key in header['recipe']}
     inherited.get('data', {}).pop('test_people', None)
@@ -141,23 +142,12 @@ def personalize(
     own = validate(HeartRecipe, settings | {'name': f"{settings['name']}-{person}", 'parent': header['name']}, recipe)
     return fit(STUDY, own, store, runs, parent=base, show=show)
 
-def _weights(run):
-    "Weights and header of a run, a folder or a file"
-    path = weights_path(run)
-    if not path.is_file(): raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
-    state, header = load_weights(path)
-    if 'normalisation' not in header: raise UserError(f"{path.name} is no heart-rate model of hrft; expected a run of `hrft train heart/...`.")
-    return state, header
-
 def load_model(
     run:Run|str|Path, # a finished run
 )->tuple: # model, header: recipe, normalisation, intervals, trained_on, stopped_on
     "A model ready to predict, with all that it needs"
-    state, header = _weights(run)
-    recipe = validate(HeartRecipe, header['recipe'], str(header['name']))
-    model = build(recipe.model, header['normalisation'])
-    load_into(model, state, header['name'])
-    return model.eval(), header | {'options': recipe.data}
+    model, recipe, header = load_run(STUDY, run)
+    return model, header | {'options': recipe.data}
 
 # %% ../../nbs/16_heart.study.ipynb #fc149443
 def intervals_of(
@@ -179,7 +169,7 @@ def kept_predictions(
     run:Run, # a person's
 )->pd.DataFrame: # workout, time_s, measured_bpm, predicted_bpm, phase, and the intervals where there are any
     "The kept stage's predictions of the test runs with their intervals"
-    table, kept = run.predictions.query('split == "test" and model == @run.metrics["kept_stage"]'), _weights(run)[1]['intervals'].get('personal')
+    table, kept = run.predictions.query('split == "test" and model == @run.metrics["kept_stage"]'), study_weights(STUDY, run)[1]['intervals'].get('personal')
     return (heart_intervals(table, kept) if kept else table).assign(phase=phase(table.time_s))
 
 def evaluate(
@@ -198,9 +188,9 @@ def evaluate(
             if person: raise
             skipped[name] = str(error)
             continue
-        both = _seen(header, splits.test)
+        both = refuse_seen(header, fingerprints(splits.test))
         if both:
-            sentence = f"{header['name']} was trained or stopped on {len(both)} of the runs of {name} that would be scored"
+            sentence = f"{header['name']} was trained or stopped on {both} of the runs of {name} that would be scored"
             if person: raise UserError(sentence + "; score somebody whom it never saw.")
             skipped[name] = sentence
             continue
