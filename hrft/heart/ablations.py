@@ -21,7 +21,7 @@ from .features import HISTORY_FEATURES
 from .folds import LeftOut, in_processes, stages_as, training_seconds
 from .store import Store
 from .study import HeartRecipe
-from .tables import _p, _span, mark
+from ..tables import mark, p_text, span_text
 from ..recipe import Recipe, diff, override, read_recipe, validate
 from ..study import Study
 from ..train import fit
@@ -119,7 +119,7 @@ def ablation_table(
         if test:
             error = np.hypot(sd(name), sd(REFERENCE))/np.sqrt(n)
             inside = corrected[name] >= .05 or abs(test['difference']) < 2*np.nan_to_num(error)
-            row |= {'difference (bpm)': test['difference'], 'low': test['ci95'][0], 'high': test['ci95'][1], 'difference 95 %': _span(test['ci95'], 2), 'p': _p(corrected[name]), 'verdict': 'within the noise' if inside else test['verdict']}
+            row |= {'difference (bpm)': test['difference'], 'low': test['ci95'][0], 'high': test['ci95'][1], 'difference 95 %': span_text(test['ci95'], 2), 'p': p_text(corrected[name]), 'verdict': 'within the noise' if inside else test['verdict']}
         else: row |= {'difference (bpm)': np.nan, 'low': np.nan, 'high': np.nan, 'difference 95 %': '-', 'p': '-', 'verdict': 'reference'}
         rows.append(row | {'seconds': seconds})
     return pd.DataFrame(rows)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core import UserError
 from ..evaluate import N_RESAMPLES, item_sums
-from .tables import _p, _span, mark
+from ..tables import mark, p_text, span_text
 
 # %% ../../nbs/18_heart.comparison.ipynb #c33bb2a9
 def _sums(
@@ -125,10 +125,10 @@ def candidates_table(
         k, seeds, n = comparison.column(model), comparison.seeds(model), len(comparison.steps)
         test = comparison.paired(model, reference) if model != reference else None
         drawn = comparison.between
-        rows.append({'candidate': model, 'people': len(comparison.people), 'workouts': n, 'seeds': len(seeds), 'MAE (bpm)': mae[model].mean(), 'MAE 95 %': _span(_interval(drawn[:, k], n), 2),
-                     'seed SD (bpm)': by_seed[model].std() if len(seeds) > 1 else np.nan, f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': _span(_interval(drawn[:, k]/drawn[:, base], n), 3) if test else '-',
-                     'mean of ratios': (mae[model]/mae[reference]).mean(), 'difference (bpm)': test['difference'] if test else np.nan, 'difference 95 %': _span(test['ci95'], 2) if test else '-',
-                     'p, these people': _p(test['p']) if test else '-', 'p, people in general': _p(test['p_people']) if test else '-'})
+        rows.append({'candidate': model, 'people': len(comparison.people), 'workouts': n, 'seeds': len(seeds), 'MAE (bpm)': mae[model].mean(), 'MAE 95 %': span_text(_interval(drawn[:, k], n), 2),
+                     'seed SD (bpm)': by_seed[model].std() if len(seeds) > 1 else np.nan, f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': span_text(_interval(drawn[:, k]/drawn[:, base], n), 3) if test else '-',
+                     'mean of ratios': (mae[model]/mae[reference]).mean(), 'difference (bpm)': test['difference'] if test else np.nan, 'difference 95 %': span_text(test['ci95'], 2) if test else '-',
+                     'p, these people': p_text(test['p']) if test else '-', 'p, people in general': p_text(test['p_people']) if test else '-'})
     return pd.DataFrame(rows).sort_values('MAE (bpm)', kind='stable', ignore_index=True)
 
 def people_table(
@@ -141,8 +141,8 @@ def people_table(
     for person, (absolute, steps), drawn in zip(comparison.people, comparison.parts(), comparison.within):
         own = comparison.mae.loc[person]
         p = _swap_workouts([(absolute[:, k] - absolute[:, base])/steps.sum()], comparison.n_resamples, np.random.default_rng(comparison.seed + 1))
-        rows.append({'person': person, 'workouts': len(steps), 'steps': int(steps.sum()), 'seeds': len(comparison.seeds(model)), f'{model}, MAE (bpm)': own[model], 'MAE 95 %': _span(_interval(drawn[:, k], len(steps)), 2),
-                     f'{reference}, MAE (bpm)': own[reference], 'ratio': own[model]/own[reference], 'ratio 95 %': _span(_interval(drawn[:, k]/drawn[:, base], len(steps)), 3), 'p': _p(p)})
+        rows.append({'person': person, 'workouts': len(steps), 'steps': int(steps.sum()), 'seeds': len(comparison.seeds(model)), f'{model}, MAE (bpm)': own[model], 'MAE 95 %': span_text(_interval(drawn[:, k], len(steps)), 2),
+                     f'{reference}, MAE (bpm)': own[reference], 'ratio': own[model]/own[reference], 'ratio 95 %': span_text(_interval(drawn[:, k]/drawn[:, base], len(steps)), 3), 'p': p_text(p)})
     return pd.DataFrame(rows)
 
 # %% ../../nbs/18_heart.comparison.ipynb #0baf34cd

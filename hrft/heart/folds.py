@@ -24,7 +24,7 @@ from .intervals import heart_intervals, phase
 from .models import groups, predict_items
 from .store import Store
 from .study import HeartRecipe, intervals_of, load_model, personalize, pretrain
-from .tables import _in_words, _p, _span, mark
+from ..tables import mark, p_text, span_text, verdict_text
 from .workouts import split_by_date, usable_runs
 from ..intervals import coverage
 from ..recipe import read_recipe
@@ -257,7 +257,7 @@ def stages_table(
     for a, b in pairs:
         test, mae = comparison.paired(a, b), comparison.mae
         rows.append({'candidate': a, 'against': b, 'people': test['n_people'], 'workouts': test['n'], 'seeds': len(comparison.seeds(a)), 'MAE (bpm)': mae[a].mean(), 'difference (bpm)': test['difference'],
-                     '95 %, these people': _span(test['ci95'], 2), 'p, these people': _p(test['p']), '95 %, somebody else': _span(test['ci95_people'], 2), 'p, people in general': _p(test['p_people']), 'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}", 'verdict': test['verdict']})
+                     '95 %, these people': span_text(test['ci95'], 2), 'p, these people': p_text(test['p']), '95 %, somebody else': span_text(test['ci95_people'], 2), 'p, people in general': p_text(test['p_people']), 'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}", 'verdict': test['verdict']})
     return pd.DataFrame(rows)
 
 def stage_to_keep(
@@ -280,8 +280,8 @@ def stage_answer(
     kept, steps = stage_to_keep(comparison, [*left_out.stages, KEPT])
     test, mae = comparison.paired(kept, reference), comparison.mae
     lines = [f"Keep **{kept}**: {mae[kept].mean():.2f} bpm in the mean over {len(comparison.people)} people who were left out ({len(comparison.steps)} test workouts, seeds: {len(comparison.seeds(kept))}). "
-             f"{reference.capitalize()}: {mae[reference].mean():.2f} bpm, a ratio of {mae[kept].mean()/mae[reference].mean():.3f}; {_in_words(test)}; for people in general {_p(test['p_people'])}."]
-    lines += [f'{a} ({mae[a].mean():.2f} bpm) against {b} ({mae[b].mean():.2f} bpm): {_in_words(t)}; for people in general {_p(t["p_people"])}.' for a, b, t in steps]
+             f"{reference.capitalize()}: {mae[reference].mean():.2f} bpm, a ratio of {mae[kept].mean()/mae[reference].mean():.3f}; {verdict_text(test)}; for people in general {p_text(test['p_people'])}."]
+    lines += [f'{a} ({mae[a].mean():.2f} bpm) against {b} ({mae[b].mean():.2f} bpm): {verdict_text(t)}; for people in general {p_text(t["p_people"])}.' for a, b, t in steps]
     return '\n'.join(f'- {line}' for line in lines)
 
 # %% ../../nbs/18a_heart.folds.ipynb #54ad0af2
@@ -313,7 +313,7 @@ def coverage_over_people(
         pooled, each = coverage(own), coverage(own, 'person', n_resamples=2)
         for row in pooled.itertuples():
             people = each[each.level == row.level].coverage
-            rows.append({'case': case, 'level': row.level, 'people': len(people), 'workouts': row.n_workouts, 'steps': row.n_steps, 'inside': row.coverage, 'inside, 95 %': _span([row.low, row.high], 3) if row.low == row.low else '-', 'off (points)': 100*(row.coverage - row.level),
+            rows.append({'case': case, 'level': row.level, 'people': len(people), 'workouts': row.n_workouts, 'steps': row.n_steps, 'inside': row.coverage, 'inside, 95 %': span_text([row.low, row.high], 3) if row.low == row.low else '-', 'off (points)': 100*(row.coverage - row.level),
                          'mean over people': people.mean(), 'off, people (points)': 100*(people.mean() - row.level), 'lowest person': people.min(), 'mean width (bpm)': row.width_bpm})
     return pd.DataFrame(rows)
 
@@ -333,8 +333,8 @@ def amounts_table(
             k, test, items = comparison.column(model), None if model == against else comparison.paired(model, against), len(comparison.steps)
             low, high = _interval(drawn[:, k])
             rows.append({'last runs': str(n) if n else f'all (median {known.median():.0f})', 'n': n or float(known.median()), 'people with as many': int((known >= n).sum()), 'candidate': model, 'people': len(comparison.people), 'workouts': items, 'seeds': len(comparison.seeds(model)),
-                         'MAE (bpm)': mae[model].mean(), 'low': low, 'high': high, 'MAE 95 %': _span([low, high], 2), f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': _span(_interval(drawn[:, k]/drawn[:, base], items), 3) if model != reference else '-',
-                         f'against {against} (bpm)': test['difference'] if test else np.nan, 'difference 95 %': _span(test['ci95'], 2) if test else '-', 'difference low': test['ci95'][0] if test else np.nan, 'difference high': test['ci95'][1] if test else np.nan, 'p': _p(test['p']) if test else '-', 'verdict': test['verdict'] if test else '-'})
+                         'MAE (bpm)': mae[model].mean(), 'low': low, 'high': high, 'MAE 95 %': span_text([low, high], 2), f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': span_text(_interval(drawn[:, k]/drawn[:, base], items), 3) if model != reference else '-',
+                         f'against {against} (bpm)': test['difference'] if test else np.nan, 'difference 95 %': span_text(test['ci95'], 2) if test else '-', 'difference low': test['ci95'][0] if test else np.nan, 'difference high': test['ci95'][1] if test else np.nan, 'p': p_text(test['p']) if test else '-', 'verdict': test['verdict'] if test else '-'})
     return pd.DataFrame(rows)
 
 def worth_from(
