@@ -89,6 +89,7 @@ class Recipe(Options):
     description:str = ''               # why this recipe exists, for tables and the model card
     seed:int = 0                       # seeds initial weights, order, dropout and augmentation
     parent:str = ''                    # recipe of the run to start from; empty trains from scratch
+    inherit:tuple[str, ...] = ()       # keys, such as model and data, that are the started run's wherever this recipe does not set them
     stages:tuple[Stage, ...]           # in the order they run; none for a model that is solved rather than trained
 
     @model_validator(mode='after')

@@ -24,7 +24,7 @@ from .callbacks import BFloat16, EpochLines, Freeze, MonitoredMetric, PooledLoss
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions, write_json
 from .evaluate import items_digest
 from .recipe import Recipe, recipe_digest, unread
-from .resume import check_resumed, check_start, kept_moments, parent_weights, rate_factor, take_up
+from .resume import check_resumed, check_start, inherited, kept_moments, parent_weights, rate_factor, take_up
 from .runfolder import Run, load_into, save_weights
 from .study import Study
 
@@ -45,6 +45,7 @@ def fit(
     start = recipe.stages[0].start if recipe.stages else ''
     if start and parent is not None: raise UserError(f"got a parent and `stages.0.start`; a run goes on from {start}, or fine-tunes the parent.")
     weights = parent_weights(start or parent)
+    if recipe.inherit: recipe = inherited(recipe, weights)
     data = study.open(recipe, source, parent=weights)
     parent_digest = weights['digest'] if weights else ''
     identity = {'recipe_digest': recipe_digest(recipe), 'data': data.digest, 'parent': parent_digest}
@@ -86,7 +87,7 @@ def _train_and_score(study, recipe, data, weights, run, identity, show, after_ep
     kept = kept_moments(first) if resumes and first.optimizer_state == 'kept' else None
     groups = study.groups(model)
     stages = [_prepare(study, recipe, data, run, stage, groups, after_epoch, kept if i == 0 else None) for i, stage in enumerate(recipe.stages)]
-    recipe.description, recipe.parent # words for a reader; they steer nothing
+    recipe.description, recipe.parent, recipe.inherit # words for a reader; they steer nothing
     never = unread(recipe)
     if never: raise UserError(f"{recipe}: nothing reads {', '.join(f'`{k}`' for k in never)} with these settings; remove the key or choose the setting that uses it.")
     if not (run.path/'run.json').exists():
