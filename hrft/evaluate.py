@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['ITEM', 'MEASURED', 'PREDICTED', 'BPM', 'N_RESAMPLES', 'item_sums', 'check_columns', 'Metric', 'regression_metrics',
-           'step_sums', 'Scoring', 'score', 'items_digest', 'paired_test', 'rank']
+           'step_sums', 'Scoring', 'draws', 'score', 'items_digest', 'paired_test', 'rank']
 
 # %% ../nbs/03_evaluate.ipynb #c0f4e9bb
 import hashlib
@@ -85,7 +85,7 @@ BPM = Scoring() # heart rate, step by step, resampled by whole workouts
 # %% ../nbs/03_evaluate.ipynb #9e52700a
 N_RESAMPLES = 2000  # draws; the interval's own error is then about 2 % of its width
 
-def _draws(n, n_resamples, seed):
+def draws(n, n_resamples, seed):
     "How often each of n items is in each draw, `(n_resamples, n)`"
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1/n), size=n_resamples)
 
@@ -97,7 +97,7 @@ def score(
     "Scores pooled over what was measured, with 95 % intervals by resampling whole items"
     sums, metrics = scoring.sums(predictions, scoring), scoring.metrics
     if not len(sums): raise UserError("nothing to score: no predicted step has a measurement.")
-    counts = _draws(len(sums), n_resamples, seed)
+    counts = draws(len(sums), n_resamples, seed)
     total, drawn = sums.sum(), dict(zip(sums.columns, (counts @ sums.to_numpy()).T))
     result = {m.name: float(m.value(total)) for m in metrics}
     result |= {f'n_{scoring.item}s': len(sums)} | ({'n_steps': int(total['n'])} if total['n'] != len(sums) else {})
@@ -133,7 +133,7 @@ def paired_test(
         raise UserError(f"the two were scored on different test sets ({len(a)} and {len(b)} {scoring.item}s, {len(a.index.intersection(b.index))} shared); "
                         "score both on the same items.")
     def value(sums): return metric.value(dict(zip(a.columns, np.asarray(sums).T)))
-    A, B, counts = a.to_numpy(), b.to_numpy(), _draws(len(a), n_resamples, seed)
+    A, B, counts = a.to_numpy(), b.to_numpy(), draws(len(a), n_resamples, seed)
     observed = float(value(A.sum(0)) - value(B.sum(0)))
     low, high = np.percentile(value(counts @ A) - value(counts @ B), [2.5, 97.5])
     flip = np.random.default_rng(seed + 1).integers(0, 2, (n_resamples, len(a)))

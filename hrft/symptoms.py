@@ -216,6 +216,9 @@ def rate_unlike_recipe(
     step, epoch, used = _rates(curve)
     if not len(used): return None
     plan = np.array([planned(int(s)) for s in step])
+    told = np.maximum(plan, used) > 1e-6*stage.lr # where a schedule ends at 0 there is no ratio
+    if not told.any(): return None
+    step, epoch, used, plan = (values[told] for values in (step, epoch, used, plan))
     ratio = used/np.maximum(plan, 1e-30)
     if stage.schedule == 'plateau': ratio = ratio/stage.plateau_factor**np.clip(np.round(np.log(ratio)/math.log(stage.plateau_factor)), 0, None)
     wrong = abs(ratio - 1) > RATE_ERROR
