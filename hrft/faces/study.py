@@ -16,7 +16,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 
-from ..core import UserError, package_path, project_root
+from ..core import UserError, project_root
 from ..evaluate import score
 from ..inputs import augmented_validation, destroying_augmentation, flip_keeps_sides, judged_by_stopping_set, loss_floor, shared_groups
 from ..recipe import Recipe
