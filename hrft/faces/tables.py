@@ -134,7 +134,7 @@ def best_epochs(sweep:dict)->pd.DataFrame: # one row a run
     for name, runs in sweep.items():
         for seed, run in enumerate(runs):
             values = run.log.epochs().valid_f1_per_image.to_numpy()
-            last = values[-max(len(values)//4, 3):]
+            last = values[-max(len(values)//4, 4):]
             rows.append({'recipe': name, 'seed': run.info['settings']['seed'], 'epochs': len(values), 'best epoch': int(values.argmax()) + 1, 'best validation F1': values.max(), 'level of the last quarter': last.mean(), 'noise of an epoch (SD)': noise_sd(values),
                          'best above level': values.max() - last.mean(), 'still rising by (an epoch)': trend(last).change.value/max(len(last) - 1, 1) if len(last) > 3 else np.nan, 'test F1': run.metrics['test']['f1_per_image']})
     return pd.DataFrame(rows)
@@ -218,5 +218,6 @@ def next_experiments(
     classes = kept_classes(runs[0])
     present = classes.images.sum()
     for row in classes.assign(gain=(classes.f1.median() - classes.f1)*classes.images/present).nlargest(3, 'gain').itertuples():
+        if row.gain < .0005: continue
         rows.append((f'more or heavier training pictures with {row[1]}', f'at most {row.gain:+.3f}', f'F1 {row.f1:.2f} on {row.images} pictures; the median class has {classes.f1.median():.2f}', cost))
     return pd.DataFrame(rows, columns=['experiment', 'expected benefit (test F1)', 'why', 'cost (s)'])
