@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from scipy import stats
 
+from ..claims import gain_in_seed_noise
 from ..core import UserError, read_json
 from ..evaluate import _draws
 from ..evidence import noise_sd, trend
@@ -59,9 +60,9 @@ def against(
     signs = np.random.default_rng(1).choice((-1, 1), (n_resamples, len(change)))
     p = (1 + (abs(signs @ change/len(change)) >= abs(change.mean()) - 1e-12).sum())/(1 + n_resamples)
     first, second = a.mean(axis=1), b.mean(axis=1)
-    seeds = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if min(len(a), len(b)) > 1 else (np.nan, np.nan)
-    both = p < .05 and (seeds[0] > 0 or seeds[1] < 0)
-    verdict = ('better' if change.mean() > 0 else 'worse') if both else 'unknown: one seed' if np.isnan(seeds[0]) else 'within the noise of seeds' if p < .05 else 'no difference shown'
+    known, seeds = gain_in_seed_noise(first, second), stats.ttest_ind(first, second).confidence_interval() if min(len(a), len(b)) > 1 else (np.nan, np.nan)
+    both = p < .05 and known is None
+    verdict = ('better' if change.mean() > 0 else 'worse') if both else 'unknown: one seed' if known and known.code == 'seeds-unknown' else 'within the noise of seeds' if p < .05 else 'no difference shown'
     return {'difference': float(change.mean()), 'ci95': [float(low), float(high)], 'p': float(p), 'seeds95': [float(s) for s in seeds], 'verdict': verdict}
 
 # %% ../../nbs/56_faces.tables.ipynb #f6e43f93
