@@ -83,7 +83,7 @@ def plot_earlier(
     for i, name in enumerate(names or earlier):
         history = earlier[name][0]
         axes.plot(history.epoch, history.val_f_score, lw=.6, alpha=.5, color=f'C{i}')
-        axes.plot(history.epoch, history.val_f_score.rolling(11, center=True, min_periods=5).mean(), lw=1.8, color=f'C{i}', label=name)
+        axes.plot(history.epoch, history.val_f_score.rolling(11, center=True, min_periods=5).mean(), lw=1.8, ls='-' if i < 10 else '--', color=f'C{i}', label=name)
     axes.set(xlabel='epoch', ylabel='validation F (over whole batches)'); axes.legend(fontsize=7, ncols=2); axes.grid(alpha=.3)
     plt.close(figure)
     return figure
