@@ -213,6 +213,7 @@ def next_experiments(
     if rise > 0: rows.append((f'train {base} twice as long', f'at most {min(rise*epochs, 1 - own["test F1"].mean()):+.3f}', f'the last quarter still rises by {rise:.4f} an epoch; the slope falls', 2*cost))
     for name in (n for n in sweep if n != base):
         test, spread = against(sweep[name], runs), np.hypot(*(np.std([r.metrics['test']['f1_per_image'] for r in s], ddof=1) if len(s) > 1 else np.nan for s in (sweep[name], runs)))/np.sqrt(2)
+        if test['verdict'] == 'better': rows.append((f'{name} and {base} for twice as many epochs, {len(runs)} seeds', f'{test["difference"]:+.3f}, if the lead lasts', f'shown after {epochs} epochs only; what learns faster need not end higher', 4*len(runs)*cost))
         if test['verdict'] in ('better', 'worse') or not test['difference'] or np.isnan(spread): continue
         needed = max(int(np.ceil(2*(2.8*spread/test['difference'])**2)), 2)
         if test['difference'] > 0 and needed > len(runs): rows.append((f'{name}: {needed} seeds of it and of {base}', f'{test["difference"]:+.3f}, if it is real', f'spread of seeds {spread:.3f}; so many show it with 80 % power', 2*needed*cost))
