@@ -132,7 +132,7 @@ def check_notebooks():
 
 
 def check_reports():
-    "every report template renders on a tiny simulated store"
+    "every report template renders on tiny simulated data"
     from hrft.heart.simulate import simulated_store
     from hrft.report import render
     os.environ["OMP_NUM_THREADS"] = "2"
@@ -144,9 +144,11 @@ def check_reports():
         page = render("heart", heart, Path(folder) / "reports", show=False)["md"]
         few = {"store": str(store), "runs": str(runs), "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0], "base_groups": ["loss"], "personal_groups": ["stage"]}
         ablations = render("ablations", few, Path(folder) / "reports", show=False)["md"]
-        for path in (page, ablations):
+        faces = {"recipes": ["faces/base", "faces/dice-2.0"], "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5", "long_changes": ""}
+        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces),)]
+        for path in (page, ablations, *others):
             if "SIMULATED" not in path.read_text(encoding="utf-8"): wrong.append(f"{path.stem} does not say SIMULATED")
-        trained = [str(p.parent) for p in sorted(runs.rglob("metrics.json"))]
+        trained = [str(p.parent) for p in sorted((runs / "heart").rglob("metrics.json"))]
         render("runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder) / "reports", show=False)
         render("diagnosis", {"run": trained[0]}, Path(folder) / "reports", show=False)
     return wrong

@@ -196,7 +196,7 @@ def class_degraded(
 def balanced_twice(settings:dict)->Finding|None: # keys and values of a recipe or configuration
     "Class balance in the sampler and in the loss"
     flat = dict(_flat(settings))
-    def on(words): return [k for k, v in flat.items() if any(w in k.lower() for w in words) and v not in (False, None, 0, 1, '', 'none', 'no')]
+    def on(words): return [k for k, v in flat.items() if any(w in k.lower() for w in words) and (v is True or v not in (False, None, 0, 1, '', 'none', 'no'))]
     sampler, loss = on(('sampler', 'oversampl', 'balanced_sampling', 'balance_batches')), on(('class_weight', 'loss_weight', 'pos_weight'))
     if sampler and loss: return Finding('balanced-twice', 'warning', "Classes are balanced twice, in the sampler and in the loss: rare classes count by the square of their rarity.",
                                         {'sampler': ', '.join(sampler), 'loss': ', '.join(loss)}, "Balance in one place.")
