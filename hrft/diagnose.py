@@ -17,7 +17,7 @@ from .claims import against_baselines, balanced_twice, class_collapse, class_deg
 from .core import UserError, read_json
 from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
-from .recipe import Recipe, Stage, tomllib
+from .recipe import Recipe, core_stage, tomllib
 from .runfolder import Run
 from .runlog import TrainingLog, read_log
 from .symptoms import curves, no_early_stop, rate_rises, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
@@ -34,7 +34,7 @@ class Evidence:
 
     @property
     def stages(self)->list: # of `Stage`, with their defaults
-        return [stage if isinstance(stage, Stage) else Stage.model_validate(dict(stage)) for stage in self.settings.get('stages', [])]
+        return [core_stage(stage) for stage in self.settings.get('stages', [])]
 
 def gather(
     source, # a `Run`, its folder, a log of any tool, or `Evidence`

@@ -19,7 +19,7 @@ from .claims import main_score
 from .core import UserError, atomic_path
 from .diagnose import Evidence, gather
 from .evidence import Finding, level, markdown_table
-from .recipe import Recipe, Stage, validate
+from .recipe import Recipe, core_stage, validate
 from .runlog import lower_is_better
 from .symptoms import curves
 
@@ -189,7 +189,7 @@ def propose(
         if key == 'schedule': [stage.pop(k, None) for k in ('restart_epochs',)]
     diff = pd.DataFrame([{k: r[k] for k in ('key', 'old', 'new', 'finding', 'reason')} | {'expected': _EXPECTED[r['key'].rpartition('.')[2]]} for r in rows], columns=['key', 'old', 'new', 'finding', 'reason', 'expected'], dtype=object)
     codes = dict.fromkeys(f.code for f in findings)
-    return Proposal(settings, diff, criteria(evidence), timeline(evidence, [Stage.model_validate(s) for s in settings['stages']]), [_INSTEAD[c] for c in codes if c in _INSTEAD],
+    return Proposal(settings, diff, criteria(evidence), timeline(evidence, [core_stage(s) for s in settings['stages']]), [_INSTEAD[c] for c in codes if c in _INSTEAD],
                     [_MONITOR[c] for c in codes if c in _MONITOR] + ["the score's interval, not only its value"])
 
 def _plain(value):
