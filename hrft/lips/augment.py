@@ -29,7 +29,7 @@ class Augment(Options):
     gamma:Annotated[float, Field(ge=0, lt=2)] = 0.0         # exponent of the greys: exp of this, up or down
 
     @property
-    def moves(self): return max(self.mirror, self.shift, self.scale, self.rotation_deg, self.time_shift, self.time_scale) > 0
+    def moves(self): return max(self.mirror, self.shift, self.scale, self.rotation_deg, self.time_shift, self.time_scale) > 0 # all are read, so none counts as unused
     @property
     def lights(self): return max(self.brightness, self.contrast, self.gamma) > 0
 

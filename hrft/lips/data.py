@@ -163,6 +163,7 @@ class ClipLoader(DataLoader):
         **kwargs,
     ):
         self.items, self.normalisation, self.train, self.distort, self.balanced = items, normalisation, train, options.augment if train else Augment(), train and options.balanced_sampler
+        self.distorts = any([self.distort.moves, self.distort.lights])
         super().__init__(None, bs=bs, n=len(items) - (train and len(items) % bs == 1 and len(items) > 1), num_workers=0, create_item=int, create_batch=self.batch, **kwargs)
 
     def get_idxs(self):
@@ -177,7 +178,7 @@ class ClipLoader(DataLoader):
     def batch(self, numbers):
         "Clips of these numbers, `(B, 1, T, H, W)`, and their classes"
         x = self.items.x[numbers]
-        if self.train: x = augment(x, self.distort, torch.Generator().manual_seed(self.rng.getrandbits(32)))
+        if self.distorts: x = augment(x, self.distort, torch.Generator().manual_seed(self.rng.getrandbits(32)))
         return prepare(x, self.normalisation), self.items.y[numbers]
 
 def clip_loaders(

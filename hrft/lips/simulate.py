@@ -32,12 +32,12 @@ def movement(
 @dataclass(frozen=True)
 class Speaker:
     "What one simulated person looks like and how fast they speak"
-    skin:float; lips:float; light:float; width:float; thickness:float; beard:float; rate:float; strength:float; texture:int; group:str
+    skin:float; lips:float; light:float; width:float; thickness:float; beard:float; rate:float; strength:float; texture:int; across:float; down:float; group:str
 
     @classmethod
     def sample(cls, rng):
         return cls(skin=rng.uniform(110, 190), lips=rng.uniform(15, 50), light=rng.normal(0, 25), width=rng.uniform(.26, .36), thickness=rng.uniform(.05, .09), beard=rng.choice([0., 0., 12., 22.]),
-                   rate=rng.uniform(.85, 1.15), strength=rng.uniform(.7, 1.15), texture=int(rng.integers(2**31)), group=str(rng.choice(['younger', 'older'])))
+                   rate=rng.uniform(.8, 1.2), strength=rng.uniform(.5, 1.15), texture=int(rng.integers(2**31)), across=rng.normal(0, .06), down=rng.normal(0, .06), group=str(rng.choice(['younger', 'older'])))
 
 def draw_clip(
     speaker:Speaker,
@@ -48,9 +48,9 @@ def draw_clip(
     "One spoken word of one speaker"
     frames, height, width = shape
     at = np.linspace(0, 1, frames)
-    opening, wide = movement(word, (at - .45)*speaker.rate + .45 + rng.normal(0, .03))
+    opening, wide = movement(word, (at - .45)*speaker.rate + .45 + rng.normal(0, .1))
     y, x = np.mgrid[0:height, 0:width].astype(float)
-    x, y = (x - width/2 - rng.normal(0, .8))/width, (y - height*.55 - rng.normal(0, .8))/height
+    x, y = (x - width/2 - rng.normal(0, .8))/width - speaker.across, (y - height*.55 - rng.normal(0, .8))/height - speaker.down
     texture = np.random.default_rng(speaker.texture).normal(0, 1, (height, width))
     ground = speaker.skin + speaker.light*x + 6*texture - speaker.beard*(np.abs(y) > .2)*(1 + texture/2)
     pictures = []
@@ -59,7 +59,7 @@ def draw_clip(
         outer, inner = (x/(a + .02))**2 + (y/(b + speaker.thickness))**2, (x/a)**2 + (y/b)**2
         picture = np.where(outer < 1, speaker.skin - speaker.lips, ground)
         picture = np.where(inner < 1, 45 + 110*((y < -b*.4) & (o > .2)), picture)  # dark, with teeth at the top
-        pictures.append(picture + rng.normal(0, 3, picture.shape))
+        pictures.append(picture + rng.normal(0, 5, picture.shape))
     return np.clip(pictures, 0, 255).astype('uint8')
 
 # %% ../../nbs/40a_lips.simulate.ipynb #c171beec
@@ -74,7 +74,7 @@ def simulated_clips(
 )->Path: # the folder
     "Simulated videos with their manifest"
     folder = Path(folder)
-    settings = digest({'speakers': n_speakers, 'clips': n_clips, 'seed': seed, 'shape': list(shape), 'form': 1})
+    settings = digest({'speakers': n_speakers, 'clips': n_clips, 'seed': seed, 'shape': list(shape), 'form': 2})
     mark = folder/SIMULATED_MARK
     if mark.is_file() and settings in mark.read_text(encoding='utf-8'): return folder
     (folder/'videos').mkdir(parents=True, exist_ok=True)
