@@ -41,7 +41,7 @@ class LipsData(Options):
     test_share:Annotated[float, Field(gt=0, lt=1)] = 0.15            # of speakers, groups or clips, at least one, where none are named
     validation_share:Annotated[float, Field(gt=0, lt=1)] = 0.15      # the same of validation
     split_seed:int = 0                                               # decides where none are named; not the run's seed, so that seeds share one test set
-    balanced_sampler:bool = False                                    # draw the classes equally often in an epoch
+    sampler:Literal['none', 'balanced'] = 'none'                    # balanced draws the classes equally often in an epoch
     class_weights:Literal['none', 'inverse'] = 'none'                # weigh the loss by 1/count of the class
     force_both_balances:bool = False                                 # balance in sampler and loss all the same
     augment:Augment = Augment()                                      # of training clips
@@ -139,8 +139,8 @@ def open_splits(
 # %% ../../nbs/41a_lips.data.ipynb #b6d1ba31
 def check_balance(options:LipsData)->None:
     "Refuse to balance twice"
-    sampler, loss, force = options.balanced_sampler, options.class_weights != 'none', options.force_both_balances
-    if sampler and loss and not force: raise UserError("classes are balanced twice, by data.balanced_sampler and by data.class_weights: a rare class would count by the square of its rarity. Keep one, or set data.force_both_balances = true.")
+    sampler, loss, force = options.sampler == 'balanced', options.class_weights != 'none', options.force_both_balances
+    if sampler and loss and not force: raise UserError("classes are balanced twice, by data.sampler and by data.class_weights: a rare class would count by the square of its rarity. Keep one, or set data.force_both_balances = true.")
 
 def class_weights(
     splits:LipsSplits,
@@ -162,7 +162,7 @@ class ClipLoader(DataLoader):
         options:LipsData=LipsData(),
         **kwargs,
     ):
-        self.items, self.normalisation, self.train, self.distort, self.balanced = items, normalisation, train, options.augment if train else Augment(), train and options.balanced_sampler
+        self.items, self.normalisation, self.train, self.distort, self.balanced = items, normalisation, train, options.augment if train else Augment(), train and options.sampler == 'balanced'
         self.distorts = any([self.distort.moves, self.distort.lights])
         super().__init__(None, bs=bs, n=len(items) - (train and len(items) % bs == 1 and len(items) > 1), num_workers=0, create_item=int, create_batch=self.batch, **kwargs)
 
