@@ -52,7 +52,6 @@ class LipsStudy(Study):
     name, recipe_type, scoring, device = 'lips', LipsRecipe, LIPS, 'auto'
 
     def open(self, recipe, source, parent=None):
-        if recipe.parent and parent is None: raise UserError(f"{recipe} goes on from a finished run of {recipe.parent}; name it with --set stages.0.start=RUN.")
         splits = open_splits(read_clips(source), recipe.data)
         theirs = parent['metadata'].get('normalisation', {}) if parent else {}
         if splits.normalisation['kind'] == 'train' == theirs.get('kind'): splits = replace(splits, normalisation=splits.normalisation | {k: theirs[k] for k in ('mean', 'sd')})
