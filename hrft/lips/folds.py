@@ -44,7 +44,7 @@ def run_folds(
     n_folds:int=0, # 0 leaves one speaker out in turn
     seeds:tuple|list=(0,),
     runs:str|Path|None=None, # folder of run folders
-    overrides:tuple|list=(), # changes such as `stages.0.epochs=10`
+    overrides:tuple|list=(), # changes such as `model.members=1`
     show:bool=True, # progress
 )->list: # of Run
     "One ordinary run for each fold and seed"
