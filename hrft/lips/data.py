@@ -73,11 +73,22 @@ def split_clips(
     random.Random(derive_seed(options.split_seed, 'split')).shuffle(rest)
     (n_test, n_validation), test, validation = _shares(options, len(known)) if not all(named) else (0, 0), set(named[0]), set(named[1])
     if not test: test, rest = set(rest[:n_test]), rest[n_test:]
+    if not validation and column != 'speaker' and len(rest) == 1 and 'speaker' in clips.about: return _stop_by_speaker(clips, options, groups.isin(test))
     if not validation: validation, rest = set(rest[:n_validation]), rest[n_validation:]
     if not rest: raise UserError(f"{len(known)} {column}s are too few: test and validation leave none to train on. Name fewer in data.test_{'speakers' if column == 'speaker' else 'groups'}.")
     return groups.map(lambda g: 'test' if g in test else 'validation' if g in validation else 'train').to_numpy()
 
 def _shares(options, n): return tuple(max(1, round(n*share)) for share in (options.test_share, options.validation_share))
+
+def _stop_by_speaker(clips, options, test):
+    "With one group left to learn from, some of its speakers stop the training"
+    speakers = clips.groups('speaker')
+    own, judged = sorted(set(speakers[~test])), set(speakers[test])
+    both = [s for s in own if s in judged]
+    if both: raise UserError(f"speaker {both[0]} is in the test group and in another; a group must hold all clips of its speakers.")
+    if len(own) < 2: raise UserError(f"one group is left to learn from, and {own[0]} is its only speaker; expected at least two, one to train and one to stop.")
+    random.Random(derive_seed(options.split_seed, 'stop')).shuffle(own)
+    return np.where(test, 'test', np.where(speakers.isin(own[:_shares(options, len(own))[1]]), 'validation', 'train')).astype(object)
 
 # %% ../../nbs/41a_lips.data.ipynb #2636ea8c
 @dataclass
@@ -204,5 +215,10 @@ def inspect_splits(
         numbers = list(range(min(16, len(splits.train))))
         found.append(destroying_augmentation(prepare(splits.train.x[numbers], splits.normalisation).numpy(), loaders.train.batch(numbers)[0].numpy()))
     abouts = {part: getattr(splits, part).clips.about for part in ('train', 'validation', 'test')}
-    if all(column in about for about in abouts.values()): found.append(shared_groups({part: about[column] for part, about in abouts.items()}))
+    if all(column in about for about in abouts.values()):
+        parts = {part: about[column] for part, about in abouts.items()}
+        if column != 'speaker' and set(parts['train']) & set(parts['validation']) and 'speaker' in abouts['train']: # of two groups: speakers of one train and stop
+            found.append(shared_groups({part: about.speaker for part, about in abouts.items()}))
+            parts = {'train and validation': pd.concat([parts['train'], parts['validation']]), 'test': parts['test']}
+        found.append(shared_groups(parts))
     return [finding for finding in found if finding]

@@ -32,6 +32,7 @@ def speaker_folds(
 )->list: # of (test, validation), each a tuple of names
     "Who judges and who stops, fold by fold"
     people = sorted(set(clips.groups(column)))
+    if column != 'speaker' and len(people) == 2: return [((judge,), ()) for judge in people] # speakers of the other group stop
     n = n_folds or len(people)
     if len(people) < 3 or not 3 <= n <= len(people): raise UserError(f"{n} folds over {len(people)} {column}s; expected 3 to {len(people)}: one part to train, one to stop, one to judge.")
     if n < len(people): random.Random(derive_seed(seed, 'folds')).shuffle(people)
