@@ -114,7 +114,7 @@ class StageCallback(Callback):
                        'plateau_best': None, 'plateau_wait': 0, 'plateau': 1.0, 'stopped': ''}
         # read every key that this stage uses now, so that one nobody uses is found before the first step
         self.patience, self.min_delta, self.name_ = stage.patience, stage.min_delta, stage.name
-        self.decay, self.keep_optimizer, self.by_epoch = stage.ema_decay, stage.keep_optimizer, 'warmup_by_epoch' in stage.faults
+        self.decay, self.keep_optimizer, self.keep_last, self.by_epoch = stage.ema_decay, stage.keep_optimizer, stage.keep == 'last', 'warmup_by_epoch' in stage.faults
         self.plateau = (stage.plateau_factor, stage.plateau_patience) if stage.schedule == 'plateau' else None
         lr_at(stage, stage.warmup_steps + 1, 1)
 
@@ -153,7 +153,7 @@ class StageCallback(Callback):
                          (*key, 'train', 'seconds', perf_counter() - self.began, None)]
         self.run_folder.log.extend(self.records)
         better = lambda new, old, delta=0.: old is None or self.sign*(old - new) > delta
-        if better(value, m['best']):
+        if self.keep_last or better(value, m['best']):
             m['best'], m['best_epoch'] = value, m['epoch']
             self.run_folder.save_stage(self.name_, self.learn.model)
             if self.keep_optimizer: self.run_folder.save_optimizer(self.name_, self.learn.model, self.learn.opt.opt, self.stage.lr)

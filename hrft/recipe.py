@@ -73,6 +73,7 @@ class Stage(Options):
     clip_norm:Annotated[float, Field(ge=0)] = 1.0                # largest gradient norm; 0 does not clip
     patience:Annotated[int, Field(ge=0)] = 10                    # epochs without improvement before stopping; 0 never stops early
     min_delta:Annotated[float, Field(ge=0)] = 0.0                # what counts as an improvement, in the monitored metric's unit
+    keep:Literal['best', 'last'] = 'best'                        # weights that a stage ends with: of the epoch that validates best, or of the last one, where validation is too small to choose among epochs
     ema_decay:Annotated[float, Field(ge=0, lt=1)] = 0.0          # an average of the weights with this memory a step is validated and kept; 0 keeps the weights themselves
     amp:bool = False                                             # forward pass in bfloat16 where that loses nothing, on any device
     compile:bool = False                                         # compile the model before the first step (a minute), for long trainings
