@@ -40,7 +40,6 @@ class LipsData(Options):
     validation_groups:tuple[str, ...] = ()                           # split = group: which stop the training
     test_share:Annotated[float, Field(gt=0, lt=1)] = 0.15            # of speakers, groups or clips, at least one, where none are named
     validation_share:Annotated[float, Field(gt=0, lt=1)] = 0.15      # the same of validation
-    passes:Annotated[int, Field(ge=1)] = 1                           # over the training clips in an epoch; validation comes after each epoch
     split_seed:int = 0                                               # decides where none are named; not the run's seed, so that seeds share one test set
     sampler:Literal['none', 'balanced'] = 'none'                    # balanced draws the classes equally often in an epoch
     class_weights:Literal['none', 'inverse'] = 'none'                # weigh the loss by 1/count of the class
@@ -175,15 +174,14 @@ class ClipLoader(DataLoader):
         **kwargs,
     ):
         self.items, self.normalisation, self.train, self.distort, self.balanced = items, normalisation, train, options.augment if train else Augment(), train and options.sampler == 'balanced'
-        self.passes = options.passes if train else 1
-        n = self.passes*len(items)
+        n = len(items)
         self.distorts = any([self.distort.moves, self.distort.lights])
         super().__init__(None, bs=bs, n=n - (train and n % bs == 1 and n > 1), num_workers=0, create_item=int, create_batch=self.batch, **kwargs)
 
     def get_idxs(self):
         "Clips of this epoch"
         if not self.train: return list(range(self.n))
-        if not self.balanced: return [i for _ in range(self.passes) for i in self.rng.sample(range(len(self.items)), len(self.items))][:self.n]
+        if not self.balanced: return self.rng.sample(range(len(self.items)), self.n)
         sets = [torch.where(self.items.y == k)[0].tolist() for k in sorted(set(self.items.y.tolist()))]
         drawn = [self.rng.choice(sets[i % len(sets)]) for i in range(self.n)]
         self.rng.shuffle(drawn)
