@@ -145,7 +145,9 @@ def check_reports():
         few = {"store": str(store), "runs": str(runs), "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0], "base_groups": ["loss"], "personal_groups": ["stage"]}
         ablations = render("ablations", few, Path(folder) / "reports", show=False)["md"]
         faces = {"recipes": ["faces/base", "faces/dice-2.0"], "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5", "long_changes": ""}
-        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces),)]
+        few_pixels = ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
+        lips = {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}
+        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces), ("lips", lips))]
         for path in (page, ablations, *others):
             if "SIMULATED" not in path.read_text(encoding="utf-8"): wrong.append(f"{path.stem} does not say SIMULATED")
         trained = [str(p.parent) for p in sorted((runs / "heart").rglob("metrics.json"))]
