@@ -7,7 +7,7 @@ __all__ = ['BLOCK', 'ZENITH_DEG', 'AZIMUTH_DEG', 'CloudLabels', 'CloudData', 'Cl
            'CloudSplits', 'ends', 'cloud_splits', 'scaled_angles', 'CloudLoader', 'validation_augment', 'cloud_loaders',
            'weighted']
 
-# %% ../../nbs/22a_clouds.data.ipynb #00398fc6
+# %% ../../nbs/22a_clouds.data.ipynb #277c25c4
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ from .frames import CloudFrames, prepared
 from ..core import UserError, digest
 from ..recipe import Options
 
-# %% ../../nbs/22a_clouds.data.ipynb #351328eb
+# %% ../../nbs/22a_clouds.data.ipynb #2117b68b
 class CloudLabels(Options):
     "Which lidar profiles are labels"
     lowest_km:float = .1    # lower layers are the surface
@@ -47,7 +47,7 @@ class CloudData(Options):
     adapt_from:Annotated[int, Field(ge=1)] = 50                      # `adapt`: labels kept free for learning, the same however many are used, so that all are judged alike
     seed_of_split:int = 0                                            # `random`: which samples are drawn
 
-# %% ../../nbs/22a_clouds.data.ipynb #132bce2c
+# %% ../../nbs/22a_clouds.data.ipynb #e39d622c
 BLOCK = 20 # samples that are resampled together: twice the memory of heights, 1/(1 - 0.89)
 
 @dataclass
@@ -59,6 +59,7 @@ class CloudItems:
     flight:np.ndarray  # `(N,)` name
     sample:np.ndarray  # `(N,)` number within its flight
     time_s:np.ndarray  # `(N,)` since 1970
+    focal_px:np.ndarray # `(N,)` focal length of the camera
 
     def __len__(self): return len(self.base_km)
     def take(self, chosen)->'CloudItems': # indices or a mask
@@ -79,7 +80,7 @@ def joined(parts:list)->CloudItems: # of `CloudItems`
     "Samples of several flights in one"
     return parts[0] if len(parts) == 1 else CloudItems(*(np.concatenate([getattr(p, name) for p in parts]) for name in CloudItems.__dataclass_fields__))
 
-# %% ../../nbs/22a_clouds.data.ipynb #e865e66c
+# %% ../../nbs/22a_clouds.data.ipynb #2384d440
 _PREPARED = {} # samples of the last flights of this process
 _REMEMBERED = 16
 
@@ -110,9 +111,9 @@ def _prepare(flight, options, rules, labelled, step):
     frame, base_km = table.frame.to_numpy()[whole], table.base_km.to_numpy(np.float32)[whole]
     frames = prepared(flight, around, zenith[frame], azimuth[frame], options.images)
     turned = np.zeros(len(frame)) if options.images.align == 'sun' else (azimuth[frame] + 180) % 360 - 180
-    return CloudItems(frames, np.stack([zenith[frame], turned], 1).astype(np.float32), base_km, np.full(len(frame), flight.name, object), np.arange(len(frame)), times[frame])
+    return CloudItems(frames, np.stack([zenith[frame], turned], 1).astype(np.float32), base_km, np.full(len(frame), flight.name, object), np.arange(len(frame)), times[frame], np.full(len(frame), flight.focal_px))
 
-# %% ../../nbs/22a_clouds.data.ipynb #257141c0
+# %% ../../nbs/22a_clouds.data.ipynb #ea3bd9cc
 @dataclass
 class CloudSplits:
     "What trains, stops and judges under one recipe"
@@ -164,7 +165,7 @@ def _adapt_split(items, options):
     stop = max(2, n//3)
     return items.take(np.arange(max(n, 2))), items.take(np.arange(max(n - stop, 0), max(n, 2))), items.take(np.arange(first + options.gap, len(items)))
 
-# %% ../../nbs/22a_clouds.data.ipynb #da913ea5
+# %% ../../nbs/22a_clouds.data.ipynb #475b416b
 def cloud_splits(
     source:str|Path, # a folder of flights
     options:CloudData,
@@ -187,7 +188,7 @@ def cloud_splits(
     content = [[digest([name, items.fingerprints()]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
     return CloudSplits(train, validation, test, normalisation or own, digest([content, options.split, options.held_out, sorted(flights)]), options)
 
-# %% ../../nbs/22a_clouds.data.ipynb #db2642a3
+# %% ../../nbs/22a_clouds.data.ipynb #262fd1f3
 ZENITH_DEG, AZIMUTH_DEG = (47.5, 4.5), 104. # mean and spread of the zenith, spread of an azimuth that may be anything
 
 def scaled_angles(
