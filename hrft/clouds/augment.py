@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['HIGHEST_KM', 'CloudAugment', 'moved', 'wrapped_azimuth', 'augmented', 'eight_bit']
 
-# %% ../../nbs/22_clouds.augment.ipynb #8a18bea0
+# %% ../../nbs/22_clouds.augment.ipynb #5e53c29c
 from typing import Annotated
 
 import numpy as np
@@ -15,16 +15,17 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from ..recipe import Options
 
-# %% ../../nbs/22_clouds.augment.ipynb #2989d153
+# %% ../../nbs/22_clouds.augment.ipynb #b64fce0d
 class CloudAugment(Options):
     "How training samples are varied"
     mirror:bool = False                                     # exchange left and right in half of the samples; the sun's azimuth follows
     turn_deg:Annotated[float, Field(ge=0, le=180)] = 0.     # turn by up to this much either way; the azimuth follows
     zoom:Annotated[float, Field(ge=1, le=4)] = 1.           # magnify or shrink by up to this factor; the height follows
     noise:Annotated[float, Field(ge=0)] = 0.                # standard deviation of noise added to z-scored pixels
+    tone:Annotated[float, Field(ge=0, le=1)] = 0.           # bend the brightness of each sample by up to this much
     frames_drawn:Annotated[int, Field(ge=0)] = 0            # frames of a sample that a step sees, drawn at random; 0 shows all
 
-# %% ../../nbs/22_clouds.augment.ipynb #d88c1920
+# %% ../../nbs/22_clouds.augment.ipynb #2dfcbb46
 HIGHEST_KM = 2.2 # no magnified sample is higher
 
 def moved(
@@ -60,10 +61,13 @@ def augmented(
         zoom = torch.minimum(zoom, (HIGHEST_KM/base_km).clamp(min=1))
         frames, base_km = moved(frames, turn, mirrored, zoom), base_km*zoom
         angles = torch.stack([angles[:, 0], wrapped_azimuth(torch.where(mirrored, -angles[:, 1], angles[:, 1]) + turn)], 1)
+    if options.tone: # a parabola through mean and standard deviation, the same for all frames of a sample
+        bend = options.tone*(2*torch.rand(n, 1, 1, 1) - 1)
+        frames = frames + bend*(frames.clamp(-2.5, 2.5)**2 - 1)
     if options.noise: frames = frames + options.noise*torch.randn_like(frames)
     return frames, angles, base_km
 
-# %% ../../nbs/22_clouds.augment.ipynb #14e3d763
+# %% ../../nbs/22_clouds.augment.ipynb #707fe477
 def eight_bit(frames:torch.Tensor)->torch.Tensor: # `(..., S, S)` z-scored; out 0 to 1, wrapped
     "What is left of z-scored frames after a detour through 8 bits: a fault, on purpose"
     return ((frames*255).to(torch.int32) % 256)/255.

@@ -7,7 +7,7 @@ __all__ = ['BLOCK', 'ZENITH_DEG', 'AZIMUTH_DEG', 'CloudLabels', 'CloudData', 'Cl
            'CloudSplits', 'ends', 'cloud_splits', 'scaled_angles', 'CloudLoader', 'validation_augment', 'cloud_loaders',
            'weighted']
 
-# %% ../../nbs/22a_clouds.data.ipynb #277c25c4
+# %% ../../nbs/22a_clouds.data.ipynb #fb69a111
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ from .frames import CloudFrames, prepared
 from ..core import UserError, digest
 from ..recipe import Options
 
-# %% ../../nbs/22a_clouds.data.ipynb #2117b68b
+# %% ../../nbs/22a_clouds.data.ipynb #df51f4d2
 class CloudLabels(Options):
     "Which lidar profiles are labels"
     lowest_km:float = .1    # lower layers are the surface
@@ -43,11 +43,11 @@ class CloudData(Options):
     flights:tuple[str, ...] = ()                                     # flights used at all, besides the one held out; empty uses every one
     validation_share:Annotated[float, Field(gt=0, lt=.5)] = .2       # end of each training flight that stops the training
     gap:Annotated[int, Field(ge=0)] = 20                             # samples left out between the two: the memory of heights is some 9 samples long
-    adapt_labels:Annotated[int, Field(ge=0)] = 0                     # `adapt`: first labels of the flight that are learned
+    adapt_labels:Annotated[int, Field(ge=0)] = 0                     # `adapt`: first labels of the flight that are learned; a third of them stops the training
     adapt_from:Annotated[int, Field(ge=1)] = 50                      # `adapt`: labels kept free for learning, the same however many are used, so that all are judged alike
     seed_of_split:int = 0                                            # `random`: which samples are drawn
 
-# %% ../../nbs/22a_clouds.data.ipynb #e39d622c
+# %% ../../nbs/22a_clouds.data.ipynb #456aae78
 BLOCK = 20 # samples that are resampled together: twice the memory of heights, 1/(1 - 0.89)
 
 @dataclass
@@ -80,7 +80,7 @@ def joined(parts:list)->CloudItems: # of `CloudItems`
     "Samples of several flights in one"
     return parts[0] if len(parts) == 1 else CloudItems(*(np.concatenate([getattr(p, name) for p in parts]) for name in CloudItems.__dataclass_fields__))
 
-# %% ../../nbs/22a_clouds.data.ipynb #2384d440
+# %% ../../nbs/22a_clouds.data.ipynb #f05f33cf
 _PREPARED = {} # samples of the last flights of this process
 _REMEMBERED = 16
 
@@ -113,7 +113,7 @@ def _prepare(flight, options, rules, labelled, step):
     turned = np.zeros(len(frame)) if options.images.align == 'sun' else (azimuth[frame] + 180) % 360 - 180
     return CloudItems(frames, np.stack([zenith[frame], turned], 1).astype(np.float32), base_km, np.full(len(frame), flight.name, object), np.arange(len(frame)), times[frame], np.full(len(frame), flight.focal_px))
 
-# %% ../../nbs/22a_clouds.data.ipynb #ea3bd9cc
+# %% ../../nbs/22a_clouds.data.ipynb #f874f47f
 @dataclass
 class CloudSplits:
     "What trains, stops and judges under one recipe"
@@ -159,13 +159,13 @@ def _flight_split(flights, options):
     return joined(train), joined(validation), joined(test)
 
 def _adapt_split(items, options):
-    "The first labels train, the third of them that came last also stops; what comes after all that may be learned, and a gap, judges"
+    "Of the first labels two thirds train and the rest stops; what comes after all that may be learned, and a gap, judges"
     n, first = options.adapt_labels, options.adapt_from
-    if n > first or first + options.gap + 2 > len(items): raise UserError(f"{items.flight[0]} has {len(items)} labels; data.adapt_labels {n}, adapt_from {first} and gap {options.gap} leave nothing to judge by.")
+    if n < 4 or n > first or first + options.gap + 2 > len(items): raise UserError(f"{items.flight[0]} has {len(items)} labels; data.adapt_labels {n}, adapt_from {first} and gap {options.gap} leave nothing to judge by.")
     stop = max(2, n//3)
-    return items.take(np.arange(max(n, 2))), items.take(np.arange(max(n - stop, 0), max(n, 2))), items.take(np.arange(first + options.gap, len(items)))
+    return items.take(np.arange(n - stop)), items.take(np.arange(n - stop, n)), items.take(np.arange(first + options.gap, len(items)))
 
-# %% ../../nbs/22a_clouds.data.ipynb #475b416b
+# %% ../../nbs/22a_clouds.data.ipynb #c4de6c26
 def cloud_splits(
     source:str|Path, # a folder of flights
     options:CloudData,
@@ -188,7 +188,7 @@ def cloud_splits(
     content = [[digest([name, items.fingerprints()]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
     return CloudSplits(train, validation, test, normalisation or own, digest([content, options.split, options.held_out, sorted(flights)]), options)
 
-# %% ../../nbs/22a_clouds.data.ipynb #262fd1f3
+# %% ../../nbs/22a_clouds.data.ipynb #da70b1ad
 ZENITH_DEG, AZIMUTH_DEG = (47.5, 4.5), 104. # mean and spread of the zenith, spread of an azimuth that may be anything
 
 def scaled_angles(

@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['HEIGHT_KM', 'SPEED_KM_S', 'FURTHEST_KM', 'shadow_correlation', 'peak', 'shadow_heights', 'line', 'drift_heights']
 
-# %% ../../nbs/23a_clouds.geometry.ipynb #90ea2721
+# %% ../../nbs/23a_clouds.geometry.ipynb #c4ffc8fd
 import numpy as np
 from skimage.registration import phase_cross_correlation
 
 from .data import CloudItems
 from .frames import REFERENCE_DEG, sun_above
 
-# %% ../../nbs/23a_clouds.geometry.ipynb #bca8194b
+# %% ../../nbs/23a_clouds.geometry.ipynb #3e68785e
 HEIGHT_KM, SPEED_KM_S = 20., .2 # of the aircraft
 FURTHEST_KM = 2.6               # height whose shadow is still looked for
 
@@ -46,7 +46,7 @@ def shadow_heights(
         heights[i] = peak(shadow_correlation(frames, min(int(np.ceil(FURTHEST_KM*px_of_km)), size//2)))/px_of_km
     return heights
 
-# %% ../../nbs/23a_clouds.geometry.ipynb #1693ed13
+# %% ../../nbs/23a_clouds.geometry.ipynb #38c152c3
 def line(
     estimate:np.ndarray, # `(N,)` km
     base_km:np.ndarray, # `(N,)` km
@@ -59,7 +59,7 @@ def line(
         keep = off <= 3*np.median(off) + 1e-9
     return float(slope), float(intercept)
 
-# %% ../../nbs/23a_clouds.geometry.ipynb #30c88745
+# %% ../../nbs/23a_clouds.geometry.ipynb #57d79378
 def drift_heights(
     items:CloudItems,
     aligned:bool, # whether the frames were magnified to the reference sun

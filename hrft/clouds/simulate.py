@@ -6,7 +6,7 @@
 __all__ = ['TABLE', 'RHO', 'CELL_KM', 'HEIGHT_KM', 'SPEED_KM_S', 'STEP_S', 'SIZES', 'slow_series', 'power_law_field',
            'Conditions', 'draw_conditions', 'shadow_px', 'drift_px', 'World', 'write_flight', 'simulated_flights']
 
-# %% ../../nbs/21_clouds.simulate.ipynb #abc66205
+# %% ../../nbs/21_clouds.simulate.ipynb #fef702bf
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from ..core import UserError, derive_seed, read_json, write_json
 
-# %% ../../nbs/21_clouds.simulate.ipynb #8a210288
+# %% ../../nbs/21_clouds.simulate.ipynb #c0b359c7
 TABLE = {'30Oct24': (501, .893, .333, .12, 1.95), '10Feb25': (163, .708, .142, .42, 1.10), '23Oct24': (101, .705, .449, .12, 1.68),
          '12Feb25': (144, .937, .483, .14, 1.95), '18Feb25': (24, .249, .102, .12, .45)} # labels, and mean, standard deviation, lowest, highest height, km
 RHO = .89 # correlation of a height with the next
@@ -40,7 +40,7 @@ def slow_series(
     clipped[clipped.argmin()], clipped[clipped.argmax()] = low, high
     return clipped
 
-# %% ../../nbs/21_clouds.simulate.ipynb #2368cc28
+# %% ../../nbs/21_clouds.simulate.ipynb #84497427
 CELL_KM = .1 # of the fields
 
 def power_law_field(
@@ -56,7 +56,7 @@ def power_law_field(
     field = np.fft.irfft2(amplitude*np.fft.rfft2(rng.standard_normal((tall, wide))), s=(tall, wide))[:rows, :columns]
     return ((field - field.mean())/field.std()).astype(np.float32)
 
-# %% ../../nbs/21_clouds.simulate.ipynb #0a57e96b
+# %% ../../nbs/21_clouds.simulate.ipynb #138655f2
 @dataclass(frozen=True)
 class Conditions:
     "What one flight has of its own"
@@ -80,7 +80,7 @@ def draw_conditions(rng:np.random.Generator)->Conditions:
     return Conditions(rng.uniform(43, 52), rng.uniform(150, 210), rng.uniform(0, 360), rng.normal(0, .012), rng.uniform(.2, .4), rng.uniform(2.8, 3.6), rng.uniform(2, 3), rng.uniform(3, 6),
                       rng.uniform(.6, 1.2), rng.uniform(.35, .6), rng.uniform(1500, 3000), rng.uniform(.1, .3), rng.uniform(.01, .03), rng.uniform(.15, .4))
 
-# %% ../../nbs/21_clouds.simulate.ipynb #49700fb2
+# %% ../../nbs/21_clouds.simulate.ipynb #04c93b23
 HEIGHT_KM, SPEED_KM_S = 20., .2
 STEP_S = 5 # from label to label: a lidar profile of 1 km
 
@@ -100,7 +100,7 @@ def drift_px(
     "How fast something passes through the frame"
     return focal_px*(SPEED_KM_S - wind_km_s)/(HEIGHT_KM - np.asarray(top_km))
 
-# %% ../../nbs/21_clouds.simulate.ipynb #f01d586d
+# %% ../../nbs/21_clouds.simulate.ipynb #92df56fa
 class World:
     "Strips of clouds and ground under one flight"
     def __init__(self,
@@ -108,7 +108,7 @@ class World:
         bases_km:np.ndarray, # `(N,)` height of each label
         conditions:Conditions,
         shape:tuple=(72, 80), # H, W of a frame, px
-        focal_px:float=100., # focal length
+        focal_px:float=72., # focal length
         shadows:bool=True, # without them, what is left is drift and texture
     ):
         self.rng, self.bases, self.own, self.focal, self.shadows = rng, bases_km, conditions, focal_px, shadows
@@ -147,7 +147,7 @@ class World:
         scene = ground*(1 - clouds) + bright*clouds
         return (own.gain*(self.light*scene + own.noise*self.rng.standard_normal(scene.shape))).astype(np.float32)
 
-# %% ../../nbs/21_clouds.simulate.ipynb #e885a736
+# %% ../../nbs/21_clouds.simulate.ipynb #90d4b4bd
 def write_flight(
     folder:Path, # made here
     world:World,
@@ -185,7 +185,7 @@ def write_flight(
         group['Layer_Base_Altitude'], group['Lidar_Surface_Altitude'], group['DEM_Surface_Altitude'] = layers[order], seen[order], np.zeros(n + decoys, np.float32)
     return folder
 
-# %% ../../nbs/21_clouds.simulate.ipynb #70c19ef8
+# %% ../../nbs/21_clouds.simulate.ipynb #02402ff2
 SIZES = {'default': (1., (72, 80)), 'tiny': (.12, (48, 48))} # share of the labels, and H, W of a frame
 
 def simulated_flights(
