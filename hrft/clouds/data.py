@@ -7,8 +7,8 @@ __all__ = ['BLOCK', 'ZENITH_DEG', 'AZIMUTH_DEG', 'CloudLabels', 'CloudData', 'Cl
            'CloudSplits', 'ends', 'cloud_splits', 'scaled_angles', 'CloudLoader', 'validation_augment', 'cloud_loaders',
            'weighted']
 
-# %% ../../nbs/22a_clouds.data.ipynb #fb69a111
-from dataclasses import dataclass, replace
+# %% ../../nbs/22a_clouds.data.ipynb #bb892225
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -25,7 +25,7 @@ from .frames import CloudFrames, prepared
 from ..core import UserError, digest
 from ..recipe import Options
 
-# %% ../../nbs/22a_clouds.data.ipynb #df51f4d2
+# %% ../../nbs/22a_clouds.data.ipynb #0c2f5d45
 class CloudLabels(Options):
     "Which lidar profiles are labels"
     lowest_km:float = .1    # lower layers are the surface
@@ -47,7 +47,7 @@ class CloudData(Options):
     adapt_from:Annotated[int, Field(ge=1)] = 50                      # `adapt`: labels kept free for learning, the same however many are used, so that all are judged alike
     seed_of_split:int = 0                                            # `random`: which samples are drawn
 
-# %% ../../nbs/22a_clouds.data.ipynb #456aae78
+# %% ../../nbs/22a_clouds.data.ipynb #3773f48a
 BLOCK = 20 # samples that are resampled together: twice the memory of heights, 1/(1 - 0.89)
 
 @dataclass
@@ -80,7 +80,7 @@ def joined(parts:list)->CloudItems: # of `CloudItems`
     "Samples of several flights in one"
     return parts[0] if len(parts) == 1 else CloudItems(*(np.concatenate([getattr(p, name) for p in parts]) for name in CloudItems.__dataclass_fields__))
 
-# %% ../../nbs/22a_clouds.data.ipynb #f05f33cf
+# %% ../../nbs/22a_clouds.data.ipynb #f2a1a759
 _PREPARED = {} # samples of the last flights of this process
 _REMEMBERED = 16
 
@@ -94,8 +94,7 @@ def flight_items(
     flight, images, rules = open_flight(path, labelled), options.images.model_dump(mode='json'), options.labels.model_dump()
     files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in (flight.camera, flight.navigation, flight.lidar) if p]
     key = digest([str(Path(path).resolve()), files, images, rules, labelled, step], 16)
-    list(vars(options.images)), options.labels.lowest_km, options.labels.highest_km, options.labels.within_s
-    for name in images: getattr(options.images, name) # a key that only the remembered preparation read is read all the same
+    for part in (options.images, options.labels): [getattr(part, name) for name in type(part).model_fields] # preparation reads them; where it is remembered, they count as read too
     if key not in _PREPARED:
         while len(_PREPARED) >= _REMEMBERED: _PREPARED.pop(next(iter(_PREPARED)))
         _PREPARED[key] = _prepare(flight, options, rules, labelled, step)
@@ -113,7 +112,7 @@ def _prepare(flight, options, rules, labelled, step):
     turned = np.zeros(len(frame)) if options.images.align == 'sun' else (azimuth[frame] + 180) % 360 - 180
     return CloudItems(frames, np.stack([zenith[frame], turned], 1).astype(np.float32), base_km, np.full(len(frame), flight.name, object), np.arange(len(frame)), times[frame], np.full(len(frame), flight.focal_px))
 
-# %% ../../nbs/22a_clouds.data.ipynb #f874f47f
+# %% ../../nbs/22a_clouds.data.ipynb #2ec0b0ae
 @dataclass
 class CloudSplits:
     "What trains, stops and judges under one recipe"
@@ -125,6 +124,7 @@ class CloudSplits:
     options:CloudData
     weights:np.ndarray|None = None # `(N,)` how often each training sample is drawn, relative to the others
     faults:tuple = ()              # repeated on purpose
+    before:dict = field(default_factory=dict) # what a parent's weights know: trained_on, stopped_on
 
     def __repr__(self): return f"CloudSplits(train {len(self.train)}, validation {len(self.validation)}, test {len(self.test)})"
 
@@ -165,7 +165,7 @@ def _adapt_split(items, options):
     stop = max(2, n//3)
     return items.take(np.arange(n - stop)), items.take(np.arange(n - stop, n)), items.take(np.arange(first + options.gap, len(items)))
 
-# %% ../../nbs/22a_clouds.data.ipynb #c4de6c26
+# %% ../../nbs/22a_clouds.data.ipynb #c033ad48
 def cloud_splits(
     source:str|Path, # a folder of flights
     options:CloudData,
@@ -188,7 +188,7 @@ def cloud_splits(
     content = [[digest([name, items.fingerprints()]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
     return CloudSplits(train, validation, test, normalisation or own, digest([content, options.split, options.held_out, sorted(flights)]), options)
 
-# %% ../../nbs/22a_clouds.data.ipynb #da70b1ad
+# %% ../../nbs/22a_clouds.data.ipynb #656cf536
 ZENITH_DEG, AZIMUTH_DEG = (47.5, 4.5), 104. # mean and spread of the zenith, spread of an azimuth that may be anything
 
 def scaled_angles(
@@ -237,6 +237,7 @@ def cloud_loaders(
     batch_size:int=20,
 )->DataLoaders:
     "DataLoaders of the training and validation samples"
+    splits.options.angles, [getattr(splits.options.augment, name) for name in CloudAugment.model_fields] # every batch reads them; read now, none is taken for unused
     return DataLoaders(CloudLoader(splits.train, splits, batch_size, True, splits.weights, splits.options.augment),
                        CloudLoader(splits.validation, splits, 64, augment=validation_augment(splits)))
 

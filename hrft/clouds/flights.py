@@ -6,7 +6,7 @@
 __all__ = ['KINDS', 'SUFFIXES', 'FOCAL_PX', 'MISSING', 'file_kind', 'check_file', 'Flight', 'open_flight', 'flight_folders',
            'base_heights', 'labels', 'windows']
 
-# %% ../../nbs/20_clouds.flights.ipynb #924bd308
+# %% ../../nbs/20_clouds.flights.ipynb #563b377c
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 
 from ..core import UserError
 
-# %% ../../nbs/20_clouds.flights.ipynb #98e299c6
+# %% ../../nbs/20_clouds.flights.ipynb #d5a53832
 KINDS = {'camera': {'Product/Signal': 3, 'Time/TimeUTC': 1},
          'lidar': {'layer_descriptor/Profile_Decimal_Julian_Day': 2, 'layer_descriptor/Layer_Base_Altitude': 2,
                    'layer_descriptor/Lidar_Surface_Altitude': 1, 'layer_descriptor/DEM_Surface_Altitude': 1},
@@ -28,7 +28,7 @@ def file_kind(
 )->str: # camera, lidar, navigation, or nothing
     "What a file holds, by its data sets"
     try:
-        with h5py.File(path) as file: shares = {kind: sum(name in file for name in names)/len(names) for kind, names in KINDS.items()}
+        with h5py.File(path, locking=False) as file: shares = {kind: sum(name in file for name in names)/len(names) for kind, names in KINDS.items()}
     except OSError as error: raise UserError(f"{path.name} is no HDF5 file that can be read ({error}); copy it again.") from None
     kind = max(shares, key=shares.get)
     return kind if shares[kind] else ''
@@ -38,7 +38,7 @@ def check_file(
     kind:str, # camera, lidar or navigation
 )->int: # records: frames or profiles
     "Refuse a file that lacks a data set or whose data sets have unequal lengths"
-    with h5py.File(path) as file:
+    with h5py.File(path, locking=False) as file:
         lengths = {}
         for name, axes in KINDS[kind].items():
             if name not in file: raise UserError(f"{path.name} has no `{name}`; a {kind} file holds {', '.join(KINDS[kind])}.")
@@ -49,7 +49,7 @@ def check_file(
     if not next(iter(lengths.values())): raise UserError(f"{path.name} is empty: `{next(iter(lengths))}` has no records.")
     return next(iter(lengths.values()))
 
-# %% ../../nbs/20_clouds.flights.ipynb #98f65df6
+# %% ../../nbs/20_clouds.flights.ipynb #af09c29e
 @dataclass(frozen=True)
 class Flight:
     "A flight's three files; nothing of them is in memory"
@@ -65,17 +65,17 @@ class Flight:
         "These frames, and no others, from disk"
         wanted, back = np.unique(np.asarray(indices, int), return_inverse=True)
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < self.n_frames: raise UserError(f"{self.name} has frames 0 to {self.n_frames - 1}; got {wanted[0]} to {wanted[-1]}.")
-        with h5py.File(self.camera) as file: return file['Product/Signal'][wanted].astype(np.float32)[back] if len(wanted) else np.empty((0, *self.shape), np.float32)
+        with h5py.File(self.camera, locking=False) as file: return file['Product/Signal'][wanted].astype(np.float32)[back] if len(wanted) else np.empty((0, *self.shape), np.float32)
 
     def times_s(self)->np.ndarray: # `(N,)` s since 1970, UTC
         "When each frame was taken"
-        with h5py.File(self.camera) as file: times = file['Time/TimeUTC'][:].astype(float)
+        with h5py.File(self.camera, locking=False) as file: times = file['Time/TimeUTC'][:].astype(float)
         if not np.isfinite(times).all() or (np.diff(times) <= 0).any(): raise UserError(f"{self.camera.name}: `Time/TimeUTC` does not rise from frame to frame; expected seconds since 1970.")
         return times
 
     def sun_deg(self)->tuple: # zenith and azimuth, `(N,)` each; azimuth clockwise from the direction of the frames' first row
         "Where the sun stood, frame by frame; gaps are filled with the flight's mean"
-        with h5py.File(self.navigation) as file:
+        with h5py.File(self.navigation, locking=False) as file:
             zenith, azimuth = file['nav/solarZenith'][:].astype(float), file['nav/sunAzGrd'][:].astype(float)
             heading = file['nav/heading'][:].astype(float) if 'nav/heading' in file else 0.
         turned = np.radians(azimuth - heading)
@@ -85,7 +85,7 @@ class Flight:
 
     def __repr__(self): return f"Flight({self.name}, {self.n_frames} frames of {self.shape[0]}x{self.shape[1]}{'' if self.lidar else ', no lidar'})"
 
-# %% ../../nbs/20_clouds.flights.ipynb #e1f092eb
+# %% ../../nbs/20_clouds.flights.ipynb #db3fa081
 SUFFIXES = '.h5', '.hdf5', '.hdf'
 FOCAL_PX = 400. # of the camera with 640 columns; a file can say otherwise in the attribute `focal_px` of its `Product/Signal`
 
@@ -106,7 +106,7 @@ def open_flight(
     if missing: raise UserError(f"{folder.name} has no {' and no '.join(missing)} file; expected HDF5 files with " + '; '.join(', '.join(f'`{n}`' for n in KINDS[k]) for k in missing) + '.')
     lengths = {kind: check_file(file, kind) for kind, file in found.items()}
     if lengths['navigation'] != lengths['camera']: raise UserError(f"{folder.name}: {found['navigation'].name} has {lengths['navigation']} records and {found['camera'].name} {lengths['camera']} frames; expected one record a frame.")
-    with h5py.File(found['camera']) as file: shape, focal = file['Product/Signal'].shape[1:], file['Product/Signal'].attrs.get('focal_px')
+    with h5py.File(found['camera'], locking=False) as file: shape, focal = file['Product/Signal'].shape[1:], file['Product/Signal'].attrs.get('focal_px')
     return Flight(folder.name, found['camera'], found.get('lidar'), found['navigation'], lengths['camera'], shape, float(FOCAL_PX*shape[1]/640 if focal is None else focal))
 
 def flight_folders(
@@ -119,7 +119,7 @@ def flight_folders(
     if not found: raise UserError(f"{source} holds no flights; expected one folder a flight, each with camera, lidar and navigation files in HDF5.")
     return found
 
-# %% ../../nbs/20_clouds.flights.ipynb #ea651e6e
+# %% ../../nbs/20_clouds.flights.ipynb #17715a2c
 MISSING = -9999.
 
 def base_heights(
@@ -129,7 +129,7 @@ def base_heights(
     surface_km:float=.9, # largest distance of the lidar's surface from the elevation model
 )->pd.DataFrame: # one row a profile: day (of the year, decimal), base_km (NaN where no layer counts), why (what left it out)
     "The cloud base of each lidar profile"
-    with h5py.File(lidar) as file:
+    with h5py.File(lidar, locking=False) as file:
         group = file['layer_descriptor']
         day, bases = group['Profile_Decimal_Julian_Day'][:].astype(float), group['Layer_Base_Altitude'][:].astype(float)
         seen, ground_km = group['Lidar_Surface_Altitude'][:].astype(float), group['DEM_Surface_Altitude'][:].astype(float)/1000
@@ -144,7 +144,7 @@ def base_heights(
     why = np.select([none, lost, only_surface, high], ['no layer', 'surface not seen', 'surface only', 'too high'], '')
     return pd.DataFrame({'day': day, 'base_km': np.where(why == '', lowest, np.nan), 'why': why})
 
-# %% ../../nbs/20_clouds.flights.ipynb #24956745
+# %% ../../nbs/20_clouds.flights.ipynb #bd78f9a5
 def labels(
     flight:Flight,
     within_s:float=.5, # largest distance in time of a profile from its frame
@@ -169,7 +169,7 @@ def _clock(seconds):
     "Seconds since 1970 as date and time"
     return datetime.fromtimestamp(float(seconds), timezone.utc).strftime('%Y-%m-%d %H:%M:%S')
 
-# %% ../../nbs/20_clouds.flights.ipynb #ba231f24
+# %% ../../nbs/20_clouds.flights.ipynb #5898a0b5
 def windows(
     frame:np.ndarray, # `(N,)` labelled frames
     times_s:np.ndarray, # of all frames

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CloudModel', 'CloudNetwork', 'build', 'groups', 'loss_function']
 
-# %% ../../nbs/23_clouds.models.ipynb #c61a8200
+# %% ../../nbs/23_clouds.models.ipynb #df7721d0
 from typing import Annotated, Literal
 
 import torch
@@ -16,12 +16,13 @@ from torch.utils.checkpoint import checkpoint
 
 from ..recipe import Options
 
-# %% ../../nbs/23_clouds.models.ipynb #4efdef51
+# %% ../../nbs/23_clouds.models.ipynb #1e73bb99
 class CloudModel(Options):
     "The network and its loss"
     memory_optimized:bool = False                               # half the channels: 32, 64, 128
     spatial_attention:bool = True                               # one gate of a frame's pixels
     temporal_attention:bool = True                              # weights of the frames; without it, their mean
+    shadow_px:Annotated[int, Field(ge=0)] = 0                   # distances at which dark is correlated with bright, for the head beside what the convolutions say; frames must be aligned with the sun. 0 leaves it out
     film:bool = True                                            # the sun's angles scale and shift the first channels
     norm:Literal['batch', 'group'] = 'batch'                    # statistics over the batch, or over a frame's own groups of channels
     dropout:Annotated[float, Field(ge=0, lt=1)] = .25           # share of whole channels dropped after each convolution
@@ -30,7 +31,7 @@ class CloudModel(Options):
     huber_delta:Annotated[float, Field(gt=0)] = 1.              # huber: where squares become absolute errors
     loss_alpha:Annotated[float, Field(ge=0, le=1)] = .5         # mse_mae: share of the squared error
 
-# %% ../../nbs/23_clouds.models.ipynb #2bd9f879
+# %% ../../nbs/23_clouds.models.ipynb #7321562c
 class _Block(nn.Module):
     "A convolution and what belongs to it"
     def __init__(self, inner, outer, norm, dropout):
@@ -53,7 +54,21 @@ class _FiLM(nn.Module):
     def forward(self, angles): # `(N, 2)` -> two `(N, channels, 1, 1)`
         return 1 + self.scale(angles)[..., None, None], self.shift(angles)[..., None, None]
 
-# %% ../../nbs/23_clouds.models.ipynb #11e37fc2
+# %% ../../nbs/23_clouds.models.ipynb #41af670a
+class _ShadowCorrelation(nn.Module):
+    "How well dark places match bright ones at each distance below them"
+    def __init__(self, furthest_px):
+        super().__init__()
+        self.furthest_px = furthest_px
+
+    def forward(self, frames): # `(N, 1, S, S)` -> `(N, furthest_px)`, mean 0 and standard deviation 1 each
+        centred = frames.float() - frames.float().flatten(1).median(1).values[:, None, None, None]
+        bright, dark = centred.clamp(0, 2), (-centred).clamp(0, 2)
+        bright, dark = bright - bright.mean((2, 3), keepdim=True), dark - dark.mean((2, 3), keepdim=True)
+        curve = torch.stack([(bright[:, :, :-v]*dark[:, :, v:] - bright[:, :, v:]*dark[:, :, :-v]).mean((1, 2, 3)) for v in range(1, self.furthest_px + 1)], 1)
+        return (curve - curve.mean(1, keepdim=True))/(curve.std(1, keepdim=True) + 1e-4)
+
+# %% ../../nbs/23_clouds.models.ipynb #46172de9
 class CloudNetwork(nn.Module):
     "Heights from frames and the sun's position"
     def __init__(self, options:CloudModel):
@@ -65,7 +80,8 @@ class CloudNetwork(nn.Module):
         self.film = _FiLM(first) if options.film else None
         self.blocks = nn.ModuleList([_Block(inner, outer, norm, dropout) for inner, outer in ((1, first), (first, 2*first), (2*first, 4*first))])
         self.attention = nn.Sequential(nn.Linear(4*first, 2*first), nn.Tanh(), nn.Linear(2*first, 1)) if options.temporal_attention else None
-        self.head = nn.Sequential(nn.Linear(4*first, 256), nn.LeakyReLU(.01), nn.Linear(256, 128), nn.LeakyReLU(.01), nn.Linear(128, 1))
+        self.shadows = _ShadowCorrelation(options.shadow_px) if options.shadow_px else None
+        self.head = nn.Sequential(nn.Linear(4*first + options.shadow_px, 256), nn.LeakyReLU(.01), nn.Linear(256, 128), nn.LeakyReLU(.01), nn.Linear(128, 1))
         nn.init.normal_(self.head[-1].weight, std=.01)
         nn.init.zeros_(self.head[-1].bias)
 
@@ -74,7 +90,7 @@ class CloudNetwork(nn.Module):
         return checkpoint(part, *inputs, use_reentrant=False) if self.checkpointing and self.training else part(*inputs)
 
     def features(self, frames, angles): # `(B, K, S, S)`, `(B, 2)` -> `(B, K, 4*first)`
-        "What each frame says"
+        "What the convolutions say of each frame"
         b, k, *size = frames.shape
         hidden = frames.reshape(b*k, 1, *size).contiguous(memory_format=torch.channels_last)
         if self.gate is not None: hidden = hidden*self.gate(hidden)
@@ -85,6 +101,7 @@ class CloudNetwork(nn.Module):
     def forward(self, frames, angles): # -> `(B,)`
         features = self.features(frames, angles)
         weights = self.attention(features).softmax(1) if self.attention is not None else torch.full_like(features[..., :1], 1/features.shape[1])
+        if self.shadows is not None: features = torch.cat([features, self.shadows(frames.flatten(0, 1)[:, None]).reshape(*features.shape[:2], -1).to(features.dtype)], 2)
         return self.head((weights*features).sum(1))[:, 0]
 
 def build(options:CloudModel)->CloudNetwork:
@@ -97,7 +114,7 @@ def groups(model:CloudNetwork)->dict: # name -> parameters, from the input to th
     found = {name: [p for part in modules if part is not None for p in part.parameters()] for name, modules in parts.items()}
     return {name: parameters for name, parameters in found.items() if parameters}
 
-# %% ../../nbs/23_clouds.models.ipynb #49b124b8
+# %% ../../nbs/23_clouds.models.ipynb #90fec024
 def loss_function(options:CloudModel):
     "Mean loss of a batch's z-scored heights"
     if options.loss == 'huber':
