@@ -184,7 +184,7 @@ def cloud_splits(
     elif split == 'adapt': train, validation, test = _adapt_split(flights[options.held_out], options)
     else: train, validation, test = _flight_split(flights, options)
     if not len(train) or not len(test): raise UserError(f"{Path(source).name} has {len(flights)} flights; to train and to judge takes two.")
-    own = {'mean_km': float(train.base_km.mean()), 'sd_km': float(max(train.base_km.std(), 1e-3)), 'size': int(train.frames.shape[-1]), 'frames': int(train.frames.shape[1])}
+    own = {'mean_km': float(train.base_km.mean()), 'sd_km': float(max(train.base_km.std(), 1e-3)), 'focal_px': float(np.median(train.focal_px)), 'size': int(train.frames.shape[-1]), 'frames': int(train.frames.shape[1])}
     content = [[digest([name, items.fingerprints()]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
     return CloudSplits(train, validation, test, normalisation or own, digest([content, options.split, options.held_out, sorted(flights)]), options)
 

@@ -6,7 +6,7 @@
 __all__ = ['HEIGHT', 'STUDY', 'CloudStage', 'CloudRecipe', 'in_order', 'inspect', 'CloudStudy', 'predicted_heights',
            'predict_file', 'items_of_flight', 'plot_flight']
 
-# %% ../../nbs/24_clouds.study.ipynb #b688ae7c
+# %% ../../nbs/24_clouds.study.ipynb #eb3722c1
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,7 +28,7 @@ from ..inputs import augmented_validation, autocorrelated_split, destroying_augm
 from ..recipe import Recipe, Stage
 from ..study import Study, load_run, refuse_seen
 
-# %% ../../nbs/24_clouds.study.ipynb #0d7e342f
+# %% ../../nbs/24_clouds.study.ipynb #76381079
 class CloudStage(Stage):
     "A stage, and which flights it sees"
     flights:tuple[str, ...] = ()                          # that it trains and stops on; empty takes all training flights
@@ -42,7 +42,7 @@ class CloudRecipe(Recipe):
     stages:tuple[CloudStage, ...]
     faults:tuple[Literal['eight_bit_augmentation', 'augmented_validation', 'judge_stops'], ...] = () # repeated on purpose
 
-# %% ../../nbs/24_clouds.study.ipynb #2c9bd802
+# %% ../../nbs/24_clouds.study.ipynb #ef2d8833
 def in_order(splits:CloudSplits)->pd.DataFrame: # flight, sample, base_km, split
     "All samples in the order of flights and time, with what they are for"
     parts = {name: getattr(splits, name) for name in ('train', 'validation', 'test')}
@@ -62,7 +62,7 @@ def inspect(splits:CloudSplits)->list: # of `Finding`
     shifts = distribution_shift(targets, {name: {split: values[name] for split, values in statistics.items()} for name in ('zenith', 'median', 'skewness', 'scale1', 'scale4')})
     return [finding for finding in found if finding] + shifts
 
-# %% ../../nbs/24_clouds.study.ipynb #8c7499f7
+# %% ../../nbs/24_clouds.study.ipynb #f3758ddc
 HEIGHT = Scoring('block', 'measured_km', 'predicted_km', regression_metrics('km'))
 
 class CloudStudy(Study):
@@ -79,7 +79,8 @@ class CloudStudy(Study):
 
     def build(self, recipe, data):
         if recipe.model.shadow_px and recipe.data.images.align != 'sun': raise UserError("model.shadow_px looks for shadows below their clouds; set data.images.align = \"sun\", or shadow_px = 0.")
-        return build(recipe.model)
+        if recipe.model.shadow_line and not recipe.model.shadow_px: raise UserError("model.shadow_line takes the shadow's length from model.shadow_px; set it, to 12 say.")
+        return build(recipe.model, getattr(data, 'normalisation', None))
     def groups(self, model): return groups(model)
     def loaders(self, data, stage): return cloud_loaders(data, stage.batch_size)
     def loss(self, recipe, data): return loss_function(recipe.model)
@@ -118,7 +119,7 @@ def predicted_heights(
 
 STUDY = CloudStudy()
 
-# %% ../../nbs/24_clouds.study.ipynb #0ff2db7e
+# %% ../../nbs/24_clouds.study.ipynb #e5375538
 def predict_file(
     file:str|Path, # a flight's folder, or one of its files
     run, # a finished run
