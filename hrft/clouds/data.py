@@ -71,8 +71,8 @@ class CloudItems:
         return np.array([f'{flight}-{number//BLOCK:02}' for flight, number in zip(self.flight, self.sample)], dtype=object)
 
     def fingerprints(self)->list: # 8 letters a sample
-        "Names of samples by height and time, whatever a folder calls its flight"
-        return sorted({digest([round(float(h), 4), round(float(t), 1)]) for h, t in zip(self.base_km, self.time_s)})
+        "Names of samples by height, time and sun, whatever a folder calls its flight"
+        return sorted({digest([round(float(h), 4), round(float(t), 1), round(float(z), 3)]) for h, t, z in zip(self.base_km, self.time_s, self.angles[:, 0])})
 
     def __repr__(self): return f"CloudItems({len(self)} samples of {len(set(self.flight))} flights)"
 
@@ -185,7 +185,7 @@ def cloud_splits(
     else: train, validation, test = _flight_split(flights, options)
     if not len(train) or not len(test): raise UserError(f"{Path(source).name} has {len(flights)} flights; to train and to judge takes two.")
     own = {'mean_km': float(train.base_km.mean()), 'sd_km': float(max(train.base_km.std(), 1e-3)), 'focal_px': float(np.median(train.focal_px)), 'size': int(train.frames.shape[-1]), 'frames': int(train.frames.shape[1])}
-    content = [[digest([name, items.fingerprints()]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
+    content = [[digest([name, sorted({digest([round(float(h), 4), round(float(t), 1)]) for h, t in zip(items.base_km, items.time_s)})]), float(items.frames[len(items)//2].astype(np.float32).sum())] for name, items in flights.items()]
     return CloudSplits(train, validation, test, normalisation or own, digest([content, options.split, options.held_out, sorted(flights)]), options)
 
 # %% ../../nbs/22a_clouds.data.ipynb #656cf536

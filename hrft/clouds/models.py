@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['CloudModel', 'peak_px', 'CloudNetwork', 'build', 'groups', 'loss_function']
 
-# %% ../../nbs/23_clouds.models.ipynb #6ed0e944
+# %% ../../nbs/23_clouds.models.ipynb #e4617dee
 import math
 from typing import Annotated, Literal
 
@@ -19,7 +19,7 @@ from .frames import REFERENCE_DEG
 from .simulate import HEIGHT_KM
 from ..recipe import Options
 
-# %% ../../nbs/23_clouds.models.ipynb #580e7b9f
+# %% ../../nbs/23_clouds.models.ipynb #a117e28f
 class CloudModel(Options):
     "The network and its loss"
     memory_optimized:bool = False                               # half the channels: 32, 64, 128
@@ -35,7 +35,7 @@ class CloudModel(Options):
     huber_delta:Annotated[float, Field(gt=0)] = 1.              # huber: where squares become absolute errors
     loss_alpha:Annotated[float, Field(ge=0, le=1)] = .5         # mse_mae: share of the squared error
 
-# %% ../../nbs/23_clouds.models.ipynb #10adf81d
+# %% ../../nbs/23_clouds.models.ipynb #cc434951
 class _Block(nn.Module):
     "A convolution and what belongs to it"
     def __init__(self, inner, outer, norm, dropout):
@@ -58,7 +58,7 @@ class _FiLM(nn.Module):
     def forward(self, angles): # `(N, 2)` -> two `(N, channels, 1, 1)`
         return 1 + self.scale(angles)[..., None, None], self.shift(angles)[..., None, None]
 
-# %% ../../nbs/23_clouds.models.ipynb #4983e38f
+# %% ../../nbs/23_clouds.models.ipynb #6aa45da4
 class _ShadowCorrelation(nn.Module):
     "How well dark places match bright ones at each distance below them"
     def __init__(self, furthest_px):
@@ -80,7 +80,7 @@ def peak_px(curve:torch.Tensor)->torch.Tensor: # `(N, D)` by distance from 1 px 
     below, top, above = (curve.gather(1, inside + i)[:, 0] for i in (-1, 0, 1))
     return 1 + at[:, 0] + torch.where((at == inside)[:, 0], .5*(below - above)/(below - 2*top + above).clamp(max=-1e-6), 0.)
 
-# %% ../../nbs/23_clouds.models.ipynb #2dac31fc
+# %% ../../nbs/23_clouds.models.ipynb #8aa92c0b
 class CloudNetwork(nn.Module):
     "Heights from frames and the sun's position"
     def __init__(self,
@@ -138,7 +138,7 @@ def groups(model:CloudNetwork)->dict: # name -> parameters, from the input to th
     found = {name: [p for part in modules if part is not None for p in part.parameters()] for name, modules in parts.items()}
     return {name: parameters for name, parameters in found.items() if parameters}
 
-# %% ../../nbs/23_clouds.models.ipynb #7be8000d
+# %% ../../nbs/23_clouds.models.ipynb #18bfe70f
 def loss_function(options:CloudModel):
     "Mean loss of a batch's z-scored heights"
     if options.loss == 'huber':

@@ -6,7 +6,7 @@
 __all__ = ['HEIGHT', 'STUDY', 'CloudStage', 'CloudRecipe', 'in_order', 'inspect', 'CloudStudy', 'predicted_heights',
            'predict_file', 'items_of_flight', 'plot_flight']
 
-# %% ../../nbs/24_clouds.study.ipynb #eb3722c1
+# %% ../../nbs/24_clouds.study.ipynb #6cefcd97
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -27,8 +27,9 @@ from ..evaluate import Scoring, regression_metrics
 from ..inputs import augmented_validation, autocorrelated_split, destroying_augmentation, distribution_shift, judged_by_stopping_set, target_among_inputs
 from ..recipe import Recipe, Stage
 from ..study import Study, load_run, refuse_seen
+from ..tables import mark
 
-# %% ../../nbs/24_clouds.study.ipynb #76381079
+# %% ../../nbs/24_clouds.study.ipynb #d401861b
 class CloudStage(Stage):
     "A stage, and which flights it sees"
     flights:tuple[str, ...] = ()                          # that it trains and stops on; empty takes all training flights
@@ -42,7 +43,7 @@ class CloudRecipe(Recipe):
     stages:tuple[CloudStage, ...]
     faults:tuple[Literal['eight_bit_augmentation', 'augmented_validation', 'judge_stops'], ...] = () # repeated on purpose
 
-# %% ../../nbs/24_clouds.study.ipynb #ef2d8833
+# %% ../../nbs/24_clouds.study.ipynb #78627a9a
 def in_order(splits:CloudSplits)->pd.DataFrame: # flight, sample, base_km, split
     "All samples in the order of flights and time, with what they are for"
     parts = {name: getattr(splits, name) for name in ('train', 'validation', 'test')}
@@ -62,7 +63,7 @@ def inspect(splits:CloudSplits)->list: # of `Finding`
     shifts = distribution_shift(targets, {name: {split: values[name] for split, values in statistics.items()} for name in ('zenith', 'median', 'skewness', 'scale1', 'scale4')})
     return [finding for finding in found if finding] + shifts
 
-# %% ../../nbs/24_clouds.study.ipynb #f3758ddc
+# %% ../../nbs/24_clouds.study.ipynb #0a4f03c0
 HEIGHT = Scoring('block', 'measured_km', 'predicted_km', regression_metrics('km'))
 
 class CloudStudy(Study):
@@ -119,7 +120,7 @@ def predicted_heights(
 
 STUDY = CloudStudy()
 
-# %% ../../nbs/24_clouds.study.ipynb #e5375538
+# %% ../../nbs/24_clouds.study.ipynb #72aad3c5
 def predict_file(
     file:str|Path, # a flight's folder, or one of its files
     run, # a finished run
@@ -140,7 +141,7 @@ def predict_file(
         table['measured_km'] = np.where(close, known.base_km.to_numpy()[nearest], np.nan).round(3)
         note += f"; MAE {(table.predicted_km - table.measured_km).abs().mean():.3f} km beside the lidar" if close.any() else ''
     if refuse_seen(header, items_of_flight(flight, recipe)): note += "; the model was trained or stopped on this flight, so this is no test"
-    if plot: plot_flight(table, flight.name).savefig(plot, dpi=120)
+    if plot: mark(plot_flight(table, flight.name), 'SIMULATED' in flight.camera.name).savefig(plot, dpi=120)
     return table, note
 
 def items_of_flight(flight, recipe)->list:
