@@ -147,7 +147,9 @@ def check_reports():
         faces = {"recipes": ["faces/base", "faces/dice-2.0"], "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5", "long_changes": ""}
         few_pixels = ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
         lips = {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}
-        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces), ("lips", lips))]
+        clouds = {"kind": "tiny", "settings": ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1", "stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"], "overweights": [3.5], "others": [], "alternatives": {},
+                  "labels": [0, 8], "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"]}
+        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces), ("lips", lips), ("clouds", clouds))]
         for path in (page, ablations, *others):
             if "SIMULATED" not in path.read_text(encoding="utf-8"): wrong.append(f"{path.stem} does not say SIMULATED")
         trained = [str(p.parent) for p in sorted((runs / "heart").rglob("metrics.json"))]
