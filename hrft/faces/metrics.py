@@ -31,13 +31,13 @@ def overlap_table(
 def picture_sums(
     predictions:pd.DataFrame, # of `overlap_table`
     scoring:Scoring, # its columns' names
-)->pd.DataFrame: # one row a picture: n, f1, pictures, and measured, predicted, both for each class
+)->pd.DataFrame: # one row a picture: n, f1, and measured, predicted, both for each class
     "One picture's F1, and its pixels by class"
     missing = {scoring.item, 'class', 'both_px', scoring.measured, scoring.predicted} - set(predictions.columns)
     if missing: raise UserError(f"predictions lack {', '.join(sorted(missing))}; expected a table of `overlap_table`.")
     there = predictions[predictions[scoring.measured] > 0]
     f1 = (2*there.both_px/(there[scoring.measured] + there[scoring.predicted])).groupby(there[scoring.item]).mean()
-    sums = pd.DataFrame({'n': predictions.groupby(scoring.item).size().astype(float), 'f1': f1, 'pictures': 1.}).fillna({'f1': 0.})
+    sums = pd.DataFrame({'n': 1., 'f1': f1.reindex(sorted(predictions[scoring.item].unique())).fillna(0.)})
     wide = predictions.pivot(index=scoring.item, columns='class', values=[scoring.measured, scoring.predicted, 'both_px']).fillna(0.)
     names = dict(zip([scoring.measured, scoring.predicted, 'both_px'], ('measured', 'predicted', 'both')))
     full = pd.MultiIndex.from_product([names, CLASSES])
@@ -55,7 +55,7 @@ def _mean_iou(sums):
     return total[0]/np.maximum(total[1], 1)
 
 SCORING = Scoring(item='image', measured='measured_px', predicted='predicted_px', sums=picture_sums,
-                  metrics=(Metric('f1_per_image', lambda s: s['f1']/s['pictures'], lower_is_better=False, interval='f1_ci95'),
+                  metrics=(Metric('f1_per_image', lambda s: s['f1']/s['n'], lower_is_better=False, interval='f1_ci95'),
                            Metric('mean_iou', _mean_iou, lower_is_better=False, interval='mean_iou_ci95')))
 
 # %% ../../nbs/53_faces.metrics.ipynb #0bc5439d
