@@ -25,10 +25,11 @@ def _score_lines(metrics):
     "A finished run's scores as lines of text"
     metric = next(iter(metrics['test']))
     digits = _digits(metrics['test'][metric])
-    lines = [f"{'':<18}{'validation':>12}{'test':>9}   95 % interval  ({metric})"]
+    wide = max(18, *(len(name) + 2 for name in metrics['baselines']), *(len(stage['name']) + 2 for stage in metrics['stages']))
+    lines = [f"{'':<{wide}}{'validation':>12}{'test':>9}   95 % interval  ({metric})"]
     for stage in metrics['stages']:
-        lines.append(f"{stage['name']:<18}{stage['validation'][metric]:>12.{digits}f}{stage['test'][metric]:>9.{digits}f}   {_interval(stage['test'], digits)}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
-    for name, scores in metrics['baselines'].items(): lines.append(f"{name:<18}{'':>12}{scores[metric]:>9.{digits}f}   {_interval(scores, digits)}  baseline")
+        lines.append(f"{stage['name']:<{wide}}{stage['validation'][metric]:>12.{digits}f}{stage['test'][metric]:>9.{digits}f}   {_interval(stage['test'], digits)}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
+    for name, scores in metrics['baselines'].items(): lines.append(f"{name:<{wide}}{'':>12}{scores[metric]:>9.{digits}f}   {_interval(scores, digits)}  baseline")
     return lines
 
 def _digits(score): return 2 if abs(score) >= 2 else 3 # decimals: bpm, or a share
@@ -82,7 +83,8 @@ def evaluate(args):
     result = study.evaluate(args.run, args.data, person=args.person)
     metric, folder = next(iter(result['test'])), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
     digits, unit = _digits(result['test'][metric]), f' {study.monitor.unit}' if study.monitor.unit else ''
-    def line(name, scores, more): print(f"{name:<18}{scores[metric]:>8.{digits}f}{unit}   {_interval(scores, digits)}   {more}")
+    wide = max(18, *(len(name) + 2 for name in [*result.get('people', {}), *result['baselines'], 'all']))
+    def line(name, scores, more): print(f"{name:<{wide}}{scores[metric]:>8.{digits}f}{unit}   {_interval(scores, digits)}   {more}")
     for name, scores in result.get('people', {}).items(): line(name, scores, _count(scores))
     line('all', result['test'], _count(result['test']))
     for name, scores in result['baselines'].items(): line(name, scores, 'baseline')
