@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError
-from .evaluate import ITEM, MEASURED, N_RESAMPLES, PREDICTED
+from .evaluate import ITEM, MEASURED, N_RESAMPLES, PREDICTED, check_columns
 
 # %% ../nbs/03b_intervals.ipynb #5283cfc0
 LEVELS = (.8, .95)  # shares of measured steps that should lie inside
@@ -37,8 +37,7 @@ def weighted_quantile(
 # %% ../nbs/03b_intervals.ipynb #ca3d91c9
 def _scaled_errors(predictions, scale, item, group, measured, predicted):
     "Measured steps' errors over their scale, person and item"
-    missing = {item, group, measured, predicted, *([scale] if scale else [])} - set(predictions.columns)
-    if missing: raise UserError(f"predictions lack {', '.join(sorted(missing))}; they have {', '.join(predictions.columns)}.")
+    check_columns(predictions, item, group, measured, predicted, *([scale] if scale else []))
     known = predictions[predictions[measured].notna()]
     if not np.isfinite(known[predicted].to_numpy(float)).all(): raise UserError("some predictions are not finite; the model diverged.")
     size = known[scale].to_numpy(float) if scale else np.ones(len(known))

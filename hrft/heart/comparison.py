@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from ..evaluate import N_RESAMPLES, item_sums
+from ..evaluate import N_RESAMPLES, check_columns, item_sums
 from ..tables import mark, p_text, span_text
 
 # %% ../../nbs/18_heart.comparison.ipynb #c33bb2a9
@@ -21,8 +21,7 @@ def _sums(
     predictions:pd.DataFrame, # person, model, seed, workout, measured_bpm, predicted_bpm
 )->tuple: # absolute errors, (person, workout) x (model, seed), bpm; measured steps, (person, workout)
     "Sums over each workout's steps, for each model and seed"
-    missing = {'person', 'model', 'seed'} - set(predictions.columns)
-    if missing: raise UserError(f"predictions lack {', '.join(sorted(missing))}; they have {', '.join(predictions.columns)}.")
+    check_columns(predictions, 'person', 'model', 'seed')
     columns, first = {}, None
     for key, table in predictions.groupby(['model', 'seed'], sort=False, observed=True):
         own = pd.concat({person: item_sums(part) for person, part in table.groupby('person', sort=True, observed=True)}, names=['person', 'workout'])
