@@ -76,8 +76,7 @@ def _changes(rows):
 
 def _against(group, first, scoring):
     "Whether a group is really behind the first: a paired test of their first seeds, and the spread of seeds where it is known"
-    kept = [r.predictions.query('split == "test" and model == @stage') for r, stage in ((g.iloc[0].object, g.iloc[0].kept) for g in (group, first))]
-    test = paired_test(*kept, scoring)
+    test = paired_test(*(g.iloc[0].object.kept_predictions() for g in (group, first)), scoring)
     difference, spread = abs(group.score.mean() - first.score.mean()), np.hypot(group.score.std(), first.score.std()) if min(len(group), len(first)) > 1 else np.nan
     inside = spread == spread and difference < 2*spread/np.sqrt(min(len(group), len(first)))
     return {'p': test['p'], 'verdict': 'tied with the first' if test['p'] >= 0.05 or inside else 'behind the first'}

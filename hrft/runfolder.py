@@ -62,6 +62,7 @@ class Run:
     def metrics(self): return read_json(self.path/'metrics.json')
     @property
     def predictions(self): return pd.read_parquet(self.path/'predictions.parquet')
+    def kept_predictions(self, split='test'): return (table := self.predictions)[(table.split == split) & (table.model == self.metrics['kept_stage'])]
     def recipe(self, recipe_type=Recipe): return validate(recipe_type, self.info['recipe'], self.path.name)
     def weights(self, stage=None): return load_weights(self.path/(f'stages/{stage}.safetensors' if stage else 'model.safetensors'))
     def save_stage(self, stage, model): save_weights(self.path/f'stages/{stage}.safetensors', model, {})

@@ -245,10 +245,7 @@ def _rows(plan, trials):
 
 def _against(study, run, best):
     "How sure it is that two runs differ on validation; None where they were validated on different items"
-    def validation(run):
-        table = run.predictions
-        return table[(table.split == 'validation') & (table.model == run.metrics['kept_stage'])]
-    try: return study.compare(validation(run), validation(best))['p']
+    try: return study.compare(run.kept_predictions('validation'), best.kept_predictions('validation'))['p']
     except UserError: return None
 
 def _write(plan):

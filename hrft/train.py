@@ -147,7 +147,7 @@ def _train_stage(study, run, stage, model, groups, prepared, show):
         learn.dls.to(next(model.parameters()).device)
         learn.create_opt()
         if prepared['kept']: take_up(prepared['kept'], model, learn.opt.opt)
-        if stage.ema_decay: callback.average = WeightAverage(model, stage.ema_decay)
+        if callback.decay: callback.average = WeightAverage(model, callback.decay)
         if callback.memory['epoch']: _restore(run, state, learn, callback.average)
         if prepared['compile']: model.compile()
         _fit_quietly(learn, left, stage, callback, show)

@@ -44,8 +44,7 @@ def train_sweep(
 # %% ../../nbs/56_faces.tables.ipynb #a355aeaa
 def picture_scores(run)->pd.Series: # F1 of each test picture, by name
     "How well each test picture was parsed by the kept stage"
-    table = run.predictions
-    return picture_sums(table[(table.split == 'test') & (table.model == run.metrics['kept_stage'])], SCORING).f1
+    return picture_sums(run.kept_predictions(), SCORING).f1
 
 def against(
     runs:list, # of the recipe that might be better, one a seed
@@ -145,9 +144,7 @@ def gap_table(sweep:dict)->pd.DataFrame: # one row a recipe
     "Validation and test, and per-picture against per-batch scores, of the same predictions"
     rows = []
     for name, runs in sweep.items():
-        parts = {split: [] for split in ('validation', 'test')}
-        for run in runs:
-            for split, found in parts.items(): found.append(run.predictions[(run.predictions.split == split) & (run.predictions.model == run.metrics['kept_stage'])])
+        parts = {split: [run.kept_predictions(split) for run in runs] for split in ('validation', 'test')}
         f1 = {split: pd.DataFrame([picture_sums(table, SCORING).f1 for table in found]).mean().to_numpy() for split, found in parts.items()}
         drawn = [draws(len(v), 2000, i) @ v/len(v) for i, v in enumerate(f1.values())]
         gap = f1['test'].mean() - f1['validation'].mean()
@@ -159,7 +156,7 @@ def gap_table(sweep:dict)->pd.DataFrame: # one row a recipe
 # %% ../../nbs/56_faces.tables.ipynb #5af9da7f
 def kept_classes(run)->pd.DataFrame: # class, images, f1, low, high, iou
     "The classes of the kept stage's test predictions"
-    return class_table(run.predictions[(run.predictions.split == 'test') & (run.predictions.model == run.metrics['kept_stage'])])
+    return class_table(run.kept_predictions())
 
 def plot_classes(
     runs:dict, # name -> Run

@@ -169,7 +169,7 @@ def kept_predictions(
     run:Run, # a person's
 )->pd.DataFrame: # workout, time_s, measured_bpm, predicted_bpm, phase, and the intervals where there are any
     "The kept stage's predictions of the test runs with their intervals"
-    table, kept = run.predictions.query('split == "test" and model == @run.metrics["kept_stage"]'), study_weights(STUDY, run)[1]['intervals'].get('personal')
+    table, kept = run.kept_predictions(), study_weights(STUDY, run)[1]['intervals'].get('personal')
     return (heart_intervals(table, kept) if kept else table).assign(phase=phase(table.time_s))
 
 def evaluate(
