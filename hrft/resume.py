@@ -19,12 +19,12 @@ from .runfolder import Run, load_weights, weights_path
 # %% ../nbs/03e_resume.ipynb #18de60e2
 def parent_weights(
     parent, # a finished run, its folder or weights; None for none
-)->dict|None: # state, metadata, digest, name
+)->dict|None: # state, metadata, digest, name, path
     "Weights, header and digest of what a run starts from"
     if parent is None: return None
     path = weights_path(parent)
     state, metadata = load_weights(path)
-    return {'state': state, 'metadata': metadata, 'digest': file_digest(path), 'name': metadata.get('name', path.parent.name)}
+    return {'state': state, 'metadata': metadata, 'digest': file_digest(path), 'name': metadata.get('name', path.parent.name), 'path': str(path)}
 
 # %% ../nbs/03e_resume.ipynb #bb788e6c
 def inherited(

@@ -71,7 +71,7 @@ class CloudItems:
         return np.array([f'{flight}-{number//BLOCK:02}' for flight, number in zip(self.flight, self.sample)], dtype=object)
 
     def fingerprints(self)->list: # 8 letters a sample
-        "Names of samples by height, time and sun, whatever a folder calls its flight"
+        "Names of samples by what was recorded, height, time and the sun's zenith, whatever a folder calls its flight and however its frames are prepared"
         return sorted({digest([round(float(h), 4), round(float(t), 1), round(float(z), 3)]) for h, t, z in zip(self.base_km, self.time_s, self.angles[:, 0])})
 
     def __repr__(self): return f"CloudItems({len(self)} samples of {len(set(self.flight))} flights)"
@@ -124,7 +124,6 @@ class CloudSplits:
     options:CloudData
     weights:np.ndarray|None = None # `(N,)` how often each training sample is drawn, relative to the others
     faults:tuple = ()              # repeated on purpose
-    before:dict = field(default_factory=dict) # what a parent's weights know: trained_on, stopped_on
 
     def __repr__(self): return f"CloudSplits(train {len(self.train)}, validation {len(self.validation)}, test {len(self.test)})"
 

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CLASSES', 'SIDES', 'PALETTE', 'PICTURES', 'palette_image', 'found_files', 'sized_image', 'sized_mask', 'Faces',
-           'read_faces', 'FacesData', 'split_names']
+           'pixels_digest', 'read_faces', 'FacesData', 'split_names']
 
 # %% ../../nbs/50_faces.readers.ipynb #66eee104
 import hashlib, io, tarfile
@@ -108,20 +108,23 @@ class Faces:
     names:list                    # one a picture
     images:np.ndarray             # `(N, H, W, 3)`, bytes
     masks:np.ndarray|None         # `(N, H, W)`, bytes; None where nothing is marked
+    prints:list|None = None       # a digest of each picture's pixels in its file, at whatever size it is read; of `images` by default
 
+    def __post_init__(self):
+        if self.prints is None: self.prints = [pixels_digest(image) for image in self.images]
     def __len__(self): return len(self.names)
-    def __getitem__(self, chosen): return Faces([self.names[i] for i in chosen], self.images[chosen], None if self.masks is None else self.masks[chosen])
-
-    @property
-    def prints(self)->list: # one a picture, 12 hexadecimal digits
-        "What each picture shows, whatever it is called"
-        return [hashlib.sha256(image.tobytes()).hexdigest()[:12] for image in self.images]
+    def __getitem__(self, chosen):
+        return Faces([self.names[i] for i in chosen], self.images[chosen], None if self.masks is None else self.masks[chosen], [self.prints[i] for i in chosen])
 
     @property
     def digest(self)->str:
         "A name for all pixels"
         masks = [] if self.masks is None else [hashlib.sha256(mask.tobytes()).hexdigest() for mask in self.masks]
-        return hashlib.sha256('\n'.join([*self.names, *self.prints, *masks]).encode()).hexdigest()[:16]
+        return hashlib.sha256('\n'.join([*self.names, *map(pixels_digest, self.images), *masks]).encode()).hexdigest()[:16]
+
+def pixels_digest(image:np.ndarray)->str: # 12 hexadecimal digits
+    "A name for what a picture shows, whatever it is called"
+    return hashlib.sha256(image.tobytes()).hexdigest()[:12]
 
 _READ = {} # the last sources of this process, so that a sweep decodes them once
 
@@ -139,13 +142,13 @@ def read_faces(
     if lone: raise UserError(f"{len(lone)} of {len(set(images) | set(masks))} names have only a {'picture' if lone[0] in images else 'mask'}, such as {lone[0]}; expected images/{lone[0]} and masks/{lone[0]}.")
     pairs = [_pair(name, images[name](), masks[name](), size_px, resize) for name in sorted(images)]
     if len(_READ) > 2: _READ.clear()
-    return _READ.setdefault(key, Faces(sorted(images), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])))
+    return _READ.setdefault(key, Faces(sorted(images), np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]), [p[2] for p in pairs]))
 
 def _pair(name, image, mask, size_px, resize):
     "One picture and its mask, which must have the same shape in the files"
     shapes = [_opened(content, name).size for content in (image, mask)]
     if shapes[0] != shapes[1]: raise UserError(f"picture {name} is {shapes[0][0]} x {shapes[0][1]} px and its mask {shapes[1][0]} x {shapes[1][1]}; expected the same size.")
-    return sized_image(image, size_px, f'picture {name}', resize), sized_mask(mask, size_px, name)
+    return sized_image(image, size_px, f'picture {name}', resize), sized_mask(mask, size_px, name), pixels_digest(sized_image(image, None, name))
 
 # %% ../../nbs/50_faces.readers.ipynb #5bbe05f4
 class FacesData(Options):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HeartModel', 'HeartNet', 'PhysiologyNet', 'TreesNet', 'build', 'n_parameters', 'groups', 'step_loss', 'loss_function',
-           'n_measured', 'predict_items']
+           'n_measured', 'items_table', 'predict_items']
 
 # %% ../../nbs/13_heart.models.ipynb #b6b003ec
 from functools import partial
@@ -19,11 +19,12 @@ from torch import nn
 from ..core import UserError
 from .attention import LaggedDecoder, PatchEncoder
 from .convolution import TemporalConvolution
-from .data import HeartItems, pad_batch
+from .data import HeartItems, RunLoader
 from .physiology import Physiology, physiology_columns
 from .recurrent import Backbone, real_steps, recurrent
 from .trees import TreeSum, fit_trees
 from ..recipe import Options
+from ..study import run_batches
 
 # %% ../../nbs/13_heart.models.ipynb #cc9d2163
 class HeartModel(Options):
@@ -231,23 +232,22 @@ def n_measured(measured_bpm:torch.Tensor)->int:
     "Measured steps of a batch"
     return int(torch.isfinite(measured_bpm).sum())
 
-@torch.no_grad()
+def items_table(
+    items:HeartItems, # validation or test items: one past a run
+    outputs:list, # what a model says of each batch of `RunLoader(items)`, `(B, T)`, bpm
+)->pd.DataFrame: # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm
+    "Predictions of whole runs, in the order of the runs"
+    assert items.n_pasts == 1, 'scored items have one past'
+    frames, predicted = {}, (row for batch in outputs for row in batch.numpy())
+    for i, row in zip(RunLoader(items).get_idxs(), predicted, strict=True):
+        run, n = items.runs[i], items.length(i)
+        frames[i] = pd.DataFrame({'workout': run.workout, 'time_s': run.time_s[:n], 'measured_bpm': run.hr_bpm[:n], 'predicted_bpm': row[:n]})
+    return pd.concat([frames[i] for i in range(len(items))], ignore_index=True)
+
 def predict_items(
     model:nn.Module, # as `build` gives it
     items:HeartItems, # validation or test items: one past a run
     batch_size:int=32, # runs a batch, similar lengths together
 )->pd.DataFrame: # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm
     "Predictions of whole runs"
-    assert items.n_pasts == 1, 'scored items have one past'
-    training, frames = model.training, {}
-    model.eval()
-    order = sorted(range(len(items)), key=items.length)
-    for at in range(0, len(order), batch_size):
-        batch = order[at:at + batch_size]
-        x, lengths, y = pad_batch([items[i] for i in batch])
-        predicted = model(x, lengths)
-        for row, i in enumerate(batch):
-            n, run = int(lengths[row]), items.runs[i]
-            frames[i] = pd.DataFrame({'workout': run.workout, 'time_s': run.time_s[:n], 'measured_bpm': y[row, :n].numpy(), 'predicted_bpm': predicted[row, :n].numpy()})
-    model.train(training)
-    return pd.concat([frames[i] for i in range(len(items))], ignore_index=True)
+    return items_table(items, run_batches(model, RunLoader(items, batch_size)))

@@ -18,15 +18,15 @@ from ..core import UserError, digest, package_path, project_root, write_json
 from ..evaluate import score
 from ..intervals import coverage
 from .baselines import baselines
-from .data import HeartData, HeartItems, HeartSplits, many_people, new_item, one_person, run_loaders
+from .data import HeartData, HeartItems, HeartSplits, RunLoader, many_people, new_item, one_person, run_loaders
 from .features import Population
 from .intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals, run_intervals
-from .models import HeartModel, build, groups, loss_function, n_measured, predict_items
+from .models import HeartModel, build, groups, loss_function, items_table, n_measured, predict_items
 from .readers import recorded_workouts
 from .store import Store
 from ..recipe import Recipe, override, read_recipe, validate
 from ..runfolder import Run, weights_path
-from ..study import Study, load_run, refuse_seen, study_weights
+from ..study import Lineage, Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/16_heart.study.ipynb #2803001f
@@ -38,9 +38,9 @@ class HeartRecipe(Recipe):
     model:HeartModel = HeartModel()
 
 # %% ../../nbs/16_heart.study.ipynb #71993f8d
-def fingerprints(items:HeartItems)->list: # 8 letters a workout
-    "Names of workouts by their heart rate, whatever a store calls them"
-    return sorted({digest(np.nan_to_num(run.hr_bpm.astype(float)).round(2).tolist()) for run in items.runs})
+def fingerprints(items:HeartItems)->list: # 12 letters a workout
+    "Names of workouts by the heart rate that was recorded, whatever a store calls them and however they are prepared"
+    return sorted(run.recording for run in items.runs)
 
 _REMEMBERED = {} # the last `base_intervals` of this process
 
@@ -64,7 +64,8 @@ class HeartStudy(Study):
     def fingerprints(self, data, split): return fingerprints(getattr(data, split))
     def evaluate(self, run, source, person=None): return evaluate(run, source, person, write=False)[0]
     def predict_file(self, file, run, plot=None): return predict_file(file, run, plot)
-    def predict(self, model, data, split): return predict_items(model, getattr(data, split))
+    def batches(self, data, split): return RunLoader(getattr(data, split))
+    def table(self, data, split, outputs): return items_table(getattr(data, split), outputs)
     def baselines(self, data): return baselines(data)
 
     def solve(self, recipe, data, model):
@@ -78,12 +79,11 @@ class HeartStudy(Study):
         super().check_parent(recipe, data, parent)
 
     def header(self, data, validation):
-        kept = {'trained_on': fingerprints(data.train), 'stopped_on': fingerprints(data.validation)}
-        return {'intervals': run_intervals(data, validation, self.left_out_errors(data, kept) if data.everyone else None)}
+        return {'intervals': run_intervals(data, validation, self.left_out_errors(data) if data.everyone else None)}
 
-    def left_out_errors(self, data, kept):
+    def left_out_errors(self, data):
         "`base_intervals`, remembered for the last runs and options: what features, pasts and augmentation are does not matter to them"
-        key = digest([kept, data.options.model_dump(mode='json', exclude={'features', 'histories', 'stale', 'drop_history', 'augment', 'max_steps', 'runs_per_person'})])
+        key = digest([self.lineage(data).to_dict(), data.options.model_dump(mode='json', exclude={'features', 'histories', 'stale', 'drop_history', 'augment', 'max_steps', 'runs_per_person'})])
         if key not in _REMEMBERED:
             _REMEMBERED.clear()
             _REMEMBERED[key] = base_intervals(data.everyone, data.options)
@@ -144,7 +144,7 @@ def personalize(
 
 def load_model(
     run:Run|str|Path, # a finished run
-)->tuple: # model, header: recipe, normalisation, intervals, trained_on, stopped_on
+)->tuple: # model, header: recipe, normalisation, intervals, lineage
     "A model ready to predict, with all that it needs"
     model, recipe, header = load_run(STUDY, run)
     return model, header | {'options': recipe.data}
@@ -188,9 +188,9 @@ def evaluate(
             if person: raise
             skipped[name] = str(error)
             continue
-        both = refuse_seen(header, fingerprints(splits.test))
+        both = Lineage.of(header, header['name']).seen(fingerprints(splits.test))
         if both:
-            sentence = f"{header['name']} was trained or stopped on {both} of the runs of {name} that would be scored"
+            sentence = f"{header['name']}, or a run that it grew from, was trained or stopped on {len(both)} of the runs of {name} that would be scored"
             if person: raise UserError(sentence + "; score somebody whom it never saw.")
             skipped[name] = sentence
             continue

@@ -17,7 +17,7 @@ from ..core import UserError, derive_seed
 from ..evaluate import paired_test, score
 from ..recipe import read_recipe
 from ..runfolder import Run
-from ..study import load_run, refuse_seen
+from ..study import Lineage, load_run
 from ..train import fit
 from .baselines import LIPS, clip_scores, probabilities_of
 from .readers import Clips, read_clips
@@ -79,7 +79,7 @@ def ensemble(
     for run in runs:
         model, recipe, header = load_run(STUDY, run)
         data = STUDY.everything(recipe, source, header)
-        seen = refuse_seen(header, STUDY.fingerprints(data, 'test'))
+        seen = Lineage.of(header, header['name']).seen(STUDY.fingerprints(data, 'test'))
         if seen: raise UserError(f"{Path(getattr(run, 'path', run)).name} was trained or stopped on {seen} of these clips; an ensemble is judged on clips that none of its members has seen.")
         tables.append(predict_clips(model, data.test, data.normalisation))
     together = average(tables)

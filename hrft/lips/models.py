@@ -103,10 +103,10 @@ class LipNet(nn.Module):
         seen = represent(x, self.inputs)
         return torch.stack([member(seen) for member in self.members], 1)
 
-    def probabilities(self, x): # `(B, K)`
+    def probabilities(self, x, scores=None): # `(B, 1, T, H, W)`, its own `(B, M, K)` where they are known -> `(B, K)`
         "Mean over members, and over the clip and its mirror image where the options say so"
-        views = [x, x.flip(-1)] if self.mirror else [x]
-        return torch.stack([self(view).float().softmax(-1).mean(1) for view in views]).mean(0)
+        views = [self(x) if scores is None else scores, *([self(x.flip(-1))] if self.mirror else [])]
+        return torch.stack([view.float().softmax(-1).mean(1) for view in views]).mean(0)
 
 def build(
     options:LipsModel,

@@ -40,7 +40,7 @@ def watched(
         own = 'average.module.' if 'average.n_averaged' in state else 'model.' # what was validated
         load_into(known['model'], {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}, 'the checkpoint')
         table = predict_clips(known['model'], known['train'], known['normalisation'])
-        run.log.append(stage, epoch, run.state()['memory']['step'], 'train', 'accuracy', float((table.measured_class == table.predicted_class).mean()))
+        run.log.append(stage, epoch, run.memory(stage).step, 'train', 'accuracy', float((table.measured_class == table.predicted_class).mean()))
     return fit(STUDY, recipe, source, runs, show=show, after_epoch=look)
 
 # %% ../../nbs/45_lips.tables.ipynb #10b6e8db
