@@ -23,7 +23,8 @@ from threadpoolctl import threadpool_limits
 from .callbacks import BFloat16, EpochLines, Freeze, MonitoredMetric, PooledLoss, Pruned, StageCallback, WeightAverage
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions, write_json
 from .evaluate import items_digest
-from .recipe import Recipe, recipe_digest, unread
+from .recipe import Recipe, recipe_digest
+from .registry import find_parent
 from .resume import check_resumed, check_start, inherited, kept_moments, parent_weights, rate_factor, take_up
 from .runfolder import Run, load_into, save_weights
 from .study import Study
@@ -41,7 +42,7 @@ def fit(
     after_epoch=None, # called with run, stage name, epoch, monitored value after each epoch; may raise `Pruned`
 )->Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
-    recipe = recipe.fresh()
+    if parent is None: parent = find_parent(recipe.parent)
     start = recipe.stages[0].start if recipe.stages else ''
     if start and parent is not None: raise UserError(f"got a parent and `stages.0.start`; a run goes on from {start}, or fine-tunes the parent.")
     weights = parent_weights(start or parent)
@@ -87,9 +88,6 @@ def _train_and_score(study, recipe, data, weights, run, identity, show, after_ep
     kept = kept_moments(first) if resumes and first.optimizer_state == 'kept' else None
     groups = study.groups(model)
     stages = [_prepare(study, recipe, data, run, stage, groups, after_epoch, kept if i == 0 else None) for i, stage in enumerate(recipe.stages)]
-    recipe.description, recipe.parent, recipe.inherit # words for a reader; they steer nothing
-    never = unread(recipe)
-    if never: raise UserError(f"{recipe}: nothing reads {', '.join(f'`{k}`' for k in never)} with these settings; remove the key or choose the setting that uses it.")
     if not (run.path/'run.json').exists():
         write_json(run.path/'run.json', {'recipe': recipe.model_dump(mode='json', exclude_unset=True), 'settings': recipe.model_dump(mode='json'), **identity,
                                          'parent_name': weights['name'] if weights else '', 'normalisation': data.normalisation,
@@ -120,10 +118,10 @@ def _prepare(study, recipe, data, run, stage, groups, after_epoch, kept):
     if not trained: raise UserError(f"stage {stage.name} freezes every group; leave at least one of {', '.join(groups)} out.")
     depth = {name: len(groups) - 1 - i for i, name in enumerate(groups)}
     factors = [stage.lr_decay**depth[name] for name in trained]
-    decay, momentum = stage.weight_decay, stage.momentum
+    decay, momentum = stage.optimizer.weight_decay, stage.optimizer.momentum
     kinds = {'adam': (torch.optim.Adam, {'betas': (momentum, 0.999)}), 'adamw': (torch.optim.AdamW, {'betas': (momentum, 0.999)}),
              'sgd': (torch.optim.SGD, {'momentum': momentum})}
-    kind, settings = kinds[stage.optimizer]
+    kind, settings = kinds[stage.optimizer.kind]
     def optimizer(params, lr=stage.lr, **_): return OptimWrapper(params, kind, lr=lr, weight_decay=decay, **settings)
     callback = StageCallback(run, stage, recipe.seed, factors, study.monitor.lower_is_better, after_epoch, rate_factor(stage, kept))
     extra = [GradientClip(stage.clip_norm)] if stage.clip_norm else []
