@@ -32,14 +32,15 @@ def lr_at(
     warmup = stage.warmup_steps
     if step <= warmup: return stage.lr*step/warmup
     done, length = step - warmup - 1, max(total - warmup - 1, 1)
-    if stage.schedule in ('constant', 'plateau'): return stage.lr
-    floor = stage.lr*stage.final_lr_factor
-    if stage.schedule == 'one_cycle':
+    schedule = stage.schedule
+    if schedule.kind in ('constant', 'plateau'): return stage.lr
+    floor = stage.lr*schedule.final_lr_factor
+    if schedule.kind == 'one_cycle':
         rise = length/4
         if done < rise: return _cosine(stage.lr/25, stage.lr, done/rise)
         return _cosine(stage.lr, floor, (done - rise)/(length - rise))
-    if stage.schedule == 'warm_restarts':
-        cycle = stage.restart_epochs*steps_per_epoch
+    if schedule.kind == 'warm_restarts':
+        cycle = schedule.epochs*steps_per_epoch
         return _cosine(stage.lr, floor, (done % cycle)/cycle)
     return _cosine(stage.lr, floor, done/length)
 
@@ -132,11 +133,9 @@ class StageCallback(Callback):
         self.run_folder, self.stage, self.seed, self.factors, self.sign = run, stage, seed, factors, 1 if lower_is_better else -1
         self.hook, self.pruned, self.average, self.rate_factor, self.bfloat16 = hook, None, None, rate_factor, bfloat16
         self.memory = run.memory(stage.name)
-        # read every key that this stage uses now, so that one nobody uses is found before the first step
         self.patience, self.min_delta, self.name_ = stage.patience, stage.min_delta, stage.name
         self.decay, self.keep_optimizer, self.keep_last, self.by_epoch = stage.ema_decay, stage.keep_optimizer, stage.keep == 'last', 'warmup_by_epoch' in stage.faults
-        self.plateau = (stage.plateau_factor, stage.plateau_patience) if stage.schedule == 'plateau' else None
-        lr_at(stage, stage.warmup_steps + 1, 1)
+        self.plateau = stage.schedule if stage.schedule.kind == 'plateau' else None
 
     @property
     def ended(self): return bool(self.memory.stopped) or self.memory.epoch >= self.stage.epochs
@@ -207,9 +206,9 @@ class StageCallback(Callback):
         if m.stopped or self.pruned: raise CancelFitException()
 
     def _lower_on_plateau(self, value, better):
-        m, (factor, patience) = self.memory, self.plateau
+        m = self.memory
         m.plateau_best, m.plateau_wait = (value, 0) if better(value, m.plateau_best) else (m.plateau_best, m.plateau_wait + 1)
-        if m.plateau_wait > patience: m.plateau, m.plateau_wait = m.plateau*factor, 0
+        if m.plateau_wait > self.plateau.patience: m.plateau, m.plateau_wait = m.plateau*self.plateau.factor, 0
 
 # %% ../nbs/03d_callbacks.ipynb #ec103de2
 def frozen_modules(model:nn.Module)->dict: # name -> module

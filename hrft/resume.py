@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from .core import UserError, file_digest
 from .evaluate import items_digest
-from .recipe import Recipe, validate
+from .recipe import Recipe, adopted
 from .runfolder import Run, load_weights, weights_path
 
 # %% ../nbs/03e_resume.ipynb #18de60e2
@@ -34,17 +34,10 @@ def inherited(
     "The recipe with what it takes over from the run that it starts from"
     keys = ', '.join(recipe.inherit)
     if weights is None: raise UserError(f"{recipe} takes its {keys} from the run that it starts from; name one with --set stages.0.start=RUN, or with --parent RUN.")
-    theirs, settings = weights['metadata'].get('recipe', {}), recipe.model_dump(exclude_unset=True)
+    theirs = weights['metadata'].get('recipe', {})
     unknown = [key for key in recipe.inherit if key not in type(recipe).model_fields]
     if unknown: raise UserError(f"{recipe} inherits `{unknown[0]}`, which no recipe of {recipe.study} has; expected some of {', '.join(type(recipe).model_fields)}.")
-    for key in recipe.inherit:
-        if key in theirs: settings[key] = _over(theirs[key], settings.get(key))
-    return validate(type(recipe), settings, str(recipe))
-
-def _over(theirs, own):
-    "Own values over theirs, key by key"
-    if own is None: return theirs
-    return theirs | {k: _over(theirs.get(k), v) for k, v in own.items()} if isinstance(theirs, dict) and isinstance(own, dict) else own
+    return adopted(type(recipe), {k: theirs[k] for k in recipe.inherit if k in theirs}, recipe.model_dump(exclude_unset=True), str(recipe))
 
 # %% ../nbs/03e_resume.ipynb #b0a4b709
 TOLERANCE = 0.01  # share of a score by which it may differ on another machine

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .core import UserError, atomic_path, read_json, write_json
-from .recipe import Recipe, validate
+from .recipe import Recipe, recorded_recipe
 from .runlog import RunLog
 
 # %% ../nbs/03a_runfolder.ipynb #408171aa
@@ -82,7 +82,7 @@ class Run:
     @property
     def predictions(self): return pd.read_parquet(self._file('predictions.parquet'))
     def kept_predictions(self, split='test'): return (table := self.predictions)[(table.split == split) & (table.model == self.metrics['kept_stage'])]
-    def recipe(self, recipe_type=Recipe): return validate(recipe_type, self.info['recipe'], self.path.name)
+    def recipe(self, recipe_type=Recipe): return recorded_recipe(recipe_type, self.info['recipe'], self.path.name)
     def weights(self, stage=None): return load_weights(self._file(f'stages/{stage}.safetensors' if stage else 'model.safetensors'))
     def save_stage(self, stage, model): save_weights(self.path/f'stages/{stage}.safetensors', model, {})
 

@@ -18,7 +18,7 @@ from torch import nn
 
 from .core import UserError
 from .evaluate import BPM, Scoring, paired_test, score
-from .recipe import Recipe, validate
+from .recipe import Recipe, recorded_recipe
 from .runfolder import load_into, load_weights, weights_path
 
 # %% ../nbs/03c_study.ipynb #616310a3
@@ -180,7 +180,7 @@ def load_run(
 )->tuple: # model in evaluation mode, recipe, header
     "A run's model, ready to predict"
     state, header = study_weights(study, run)
-    recipe = validate(study.recipe_type, header['recipe'], str(header['name']))
+    recipe = recorded_recipe(study.recipe_type, header['recipe'], str(header['name']))
     model = study.build(recipe, SimpleNamespace(normalisation=header['normalisation'], inputs=header.get('inputs', {})))
     load_into(model, state, header['name'])
     return model.eval(), recipe, header

@@ -18,6 +18,7 @@ from .callbacks import Pruned
 from .core import UserError, derive_seed, digest, project_root, read_json, write_json
 from .evidence import markdown_table
 from .recipe import Recipe, recipe_digest
+from .registry import find_parent
 from .resume import parent_weights
 from .runfolder import Run
 from .space import Range, Space, check_space, read_space, trial_recipe
@@ -282,9 +283,10 @@ def sweep(
     if trials < 1 or jobs < 1: raise UserError(f"got {trials} trials and {jobs} jobs; expected at least one of each.")
     space = space if isinstance(space, Space) else read_space(space)
     check_space(space, recipe)
+    if parent is None: parent = find_parent(recipe.parent)
     runs, weights = Path(runs or project_root()/'runs'), parent_weights(parent)
     identity = {'recipe': recipe_digest(recipe), 'space': {k: d.model_dump(mode='json') for k, d in space.dimensions.items()}, 'prune': prune,
-                'data': study.open(recipe.fresh(), source, parent=weights).digest, 'parent': weights['digest'] if weights else ''}
+                'data': study.open(recipe, source, parent=weights).digest, 'parent': weights['digest'] if weights else ''}
     folder = runs/recipe.study/'sweeps'/f'{recipe.name}-{digest(identity)}'
     folder.mkdir(parents=True, exist_ok=True)
     plan = _Plan(study, recipe, space, source, runs, parent, folder, trials, prune, show, os.getpid())

@@ -220,7 +220,7 @@ def rate_unlike_recipe(
     if not told.any(): return None
     step, epoch, used, plan = (values[told] for values in (step, epoch, used, plan))
     ratio = used/np.maximum(plan, 1e-30)
-    if stage.schedule == 'plateau': ratio = ratio/stage.plateau_factor**np.clip(np.round(np.log(ratio)/math.log(stage.plateau_factor)), 0, None)
+    if stage.schedule.kind == 'plateau': ratio = ratio/stage.schedule.factor**np.clip(np.round(np.log(ratio)/math.log(stage.schedule.factor)), 0, None)
     wrong = abs(ratio - 1) > RATE_ERROR
     if wrong.mean() <= RATE_SHARE: return None
     evidence = {'median_used': np.median(used), 'median_planned': np.median(plan), 'highest_used': used.max(), 'recipe_lr': stage.lr, 'steps_that_differ': wrong.mean()}

@@ -26,7 +26,8 @@ from threadpoolctl import threadpool_limits
 from .callbacks import BFloat16, EpochLines, Freeze, MonitoredMetric, PooledLoss, StageCallback, WeightAverage, bfloat16_doubt, frozen_state
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions, write_json
 from .evaluate import items_digest
-from .recipe import Recipe, recipe_digest, unread
+from .recipe import Recipe, recipe_digest
+from .registry import find_parent
 from .resume import check_resumed, check_start, inherited, kept_moments, parent_weights, rate_factor, take_up
 from .runfolder import Run, load_into, save_weights
 from .study import Lineage, Study, device_of
@@ -44,7 +45,7 @@ def fit(
     after_epoch=None, # called with run, stage name, epoch, monitored value after each epoch; may raise `Pruned`
 )->Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
-    recipe = recipe.fresh()
+    if parent is None: parent = find_parent(recipe.parent)
     start = recipe.stages[0].start if recipe.stages else ''
     if start and parent is not None: raise UserError(f"got a parent and `stages.0.start`; a run goes on from {start}, or fine-tunes the parent.")
     weights = parent_weights(start or parent)
@@ -96,9 +97,6 @@ def _train_and_score(study, recipe, data, weights, run, identity, show, after_ep
         begun = {}
     stages = [_prepare(study, recipe, data, run, model, stage, groups, after_epoch, kept if i == 0 else None, begun.get('precision', {}).get(stage.name))
               for i, stage in enumerate(recipe.stages)]
-    recipe.description, recipe.parent, recipe.inherit # words for a reader; they steer nothing
-    never = unread(recipe)
-    if never: raise UserError(f"{recipe}: nothing reads {', '.join(f'`{k}`' for k in never)} with these settings; remove the key or choose the setting that uses it.")
     if not begun:
         write_json(run.path/'run.json', {'recipe': recipe.model_dump(mode='json', exclude_unset=True), 'settings': recipe.model_dump(mode='json'), **identity,
                                          'parent_name': weights['name'] if weights else '', 'parent_path': weights['path'] if weights else '', 'normalisation': data.normalisation,
@@ -177,10 +175,10 @@ def _prepare(study, recipe, data, run, model, stage, groups, after_epoch, moment
     if not trained: raise UserError(f"stage {stage.name} freezes every group; leave at least one of {', '.join(groups)} out.")
     depth = {name: len(groups) - 1 - i for i, name in enumerate(groups)}
     factors = [stage.lr_decay**depth[name] for name in trained]
-    decay, momentum = stage.weight_decay, stage.momentum
+    decay, momentum = stage.optimizer.weight_decay, stage.optimizer.momentum
     kinds = {'adam': (torch.optim.Adam, {'betas': (momentum, 0.999)}), 'adamw': (torch.optim.AdamW, {'betas': (momentum, 0.999)}),
              'sgd': (torch.optim.SGD, {'momentum': momentum})}
-    kind, settings = kinds[stage.optimizer]
+    kind, settings = kinds[stage.optimizer.kind]
     def optimizer(params, lr=stage.lr, **_): return OptimWrapper(params, kind, lr=lr, weight_decay=decay, **settings)
     part = study.at_stage(data, stage)
     loaders, loss = study.loaders(part, stage), study.loss(recipe, part)
