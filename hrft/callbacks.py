@@ -243,7 +243,9 @@ def bfloat16_doubt(
 )->str: # why not; empty where nothing speaks against it
     "Whether a model can be trained in bfloat16 here"
     *inputs, target = batch
-    if inputs[0].device.type != 'cpu': return ''
+    device = inputs[0].device.type
+    if not torch.amp.is_autocast_available(device): return f'torch has no mixed precision on {device}'
+    if device != 'cpu': return ''
     if any(isinstance(module, nn.modules.conv._ConvNd) and len(module.kernel_size) == 3 for module in model.modules()):
         return 'the gradient of Conv3d in bfloat16 is not safe on a CPU'
     first = {}
