@@ -29,9 +29,10 @@ class Curve:
     table:pd.DataFrame     # index epoch; columns as `epoch_table`
     metric:str             # monitored validation metric, without `valid_`
     records:pd.DataFrame   # the stage's records
+    direction:bool|None = None # whether lower is better; what the metric's name tells by default
 
     @property
-    def lower(self)->bool: return bool(lower_is_better(self.metric))
+    def lower(self)->bool: return bool(lower_is_better(self.metric)) if self.direction is None else self.direction
     @property
     def sign(self)->int: return 1 if self.lower else -1
 
@@ -46,12 +47,13 @@ class Curve:
 def curves(
     log, # `TrainingLog` or `RunLog`
     metric:str='', # monitored validation metric; the first one logged by default
+    direction:bool|None=None, # whether lower is better; what the metric's name tells by default
 )->list[Curve]: # one a stage
     "The stages of a log"
     records, table = log.frame(), log.epochs()
     logged = [m for s, m in dict.fromkeys(zip(records.split, records.metric)) if s == 'valid' and lower_is_better(m) is not None]
     found = metric or next((m for m in logged if m not in ('loss', 'accuracy')), 'accuracy' if 'accuracy' in logged else 'loss')
-    return [Curve(stage, table.loc[stage], found, records[records.stage == stage]) for stage in dict.fromkeys(records.stage)]
+    return [Curve(stage, table.loc[stage], found, records[records.stage == stage], direction) for stage in dict.fromkeys(records.stage)]
 
 # %% ../nbs/05_symptoms.ipynb #9d27b193
 DIVERGED = 1.5       # last losses over the lowest level; noise and a rate's restart stay well below
@@ -89,13 +91,13 @@ STILL_SHARE = 0.25   # or this share of all that was gained, if it is a fifth of
 def overfitting(curve:Curve)->Finding|None:
     "Validation that gets worse while training gets better, or a wide gap that grew"
     for metric in dict.fromkeys((curve.metric, 'loss')):
-        valid, lower = curve.column(f'valid_{metric}'), bool(lower_is_better(metric))
+        valid, lower = curve.column(f'valid_{metric}'), curve.lower if metric == curve.metric else True
         train = curve.column(f'train_{metric}' if f'train_{metric}' in curve.table else 'train_loss')
         if len(valid) < 5 or len(train) < 2: continue
         sign, width = (1 if lower else -1), max(3, min(9, len(valid)//5))
         best, start = best_stretch(valid.to_numpy(), lower) if len(valid) > 6 else (level(_around(valid, sign)), int(np.argmin(sign*valid.to_numpy())))
         end, then = level(valid.iloc[-width:]), valid.index[start]
-        train_sign = 1 if lower_is_better(train.name) else -1
+        train_sign = 1 if lower or train.name == 'train_loss' else -1
         gained = train_sign*(train[train.index <= max(then, train.index[0])].iloc[-1] - train.iloc[-width:].mean())
         worse = sign*(end.value - best.value)
         if worse > WORSE*abs(best.value) and worse > SELECTED*np.nan_to_num(math.hypot(best.half, end.half)) and gained > 0:
@@ -295,6 +297,7 @@ CURVE_CHECKS = (not_finite, diverged, overfitting, underfitting, plateau, wasted
 def symptoms(
     log, # `TrainingLog` or `RunLog`
     metric:str='', # monitored validation metric
+    direction:bool|None=None, # whether lower is better; what the metric's name tells by default
 )->list[Finding]:
     "What the log alone shows, stage by stage"
-    return [finding for curve in curves(log, metric) for check in CURVE_CHECKS if (finding := check(curve))]
+    return [finding for curve in curves(log, metric, direction) for check in CURVE_CHECKS if (finding := check(curve))]
