@@ -7,7 +7,7 @@ __all__ = ['DIVERGED', 'WORSE', 'SELECTED', 'WIDE_GAP', 'STILL', 'STILL_SHARE', 
            'LUCK', 'RATE_ERROR', 'RATE_SHARE', 'WARMUP_SHARE', 'RISE', 'JUMP', 'DROP', 'CURVE_CHECKS', 'Curve',
            'curves', 'not_finite', 'diverged', 'overfitting', 'underfitting', 'plateau', 'wasted_epochs', 'slow_start',
            'erratic_validation', 'best_in_noise', 'rate_unlike_recipe', 'warmup_too_long', 'rate_rises',
-           'no_early_stop', 'restart_too_large', 'resume_drop', 'symptoms']
+           'no_early_stop', 'restart_too_large', 'resume_drop', 'worse_than_start', 'rate_restarted', 'symptoms']
 
 # %% ../nbs/05_symptoms.ipynb #5ba6738f
 import math
@@ -291,8 +291,29 @@ def resume_drop(
     return Finding('resume-drops', 'error', f"{curve.stage}: validation {curve.metric} fell from {before:.4g} to {valid.iloc[0]:.4g} in the first epoch after the resume.",
         {'before': before, 'after': valid.iloc[0], 'recovered_to': curve.sign*(curve.sign*valid).min()}, "Check input shape, classes and learning rate against the parent before the first step.")
 
+# %% ../nbs/05_symptoms.ipynb #3c8e5b17
+def worse_than_start(curve:Curve)->Finding|None:
+    "A training after which no evaluation was better than the one before its first step"
+    rows = curve.records[curve.records.value.notna()]
+    valid = rows[(rows.split == 'valid') & (rows.metric == curve.metric)]
+    start, later = valid[valid.step == 0].value, valid[valid.step > 0].value
+    if not len(start) or len(later) < 3 or (rows[rows.split == 'train'].step == 0).any(): return None # a log that counts from 0 evaluates after its step 0
+    before, best = start.iloc[0], later.min() if curve.lower else later.max()
+    if curve.sign*(best - before) > 0:
+        return Finding('worse-than-start', 'warning', f"{curve.stage}: no later evaluation was better than the one before the first step (validation {curve.metric} {before:.4g}; best after training {best:.4g}).",
+            {'before': before, 'best': best, 'last': later.iloc[-1], 'evaluations': len(later)}, "Keep the base model; train with a lower rate or more frozen groups.")
+
+def rate_restarted(curve:Curve)->Finding|None:
+    "A rate that had fallen and rose once to where it began"
+    step, _, used = _rates(curve)
+    ups = np.flatnonzero(used[1:] > JUMP*used[:-1]) + 1
+    if len(ups) != 1 or used[ups[0]:].max() > 1.1*used[:ups[0]].max() or used[ups[0]] < 0.5*used[:ups[0]].max(): return None # a warm-up, or restarts as planned
+    at = ups[0]
+    return Finding('rate-restarted', 'warning', f"{curve.stage}: the learning rate rose from {used[at - 1]:.2g} to {used[at]:.2g} at step {step[at]}, as after a resume that began the schedule anew.",
+        {'step': int(step[at]), 'before': used[at - 1], 'after': used[at]}, "Restore the schedule with the weights, or start a stage of its own with the lower rate.")
+
 # %% ../nbs/05_symptoms.ipynb #2e91b350
-CURVE_CHECKS = (not_finite, diverged, overfitting, underfitting, plateau, wasted_epochs, slow_start, erratic_validation, best_in_noise, restart_too_large, resume_drop)
+CURVE_CHECKS = (not_finite, diverged, overfitting, underfitting, plateau, wasted_epochs, slow_start, erratic_validation, best_in_noise, restart_too_large, resume_drop, worse_than_start, rate_restarted)
 
 def symptoms(
     log, # `TrainingLog` or `RunLog`
