@@ -15,36 +15,42 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from .evaluate import FEW, scoring_of
 from .evidence import Finding, Interval, tied, wilson
-from .runlog import lower_is_better
 
 # %% ../nbs/05a_claims.ipynb #2bf128ad
 def main_score(
     scores:dict, # as `hrft.evaluate.score` gives them
+    scoring:dict|None=None, # as `Scoring.about`; what the names of the scores tell by default
 )->tuple: # name, Interval; None, None where there is no metric
-    "Name, interval and value key of the first metric of a set of scores"
-    name = next((k for k, v in scores.items() if isinstance(v, (int, float)) and lower_is_better(k) is not None and not k.startswith('n_')), None)
-    if name is None: return None, None
-    bounds = next((scores[k] for k in (f'{name}_ci95', *(f'{name.rpartition("_")[0]}_ci95',)) if scores.get(k)), [math.nan, math.nan])
+    "Name and interval of the metric that counts"
+    scoring = scoring or scoring_of(scores)
+    name = scoring['metric']
+    if scores.get(name) is None: return None, None
+    bounds = scores.get(scoring['metrics'][name]['interval']) or [None, None]
     return name, Interval(float(scores[name]), *(math.nan if b is None else b for b in bounds))
+
+def _sign(name, scoring): return 1 if scoring['metrics'][name]['lower_is_better'] else -1
 
 def negative_r2(scores:dict)->Finding|None:
     "Worse than the mean of the very items that judge it"
-    r2, bounds = scores.get('r2'), scores.get('r2_ci95') or [math.nan, math.nan]
+    r2, bounds = scores.get('r2'), scores.get('r2_ci95') or [None, None]
     if r2 is not None and r2 < 0:
         return Finding('negative-r2', 'error', f"R2 is {r2:.3f}: the model is worse than predicting the mean of the test items.",
-                       {'r2': r2, 'low': bounds[0], 'high': bounds[1]}, "Do not use it; look at distribution shift and at the learning rate before the architecture.")
+                       {'r2': r2, 'low': math.nan if bounds[0] is None else bounds[0], 'high': math.nan if bounds[1] is None else bounds[1]},
+                       "Do not use it; look at distribution shift and at the learning rate before the architecture.")
 
 BIAS_SHARE = 0.8    # of the error, from which on the level alone is what a model misses
 
 def level_missed(
     scores:dict, # with mae_<unit> and bias_<unit>, predicted minus measured
     baselines:dict, # name -> scores on the same items
+    scoring:dict|None=None, # as `Scoring.about`
 )->Finding|None:
     "Nearly all of the error is one and the same on every item, as of a head that starts at zero and has not come far"
-    name, mine = main_score(scores)
+    name, mine = main_score(scores, scoring)
     kind, _, unit = (name or '').partition('_')
-    bias, naive = scores.get(f'bias_{unit}'), [b[name] for b in baselines.values() if name in b]
+    bias, naive = scores.get(f'bias_{unit}' if unit else 'bias'), [b[name] for b in baselines.values() if name in b]
     if kind != 'mae' or bias is None or not naive or mine.value <= max(naive) or abs(bias) < BIAS_SHARE*mine.value: return None
     return Finding('level-missed', 'error', f"Predictions are {abs(bias):.4g} {unit} {'below' if bias < 0 else 'above'} the truth on average, {abs(bias)/mine.value:.0%} of the error of {mine.value:.4g}: the model has not learned the level.",
                    {name: mine.value, f'bias_{unit}': bias, 'share': abs(bias)/mine.value, 'worst baseline': max(naive)}, "Start the head's bias at the training mean, or scale the target; more epochs at this rate only walk there.")
@@ -52,15 +58,17 @@ def level_missed(
 def against_baselines(
     scores:dict, # of the model, as `hrft.evaluate.score` gives them
     baselines:dict, # name -> scores on the same items
+    scoring:dict|None=None, # as `Scoring.about`; what the names of the scores tell by default
 )->Finding|None:
     "Worse than a naive baseline, no better than one, or without any"
-    name, mine = main_score(scores)
+    scoring = scoring or scoring_of(scores)
+    name, mine = main_score(scores, scoring)
     if name is None: return None
     if not baselines: return Finding('no-baseline', 'warning', "No naive baseline was scored, so nothing says whether the score is good.", {name: mine.value}, "Score a constant and a mean curve on the same items.")
-    sign = 1 if lower_is_better(name) else -1
+    sign = _sign(name, scoring)
     best = min((b for b in baselines if name in baselines[b]), key=lambda b: sign*baselines[b][name], default=None)
     if best is None: return None
-    theirs = main_score({name: baselines[best][name]} | {k: v for k, v in baselines[best].items() if k.endswith('_ci95')})[1]
+    theirs = main_score(baselines[best], scoring)[1]
     evidence = {name: mine.value, f'{best}': theirs.value, 'low': mine.low, 'high': mine.high}
     if math.isfinite(mine.half) and math.isfinite(theirs.half) and tied(mine, theirs):
         return Finding('no-better-than-baseline', 'warning', f"The model's {name} of {mine.value:.4g} is not beyond the noise from the naive baseline {best} ({theirs.value:.4g}).", evidence, "Test the two on the same items, in pairs.")
@@ -75,37 +83,44 @@ def too_few_items(
     n:int, # items scored
     claim:float|None=None, # a target or another score that this one is said to differ from
     name:str='score',
+    share:bool=False, # a score between 0 and 1; a score without interval is one
 )->Finding|None:
     "A validation or test set too small for what is said"
-    if not isinstance(score, Interval): score = wilson(score*n, n)
-    share = 0 <= score.low and score.high <= 1 and not lower_is_better(name)
+    if not isinstance(score, Interval): score, share = wilson(score*n, n), True
     wide = score.half > (WIDE_SHARE if share else WIDE_SCORE*abs(score.value))
     undecided = claim is not None and score.low <= claim <= score.high
-    if not math.isfinite(score.half) or not (wide or undecided): return None
-    reason = f"and {claim:.4g} lies inside" if undecided else "which is wide"
-    return Finding('too-few-items', 'warning', f"The {name} of {score.value:.4g} rests on {n} items: its 95 % interval is {score.low:.2g} to {score.high:.2g}, {reason}.",
+    if not (n < FEW or wide or undecided): return None
+    reason = "too few to tell anything" if n < FEW else f"and {claim:.4g} lies inside" if undecided else "which is wide"
+    span = f"its 95 % interval is {score.low:.2g} to {score.high:.2g}" if math.isfinite(score.half) else "there is no interval"
+    return Finding('too-few-items', 'warning', f"The {name} of {score.value:.4g} rests on {n} item{'s' if n > 1 else ''}: {span}, {reason}.",
                    {'value': score.value, 'low': score.low, 'high': score.high, 'n': n} | ({'one_item': 1/n} if share else {}), "Score more items, or cross-validate over whole groups.")
 
 # %% ../nbs/05a_claims.ipynb #23a07bfa
 def stages_that_hurt(
     stages:list, # of metrics.json, in order: name, validation, test, against_previous
     kept:str='', # name of the stage that was kept
+    scoring:dict|None=None, # as `Scoring.about`; what the names of the scores tell by default
 )->list[Finding]:
     "Stages worse than the one before, or no better"
     found = []
     for before, stage in zip(stages, stages[1:]):
-        name, now = main_score(stage['validation'])
-        _, then = main_score(before['validation'])
-        test = (stage.get('against_previous') or {}).get('validation')
-        sign = 1 if lower_is_better(name) else -1
+        about = scoring or scoring_of(stage['validation'])
+        name, now = main_score(stage['validation'], about)
+        _, then = main_score(before['validation'], about)
+        if name is None or then is None: continue
+        test, sign = (stage.get('against_previous') or {}).get('validation'), _sign(name, about)
         worse = sign*(now.value - then.value) > 0
-        sure = test['verdict'] != 'no difference shown' if test else not tied(now, then) if math.isfinite(now.half) else True
+        sure = test['verdict'] in ('better', 'worse') if test else not tied(now, then) if math.isfinite(now.half) else True
         evidence = {f"{s['name']}, validation": s['validation'][name] for s in (before, stage)} | {f"{s['name']}, test": s['test'][name] for s in (before, stage) if name in s.get('test', {})}
         evidence |= {'p': test['p'], 'n': test['n']} if test else {}
+        change = f"({then.value:.4g} to {now.value:.4g})"
         if worse and sure:
             found.append(Finding('stage-hurt', 'error' if kept == stage['name'] else 'warning', f"Stage {stage['name']} made validation {name} worse: {then.value:.4g} to {now.value:.4g}.", evidence,
                                  f"Keep {before['name']}; train {stage['name']} with a lower rate or more frozen groups."))
-        elif not sure: found.append(Finding('stage-no-gain', 'note', f"Stage {stage['name']} shows no difference from {before['name']} on validation ({then.value:.4g} to {now.value:.4g}).", evidence,
+        elif test and test['verdict'].startswith('too few'):
+            found.append(Finding('stage-no-gain', 'note', f"{test['n']} validation items are too few to tell {stage['name']} from {before['name']} {change}.", evidence,
+                                 f"{before['name']} is the simpler choice; validate on six items or more."))
+        elif not sure: found.append(Finding('stage-no-gain', 'note', f"Stage {stage['name']} shows no difference from {before['name']} on validation {change}.", evidence,
                                             f"{before['name']} is the simpler choice."))
     return found
 
@@ -119,7 +134,8 @@ def gain_in_seed_noise(
     first, second = np.atleast_1d(np.asarray(first, float)), np.atleast_1d(np.asarray(second, float))
     gap = float(first.mean() - second.mean())
     if len(first) > 1 and len(second) > 1:
-        half = (first.var(ddof=1)/len(first) + second.var(ddof=1)/len(second))**0.5*stats.t.ppf(0.975, len(first) + len(second) - 2)
+        low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if first.std() or second.std() else (gap, gap)
+        half = (high - low)/2
     elif seed_sd: half = 1.96*seed_sd*math.sqrt(1/len(first) + 1/len(second))
     else: return Finding('seeds-unknown', 'warning', f"A difference of {gap:.4g} between single runs: nothing says how much another seed would change it.", {'difference': gap, 'seeds': 1}, "Train three seeds of each.")
     if abs(gap) <= half: return Finding('gain-inside-seed-noise', 'warning', f"A difference of {gap:.4g} lies inside what other seeds do ({half:.4g}).",
@@ -151,7 +167,7 @@ def parent_score_differs(
                                                    {'named': named, 'loaded': loaded}, "Load the checkpoint that was meant, or correct the name.")
 
 # %% ../nbs/05a_claims.ipynb #00e9a4d6
-COLLAPSE = 2.0       # share of the predictions over the share of the items
+COLLAPSE = 0.5, 2.0  # share of the predictions that name one class, and that over its share of the items
 
 def class_table(
     truth, # class of each item
@@ -175,7 +191,9 @@ def class_collapse(table:pd.DataFrame)->Finding|None:
     "Most predictions name one class"
     share, truth = table.predicted/table.predicted.sum(), table.n/table.n.sum()
     top = share.idxmax()
-    if share[top] > COLLAPSE*max(truth[top], 1/len(table)/2) and wilson(int(table.predicted[top]), int(table.predicted.sum())).low > truth[top]:
+    others = (table.predicted[top] - table.right[top])/max(table.n.sum() - table.n[top], 1) # of the other classes' items that are called it
+    beyond = wilson(int(table.predicted[top]), int(table.predicted.sum())).low > truth[top]
+    if share[top] > COLLAPSE[0] and beyond and (share[top] > COLLAPSE[1]*truth[top] or others > COLLAPSE[0]):
         never = table.index[(table.right == 0) & (table.n >= 3)].tolist()
         return Finding('class-collapse', 'error', f"{share[top]:.0%} of the predictions say {top}, which {truth[top]:.0%} of the items are" + (f"; {', '.join(map(str, never))} is never right." if never else '.'),
                        {'predicted_share': share[top], 'true_share': truth[top], 'classes_never_right': len(never)}, "Check class weights, sampler and learning rate.")

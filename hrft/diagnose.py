@@ -15,6 +15,7 @@ import pandas as pd
 
 from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table, level_missed, main_score, negative_r2, stages_that_hurt, too_few_items
 from .core import UserError, read_json
+from .evaluate import SHARE, scoring_of
 from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .recipe import Recipe, core_stage, tomllib
@@ -35,6 +36,14 @@ class Evidence:
     @property
     def stages(self)->list: # of `Stage`, with their defaults
         return [core_stage(stage) for stage in self.settings.get('stages', [])]
+
+    def monitored(self,
+        metric:str='', # validation metric; the one that the run says counts by default
+    )->tuple: # metric, whether lower is better; '' and None leave it to what the log and its names tell
+        "What the curves are judged by"
+        told = self.scores.get('scoring', {'metric': '', 'metrics': {}})
+        metric = metric or told['metric']
+        return metric, told['metrics'].get(metric, {}).get('lower_is_better')
 
 def gather(
     source, # a `Run`, its folder, a log of any tool, or `Evidence`
@@ -91,16 +100,16 @@ def _resumes(evidence, found):
 
 def _scores(scores):
     "Claims that the scores do not bear out"
-    test = scores.get('test') or scores
-    if main_score(test)[0] is None: return
+    test, scoring = scores.get('test') or scores, scoring_of(scores)
+    if main_score(test, scoring)[0] is None: return
     yield negative_r2(test)
-    yield level_missed(test, scores.get('baselines', {}))
-    yield against_baselines(test, scores.get('baselines', {}))
+    yield level_missed(test, scores.get('baselines', {}), scoring)
+    yield against_baselines(test, scores.get('baselines', {}), scoring)
     for split in ('validation', 'test'):
-        name, interval = main_score(scores.get(split) or {})
-        n = next((v for k, v in (scores.get(split) or {}).items() if k.startswith('n_') and k != 'n_steps'), None)
-        if name and n and math.isfinite(interval.half): yield too_few_items(interval, n, name=f'{split} {name}')
-    yield from stages_that_hurt(scores.get('stages', []), scores.get('kept_stage', ''))
+        own = scores.get(split) or {}
+        (name, interval), n = main_score(own, scoring), own.get(f"n_{scoring['item']}s")
+        if name and n: yield too_few_items(interval, n, name=f'{split} {name}', share=scoring['metrics'][name]['bounds'] == list(SHARE))
+    yield from stages_that_hurt(scores.get('stages', []), scores.get('kept_stage', ''), scoring)
 
 def class_tables(
     run:Run, # finished
@@ -120,7 +129,7 @@ def _predictions(run, scores):
     if not (run.path/'predictions.parquet').exists(): return
     table = run.predictions
     measured, predicted = (next((c for c in table if c.startswith(w)), None) for w in ('measured', 'predicted'))
-    item = next((k[2:-1] for k in scores.get('test', {}) if k.startswith('n_') and k != 'n_steps'), None)
+    item = scoring_of(scores)['item']
     stages = [s['name'] for s in scores.get('stages', [])]
     if item in table:
         items = {split: part[item] for split, part in table[table.model.isin(stages)].groupby('split')}
@@ -156,15 +165,17 @@ def diagnose(
     source, # a `Run`, its folder, or a log of any tool
     recipe:Recipe|dict|str|Path|None=None, # by default the run's own
     scores:dict|None=None, # as metrics.json; by default the run's own
-    metric:str='', # monitored validation metric; by default the first one logged
+    metric:str='', # monitored validation metric; by default the one that the run says counts, or the first one logged
     steps_per_epoch:int|None=None, # of a log by epoch
     n_items:int|None=None, # validation items, where no scores say it
     target:float|None=None, # score that was aimed at, for logs without scores
 )->list[Finding]: # gravest first
     "What a run shows"
     evidence = gather(source, recipe, scores)
-    found = curves(evidence.log, metric)
-    findings = [*symptoms(evidence.log, metric), *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores), balanced_twice(evidence.settings)]
+    judged_by = evidence.monitored(metric)
+    found = curves(evidence.log, *judged_by)
+    shown = [f for f in symptoms(evidence.log, *judged_by) if f.code != 'rate-restarted' or not evidence.stages] # a recipe's rates are held against its plan
+    findings = [*shown, *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores), balanced_twice(evidence.settings)]
     if n_items and not evidence.scores: findings += [_counted(curve, n_items, target) for curve in found]
     if evidence.run: findings += _checks(evidence.run)
     if evidence.run and evidence.scores: findings += [*_predictions(evidence.run, evidence.scores), *_frozen(evidence.run, evidence.scores)]

@@ -34,10 +34,11 @@ def tied(a:Interval, b:Interval)->bool:
 
 def wilson(
     hits:float, # successes
-    n:int, # trials
+    n:float, # trials
+    z:float=1.959964, # half width in standard errors: the normal's, or Student's for a share whose spread was measured
 )->Interval:
     "A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n"
-    z, p = 1.959964, hits/n
+    p = hits/n
     centre, half = (p + z*z/(2*n))/(1 + z*z/n), z*math.sqrt(p*(1 - p)/n + z*z/(4*n*n))/(1 + z*z/n)
     return Interval(p, max(0., centre - half), min(1., centre + half))
 

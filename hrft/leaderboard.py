@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .claims import gain_in_seed_noise, main_score
 from .core import UserError, digest
-from .evaluate import Scoring, paired_test
+from .evaluate import Scoring, paired_test, score, scoring_of
 from .recipe import _flat
 from .registry import find_study
 from .runfolder import Run
-from .runlog import lower_is_better
 
 # %% ../nbs/06_leaderboard.ipynb #6eeec71d
 def finished_runs(
@@ -32,36 +32,44 @@ def finished_runs(
 def describe(run:Run)->dict:
     "One run's row: recipe, seed, kept stage, score with interval, test items"
     info, metrics = run.info, run.metrics
-    settings = info['settings']
-    metric = next(iter(metrics['test']))
+    settings, scoring = info['settings'], scoring_of(metrics)
+    name, main = main_score(metrics['test'], scoring)
+    if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); train it again with this version.")
     kept = next(s for s in metrics['stages'] if s['name'] == metrics['kept_stage'])
-    low, high = next(v for k, v in metrics['test'].items() if k.endswith('_ci95'))
-    naive = (min if lower_is_better(metric) else max)((v[metric] for v in metrics['baselines'].values()), default=np.nan)
+    best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {'run': run.path.name, 'recipe': f"{settings['study']}/{settings['name']}", 'seed': settings['seed'], 'kept': metrics['kept_stage'],
-            'metric': metric, 'score': metrics['test'][metric], 'low': low, 'high': high, 'best_baseline': naive,
-            'n': next(v for k, v in metrics['test'].items() if k.startswith('n_')), 'trainable_parameters': kept['trainable_parameters'],
+            'metric': name, 'score': main.value, 'low': main.low, 'high': main.high,
+            'best_baseline': best((scores[name] for scores in metrics['baselines'].values()), default=np.nan),
+            'n': metrics['test'][f"n_{scoring['item']}s"], 'trainable_parameters': kept['trainable_parameters'],
             'test_items': metrics['test_items'], 'group': digest({k: v for k, v in settings.items() if k not in ('seed', 'description')} | {'data': info['data']})}
 
 # %% ../nbs/06_leaderboard.ipynb #436cf6ff
 def leaderboard(
     runs:list, # of Run
     scoring:Scoring|None=None, # how their predictions are scored; as their study says by default
-)->pd.DataFrame: # test_items, rank, recipe, changes, seeds, score, seed_sd, low, high, best_baseline, p_against_first, verdict
+)->pd.DataFrame: # test_items, rank, recipe, changes, kept, seeds, metric, score, seed_sd, low, high, n, best_baseline, p_against_first, verdict
     "Recipes ranked within each test set"
     rows = pd.DataFrame([describe(run) | {'object': run} for run in runs])
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
-        groups = [group.sort_values('seed') for _, group in same.groupby('group', sort=False)]
-        same_scoring = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
-        groups.sort(key=lambda g: g.score.mean() if same_scoring.monitor.lower_is_better else -g.score.mean())
-        first, changes = groups[0], _changes([group.iloc[0] for group in groups])
+        judged = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
+        groups = [_judged(group.sort_values('seed'), judged) for _, group in same.groupby('group', sort=False)]
+        groups.sort(key=lambda g: g['score'] if judged.monitor.lower_is_better else -g['score'])
+        changes = _changes([group['rows'].iloc[0] for group in groups])
         for place, group in enumerate(groups, 1):
-            top = group.iloc[0]
-            test = _against(group, first, same_scoring) if place > 1 else {'p': np.nan, 'verdict': 'first'}
-            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(group.kept)), 'seeds': len(group),
-                           'metric': top.metric, 'score': group.score.mean(), 'seed_sd': group.score.std() if len(group) > 1 else np.nan,
-                           'low': top.low, 'high': top.high, 'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
+            own, top = group['rows'], group['rows'].iloc[0]
+            test = _against(group, groups[0], judged) if place > 1 else {'p': np.nan, 'verdict': 'first'}
+            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(own.kept)), 'seeds': len(own),
+                           'metric': judged.monitor.name, 'score': group['score'], 'seed_sd': own.score.std() if len(own) > 1 else np.nan, 'low': group['low'], 'high': group['high'],
+                           'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
     return pd.DataFrame(tables)
+
+def _judged(rows, scoring):
+    "A group with its predictions, one table a seed, and their mean score"
+    predictions = [run.kept_predictions() for run in rows.object]
+    scores = score(predictions, scoring)
+    low, high = np.array(scores[scoring.monitor.interval_key], float)
+    return {'rows': rows, 'predictions': predictions, 'score': scores[scoring.monitor.name], 'low': low, 'high': high}
 
 def _changes(rows):
     "For each row the keys whose values differ among the rows of its recipe"
@@ -75,8 +83,9 @@ def _changes(rows):
     return told
 
 def _against(group, first, scoring):
-    "Whether a group is really behind the first: a paired test of their first seeds, and the spread of seeds where it is known"
-    test = paired_test(*(g.iloc[0].object.kept_predictions() for g in (group, first)), scoring)
-    difference, spread = abs(group.score.mean() - first.score.mean()), np.hypot(group.score.std(), first.score.std()) if min(len(group), len(first)) > 1 else np.nan
-    inside = spread == spread and difference < 2*spread/np.sqrt(min(len(group), len(first)))
-    return {'p': test['p'], 'verdict': 'tied with the first' if test['p'] >= 0.05 or inside else 'behind the first'}
+    "Whether a group is really behind the first, beyond the noise of items and, where it is known, of seeds"
+    test = paired_test(group['predictions'], first['predictions'], scoring)
+    if test['verdict'].startswith('too few'): return test
+    noise = gain_in_seed_noise(group['rows'].score, first['rows'].score)
+    behind = test['verdict'] == 'worse' and (noise is None or noise.code == 'seeds-unknown')
+    return {'p': test['p'], 'verdict': 'behind the first' if behind else 'tied with the first'}

@@ -18,9 +18,9 @@ import tomli_w
 from .claims import main_score
 from .core import UserError, atomic_path
 from .diagnose import Evidence, gather
+from .evaluate import scoring_of
 from .evidence import Finding, level, markdown_table
 from .recipe import Recipe, core_stage, validate
-from .runlog import lower_is_better
 from .symptoms import curves
 
 # %% ../nbs/05d_proposal.ipynb #ea3855c1
@@ -102,12 +102,14 @@ def criteria(
     metric:str='', # monitored validation metric, for runs without scores
 )->pd.DataFrame: # minimum, good, excellent
     "What the next run has to reach"
-    name, old = main_score(evidence.scores.get('test') or evidence.scores)
+    scoring = scoring_of(evidence.scores)
+    name, old = main_score(evidence.scores.get('test') or evidence.scores, scoring)
     if name is None or not math.isfinite(old.half):
-        curve = curves(evidence.log, metric)[-1]
-        name, old = f'valid_{curve.metric}', level(curve.valid.iloc[-max(3, len(curve.valid)//5):])
-    sign = 1 if lower_is_better(name) else -1
-    rivals = [old, *(main_score({name: b[name]} | {k: v for k, v in b.items() if k.endswith('_ci95')})[1] for b in evidence.scores.get('baselines', {}).values() if name in b)]
+        curve = curves(evidence.log, *evidence.monitored(metric))[-1]
+        name, old, lower = f'valid_{curve.metric}', level(curve.valid.iloc[-max(3, len(curve.valid)//5):]), curve.lower
+    else: lower = scoring['metrics'][name]['lower_is_better']
+    sign = 1 if lower else -1
+    rivals = [old, *(main_score(b, scoring)[1] for b in evidence.scores.get('baselines', {}).values() if name in b)]
     start = min(rivals, key=lambda r: sign*r.value)
     half = min(start.half if math.isfinite(start.half) else math.inf, LARGEST_STEP*abs(start.value))
     rows = [('minimum', start.value, "not worse than the old run and the best naive baseline"), ('good', start.value - sign*half, "better by the score's uncertainty; confirm with a test on the same items"),
@@ -120,7 +122,7 @@ def timeline(
 )->pd.DataFrame: # stage, seconds an epoch, epochs and minutes, old and new
     "How long the next run should take, from measured epochs"
     rows = []
-    for curve, stage in zip(curves(evidence.log), stages):
+    for curve, stage in zip(curves(evidence.log, *evidence.monitored()), stages):
         seconds, found = curve.column('seconds'), _shown(curve)
         each = float(seconds.median()) if len(seconds) else math.nan
         new = min(stage.epochs, found['best'] + stage.patience) if stage.patience else stage.epochs
@@ -178,7 +180,7 @@ def propose(
     "The next recipe to try"
     evidence = gather(source, recipe, scores)
     if not evidence.settings.get('stages'): raise UserError("a next recipe needs the recipe of the run; pass it with --recipe.")
-    found = curves(evidence.log)
+    found = curves(evidence.log, *evidence.monitored())
     rows = _changes(evidence.stages, findings, {c.stage: _shown(c) for c in found})
     settings = _plain(evidence.settings)
     settings['name'] = name or f"{settings.get('name', 'run')}-next"

@@ -7,7 +7,7 @@ __all__ = ['DIVERGED', 'WORSE', 'SELECTED', 'WIDE_GAP', 'STILL', 'STILL_SHARE', 
            'LUCK', 'RATE_ERROR', 'RATE_SHARE', 'WARMUP_SHARE', 'RISE', 'JUMP', 'DROP', 'CURVE_CHECKS', 'Curve',
            'curves', 'not_finite', 'diverged', 'overfitting', 'underfitting', 'plateau', 'wasted_epochs', 'slow_start',
            'erratic_validation', 'best_in_noise', 'rate_unlike_recipe', 'warmup_too_long', 'rate_rises',
-           'no_early_stop', 'restart_too_large', 'resume_drop', 'symptoms']
+           'no_early_stop', 'restart_too_large', 'resume_drop', 'worse_than_start', 'rate_restarted', 'symptoms']
 
 # %% ../nbs/05_symptoms.ipynb #5ba6738f
 import math
@@ -29,9 +29,10 @@ class Curve:
     table:pd.DataFrame     # index epoch; columns as `epoch_table`
     metric:str             # monitored validation metric, without `valid_`
     records:pd.DataFrame   # the stage's records
+    direction:bool|None = None # whether lower is better; what the metric's name tells by default
 
     @property
-    def lower(self)->bool: return bool(lower_is_better(self.metric))
+    def lower(self)->bool: return bool(lower_is_better(self.metric)) if self.direction is None else self.direction
     @property
     def sign(self)->int: return 1 if self.lower else -1
 
@@ -46,12 +47,13 @@ class Curve:
 def curves(
     log, # `TrainingLog` or `RunLog`
     metric:str='', # monitored validation metric; the first one logged by default
+    direction:bool|None=None, # whether lower is better; what the metric's name tells by default
 )->list[Curve]: # one a stage
     "The stages of a log"
     records, table = log.frame(), log.epochs()
     logged = [m for s, m in dict.fromkeys(zip(records.split, records.metric)) if s == 'valid' and lower_is_better(m) is not None]
     found = metric or next((m for m in logged if m not in ('loss', 'accuracy')), 'accuracy' if 'accuracy' in logged else 'loss')
-    return [Curve(stage, table.loc[stage], found, records[records.stage == stage]) for stage in dict.fromkeys(records.stage)]
+    return [Curve(stage, table.loc[stage], found, records[records.stage == stage], direction) for stage in dict.fromkeys(records.stage)]
 
 # %% ../nbs/05_symptoms.ipynb #9d27b193
 DIVERGED = 1.5       # last losses over the lowest level; noise and a rate's restart stay well below
@@ -89,13 +91,13 @@ STILL_SHARE = 0.25   # or this share of all that was gained, if it is a fifth of
 def overfitting(curve:Curve)->Finding|None:
     "Validation that gets worse while training gets better, or a wide gap that grew"
     for metric in dict.fromkeys((curve.metric, 'loss')):
-        valid, lower = curve.column(f'valid_{metric}'), bool(lower_is_better(metric))
+        valid, lower = curve.column(f'valid_{metric}'), curve.lower if metric == curve.metric else True
         train = curve.column(f'train_{metric}' if f'train_{metric}' in curve.table else 'train_loss')
         if len(valid) < 5 or len(train) < 2: continue
         sign, width = (1 if lower else -1), max(3, min(9, len(valid)//5))
         best, start = best_stretch(valid.to_numpy(), lower) if len(valid) > 6 else (level(_around(valid, sign)), int(np.argmin(sign*valid.to_numpy())))
         end, then = level(valid.iloc[-width:]), valid.index[start]
-        train_sign = 1 if lower_is_better(train.name) else -1
+        train_sign = 1 if lower or train.name == 'train_loss' else -1
         gained = train_sign*(train[train.index <= max(then, train.index[0])].iloc[-1] - train.iloc[-width:].mean())
         worse = sign*(end.value - best.value)
         if worse > WORSE*abs(best.value) and worse > SELECTED*np.nan_to_num(math.hypot(best.half, end.half)) and gained > 0:
@@ -289,12 +291,34 @@ def resume_drop(
     return Finding('resume-drops', 'error', f"{curve.stage}: validation {curve.metric} fell from {before:.4g} to {valid.iloc[0]:.4g} in the first epoch after the resume.",
         {'before': before, 'after': valid.iloc[0], 'recovered_to': curve.sign*(curve.sign*valid).min()}, "Check input shape, classes and learning rate against the parent before the first step.")
 
+# %% ../nbs/05_symptoms.ipynb #3c8e5b17
+def worse_than_start(curve:Curve)->Finding|None:
+    "A training after which no evaluation was better than the one before its first step"
+    rows = curve.records[curve.records.value.notna()]
+    valid = rows[(rows.split == 'valid') & (rows.metric == curve.metric)]
+    start, later = valid[valid.step == 0].value, valid[valid.step > 0].value
+    if not len(start) or len(later) < 3 or (rows[rows.split == 'train'].step == 0).any(): return None # a log that counts from 0 evaluates after its step 0
+    before, best = start.iloc[0], later.min() if curve.lower else later.max()
+    if curve.sign*(best - before) > 0:
+        return Finding('worse-than-start', 'warning', f"{curve.stage}: no later evaluation was better than the one before the first step (validation {curve.metric} {before:.4g}; best after training {best:.4g}).",
+            {'before': before, 'best': best, 'last': later.iloc[-1], 'evaluations': len(later)}, "Keep the base model; train with a lower rate or more frozen groups.")
+
+def rate_restarted(curve:Curve)->Finding|None:
+    "A rate that had fallen and rose once to where it began"
+    step, _, used = _rates(curve)
+    ups = np.flatnonzero(used[1:] > JUMP*used[:-1]) + 1
+    if len(ups) != 1 or used[ups[0]:].max() > 1.1*used[:ups[0]].max() or used[ups[0]] < 0.5*used[:ups[0]].max(): return None # a warm-up, or restarts as planned
+    at = ups[0]
+    return Finding('rate-restarted', 'warning', f"{curve.stage}: the learning rate rose from {used[at - 1]:.2g} to {used[at]:.2g} at step {step[at]}, as after a resume that began the schedule anew.",
+        {'step': int(step[at]), 'before': used[at - 1], 'after': used[at]}, "Restore the schedule with the weights, or start a stage of its own with the lower rate.")
+
 # %% ../nbs/05_symptoms.ipynb #2e91b350
-CURVE_CHECKS = (not_finite, diverged, overfitting, underfitting, plateau, wasted_epochs, slow_start, erratic_validation, best_in_noise, restart_too_large, resume_drop)
+CURVE_CHECKS = (not_finite, diverged, overfitting, underfitting, plateau, wasted_epochs, slow_start, erratic_validation, best_in_noise, restart_too_large, resume_drop, worse_than_start, rate_restarted)
 
 def symptoms(
     log, # `TrainingLog` or `RunLog`
     metric:str='', # monitored validation metric
+    direction:bool|None=None, # whether lower is better; what the metric's name tells by default
 )->list[Finding]:
     "What the log alone shows, stage by stage"
-    return [finding for curve in curves(log, metric) for check in CURVE_CHECKS if (finding := check(curve))]
+    return [finding for curve in curves(log, metric, direction) for check in CURVE_CHECKS if (finding := check(curve))]

@@ -64,7 +64,7 @@ def inspect(splits:CloudSplits)->list: # of `Finding`
     return [finding for finding in found if finding] + shifts
 
 # %% ../../nbs/24_clouds.study.ipynb #0a4f03c0
-HEIGHT = Scoring('block', 'measured_km', 'predicted_km', regression_metrics('km'))
+HEIGHT = Scoring('block', 'measured_km', 'predicted_km', regression_metrics('km', 3))
 
 class CloudStudy(Study):
     "Cloud base height from frames and the sun's position"

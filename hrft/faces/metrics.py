@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from ..evaluate import Metric, Scoring, draws
+from ..evaluate import SHARE, Metric, Scoring, mean_interval
 from .readers import CLASSES
 
 # %% ../../nbs/53_faces.metrics.ipynb #bd1b6a2b
@@ -55,8 +55,8 @@ def _mean_iou(sums):
     return total[0]/np.maximum(total[1], 1)
 
 SCORING = Scoring(item='image', measured='measured_px', predicted='predicted_px', sums=picture_sums,
-                  metrics=(Metric('f1_per_image', lambda s: s['f1']/s['n'], lower_is_better=False, interval='f1_ci95'),
-                           Metric('mean_iou', _mean_iou, lower_is_better=False, interval='mean_iou_ci95')))
+                  metrics=(Metric('f1_per_image', lambda s: s['f1']/s['n'], False, interval='f1_ci95', bounds=SHARE),
+                           Metric('mean_iou', _mean_iou, False, interval='mean_iou_ci95', bounds=SHARE)))
 
 # %% ../../nbs/53_faces.metrics.ipynb #0bc5439d
 def batch_f1(
@@ -74,7 +74,6 @@ def batch_f1(
 # %% ../../nbs/53_faces.metrics.ipynb #8f9749a8
 def class_table(
     predictions:pd.DataFrame, # of `overlap_table`
-    n_resamples:int=1000,
 )->pd.DataFrame: # one row a class of the truth: class, images, f1, low, high, iou
     "How well each class is found"
     rows = []
@@ -83,11 +82,11 @@ def class_table(
         shown = own[own.measured_px > 0]
         if not len(shown): continue
         f1 = (2*shown.both_px/(shown.measured_px + shown.predicted_px)).to_numpy(float)
-        low, high = np.percentile(draws(len(f1), n_resamples, 0) @ f1/len(f1), [2.5, 97.5]) if len(f1) > 1 else (np.nan, np.nan)
+        low, high = np.array(mean_interval(f1, SHARE), float)
         union = own.measured_px.sum() + own.predicted_px.sum() - own.both_px.sum()
         rows.append({'class': name, 'images': len(shown), 'f1': f1.mean(), 'low': low, 'high': high, 'iou': own.both_px.sum()/union})
     return pd.DataFrame(rows)
 
 def per_class(predictions:pd.DataFrame)->dict: # class -> f1, iou, images
     "The table of classes as JSON holds it"
-    return {row['class']: {'f1': row['f1'], 'iou': row['iou'], 'images': row['images']} for row in class_table(predictions, 2).to_dict('records')}
+    return {row['class']: {'f1': row['f1'], 'iou': row['iou'], 'images': row['images']} for row in class_table(predictions).to_dict('records')}

@@ -17,7 +17,7 @@ from scipy import stats
 
 from ..claims import gain_in_seed_noise
 from ..core import UserError, read_json
-from ..evaluate import draws
+from ..evaluate import SHARE, mean_interval, paired_test
 from ..evidence import noise_sd, trend
 from ..recipe import diff, read_recipe
 from ..tables import mark, p_text, span_text
@@ -49,20 +49,15 @@ def picture_scores(run)->pd.Series: # F1 of each test picture, by name
 def against(
     runs:list, # of the recipe that might be better, one a seed
     base:list, # and of the other
-    n_resamples:int=2000,
 )->dict: # difference, ci95 and p over pictures, seeds95 over seeds, verdict
     "Whether a recipe is better than another beyond the noise of pictures and of seeds"
-    a, b = (pd.DataFrame([picture_scores(run) for run in own]) for own in (runs, base))
-    if not a.columns.equals(b.columns): raise UserError("the two recipes were judged by different pictures; use one data.split_seed and size of the test set.")
-    change = (a.mean() - b.mean()).to_numpy()
-    low, high = np.percentile(draws(len(change), n_resamples, 0) @ change/len(change), [2.5, 97.5])
-    signs = np.random.default_rng(1).choice((-1, 1), (n_resamples, len(change)))
-    p = (1 + (abs(signs @ change/len(change)) >= abs(change.mean()) - 1e-12).sum())/(1 + n_resamples)
-    first, second = a.mean(axis=1), b.mean(axis=1)
-    known, seeds = gain_in_seed_noise(first, second), stats.ttest_ind(first, second).confidence_interval() if min(len(a), len(b)) > 1 else (np.nan, np.nan)
-    both = p < .05 and known is None
-    verdict = ('better' if change.mean() > 0 else 'worse') if both else 'unknown: one seed' if known and known.code == 'seeds-unknown' else 'within the noise of seeds' if p < .05 else 'no difference shown'
-    return {'difference': float(change.mean()), 'ci95': [float(low), float(high)], 'p': float(p), 'seeds95': [float(s) for s in seeds], 'verdict': verdict}
+    test = paired_test(*([run.kept_predictions() for run in own] for own in (runs, base)), SCORING)
+    first, second = ([run.metrics['test']['f1_per_image'] for run in own] for own in (runs, base))
+    known = gain_in_seed_noise(first, second)
+    seeds = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if min(len(first), len(second)) > 1 else (np.nan, np.nan)
+    shown = test['verdict'] in ('better', 'worse')
+    verdict = 'unknown: one seed' if known and known.code == 'seeds-unknown' else 'within the noise of seeds' if shown and known else test['verdict']
+    return {'difference': test['difference'], 'ci95': test['ci95'], 'p': test['p'], 'seeds95': [float(s) for s in seeds], 'verdict': verdict}
 
 # %% ../../nbs/56_faces.tables.ipynb #f6e43f93
 def seconds_of(run)->float:
@@ -77,10 +72,9 @@ def ranking(
     rows = []
     for name, runs in sweep.items():
         scores = np.array([run.metrics['test']['f1_per_image'] for run in runs])
-        mean = pd.DataFrame([picture_scores(run) for run in runs]).mean().to_numpy()
-        low, high = np.percentile(draws(len(mean), 2000, 0) @ mean/len(mean), [2.5, 97.5])
+        over = mean_interval(pd.DataFrame([picture_scores(run) for run in runs]).mean(), SHARE)
         test = against(runs, sweep[base]) if name != base and base in sweep else None
-        rows.append({'recipe': name, 'seeds': len(runs), 'test F1': scores.mean(), 'SD of seeds': scores.std(ddof=1) if len(runs) > 1 else np.nan, '95 % over pictures': span_text([low, high], 3),
+        rows.append({'recipe': name, 'seeds': len(runs), 'test F1': scores.mean(), 'SD of seeds': scores.std(ddof=1) if len(runs) > 1 else np.nan, '95 % over pictures': span_text(over, 3),
                      'test mean IoU': np.mean([run.metrics['test']['mean_iou'] for run in runs]), f'against {base}': test['difference'] if test else np.nan,
                      '95 % over seeds': span_text(test['seeds95'], 3) if test else '-', 'paired test': p_text(test['p']) if test else '-', 'verdict': test['verdict'] if test else 'compared with',
                      'seconds a run': np.mean([seconds_of(run) for run in runs])})
@@ -95,7 +89,7 @@ def verdict_lines(
 )->list: # sentences for a list
     "Which recipes differ from the base beyond the noise"
     names = lambda verdict: [f"{row.recipe} ({row[f'against {base}']:+.3f})" for _, row in ranked.iterrows() if row.verdict == verdict]
-    said = {'better': 'Better than {} beyond the noise of seeds and pictures', 'worse': 'Worse', 'within the noise of seeds': 'Different on these pictures, but within the noise of seeds', 'no difference shown': 'No difference shown', 'unknown: one seed': 'Unknown, for one seed'}
+    said = {'better': 'Better than {} beyond the noise of seeds and pictures', 'worse': 'Worse', 'within the noise of seeds': 'Different on these pictures, but within the noise of seeds', 'no difference shown': 'No difference shown', 'too few items to tell': 'Too few pictures to tell', 'unknown: one seed': 'Unknown, for one seed'}
     lines = [f"- {text.format(base)}: {', '.join(names(verdict))}." for verdict, text in said.items() if names(verdict)]
     return lines if names('better') else [f'- Nothing is better than {base} beyond the noise of seeds and pictures.', *lines]
 
@@ -146,9 +140,8 @@ def gap_table(sweep:dict)->pd.DataFrame: # one row a recipe
     for name, runs in sweep.items():
         parts = {split: [run.kept_predictions(split) for run in runs] for split in ('validation', 'test')}
         f1 = {split: pd.DataFrame([picture_sums(table, SCORING).f1 for table in found]).mean().to_numpy() for split, found in parts.items()}
-        drawn = [draws(len(v), 2000, i) @ v/len(v) for i, v in enumerate(f1.values())]
         gap = f1['test'].mean() - f1['validation'].mean()
-        low, high = np.percentile(drawn[1] - drawn[0], [2.5, 97.5])
+        low, high = stats.ttest_ind(f1['test'], f1['validation'], equal_var=False).confidence_interval()
         rows.append({'recipe': name, 'validation F1': f1['validation'].mean(), 'test F1': f1['test'].mean(), 'gap': gap, 'gap 95 %': span_text([low, high], 3), 'what it shows': 'no gap beyond chance' if low <= 0 <= high else f"test pictures are {'easier' if gap > 0 else 'harder'}",
                      'validation, batches of 32': np.mean([batch_f1(t, 32) for t in parts['validation']]), 'the same, absent classes as 0': np.mean([batch_f1(t, 32, True) for t in parts['validation']])})
     return pd.DataFrame(rows)

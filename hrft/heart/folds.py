@@ -310,7 +310,7 @@ def coverage_over_people(
     "Share of steps inside, pooled and as the mean over people, and how far it is from the level"
     rows = []
     for case, own in predictions.groupby('case', sort=False):
-        pooled, each = coverage(own), coverage(own, 'person', n_resamples=2)
+        pooled, each = coverage(own), coverage(own, 'person')
         for row in pooled.itertuples():
             people = each[each.level == row.level].coverage
             rows.append({'case': case, 'level': row.level, 'people': len(people), 'workouts': row.n_workouts, 'steps': row.n_steps, 'inside': row.coverage, 'inside, 95 %': span_text([row.low, row.high], 3) if row.low == row.low else '-', 'off (points)': 100*(row.coverage - row.level),

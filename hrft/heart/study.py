@@ -220,7 +220,7 @@ def predict_file(
     table, kept = predict_items(model, items), header['intervals']
     intervals = kept.get('personal' if 'past' in header['normalisation'] else 'stranger')
     if intervals: table = heart_intervals(table, intervals)
-    inside = coverage(table, n_resamples=2) if intervals and table.measured_bpm.notna().any() else None
+    inside = coverage(table) if intervals and table.measured_bpm.notna().any() else None
     table = table[['time_s', 'predicted_bpm', *(c for c in table if c.startswith(('lower', 'upper'))), 'measured_bpm']].round(2)
     note = f"{recordings[0].sport}, {len(table)} steps of {header['options'].step_s:g} s; " + (f"intervals from {intervals['source']}" if intervals else 'no intervals: too few runs stopped the training')
     if table.measured_bpm.notna().any(): note += f"; MAE {(table.predicted_bpm - table.measured_bpm).abs().mean():.1f} bpm"

@@ -12,8 +12,7 @@ import torch
 from scipy.special import softmax
 
 from ..claims import class_table
-from ..evaluate import Metric, Scoring, check_columns, score
-from ..evidence import wilson
+from ..evaluate import ERROR, SHARE, Metric, Scoring, check_columns, score
 from .data import LipsItems, LipsSplits
 from .readers import Clips, sample_clip
 
@@ -52,18 +51,16 @@ def clip_sums(
     likely = np.where(column >= 0, given.to_numpy(float)[np.arange(len(known)), column], np.nan) if given.shape[1] else np.full(len(known), np.nan)
     return pd.DataFrame({scoring.item: known[scoring.item].to_numpy(), 'n': 1., 'right': (truth == known[scoring.predicted].astype(str)).to_numpy(float), 'surprise': -np.log(np.clip(likely, 1e-6, 1))}).groupby(scoring.item, sort=True).sum()
 
-LIPS = Scoring('clip', 'measured_class', 'predicted_class', (Metric('accuracy', lambda s: s['right']/s['n'], False), Metric('log_loss', lambda s: s['surprise']/s['n'], True)), clip_sums)
+LIPS = Scoring('clip', 'measured_class', 'predicted_class', (Metric('accuracy', lambda s: s['right']/s['n'], False, bounds=SHARE), Metric('log_loss', lambda s: s['surprise']/s['n'], bounds=ERROR)), clip_sums)
 
 def clip_scores(
     predictions:pd.DataFrame, # of `prediction_table`
-)->dict: # accuracy, log_loss, n_clips, their intervals (Wilson's for accuracy), per_class
-    "Accuracy with Wilson's interval, and recall by class"
+)->dict: # accuracy, log_loss, n_clips, their intervals, per_class
+    "Accuracy and log loss with their intervals, and recall by class"
     result, known = score(predictions, LIPS), predictions[predictions.measured_class.notna()]
-    right = round(result['accuracy']*result['n_clips'])
-    share = wilson(right, result['n_clips'])
     rows = class_table(known.measured_class.astype(str), known.predicted_class.astype(str))
     rows = rows.astype(object).where(rows.notna(), None)
-    return result | {'accuracy_ci95': [share.low, share.high], 'accuracy_interval': 'wilson', 'per_class': {name: {k: row[k] for k in ('n', 'right', 'predicted', 'recall', 'low', 'high')} for name, row in rows.iterrows()}}
+    return result | {'per_class': {name: {k: row[k] for k in ('n', 'right', 'predicted', 'recall', 'low', 'high')} for name, row in rows.iterrows()}}
 
 # %% ../../nbs/42a_lips.baselines.ipynb #7fb101c3
 _SHAPE = 16, 16, 24

@@ -129,7 +129,7 @@ def verdicts(
         if name == against: continue
         test = paired_test(table, tables[against], LIPS)
         rows.append({'model': name, f'gain over {against} (points)': 100*test['difference'], '95 %': f"{100*test['ci95'][0]:+.0f} to {100*test['ci95'][1]:+.0f}", 'p': p_text(test['p']), 'clips': test['n'],
-                     'verdict': {'better': 'worked', 'worse': 'failed'}.get(test['verdict'], 'not shown'), '_order': ({'better': 0, 'no difference shown': 1, 'worse': 2}[test['verdict']], -test['difference'])})
+                     'verdict': {'better': 'worked', 'worse': 'failed'}.get(test['verdict'], 'not shown'), '_order': ({'better': 0, 'worse': 2}.get(test['verdict'], 1), -test['difference'])})
     return pd.DataFrame(sorted(rows, key=lambda r: r['_order'])).drop(columns='_order') if rows else pd.DataFrame()
 
 def stage_sentences(
