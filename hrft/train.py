@@ -277,7 +277,8 @@ def _judge(study, recipe, data, run, model, weights, done):
     with atomic_path(run.path/'predictions.parquet') as temporary: pd.concat(tables, ignore_index=True).to_parquet(temporary, compression='zstd')
     write_json(run.path/'metrics.json', {
         'test': kept['test'], 'validation': kept['validation'], 'baselines': {name: _finite(study.score(table)) for name, table in baselines.items()},
-        'stages': stages, 'kept_stage': kept['name'], 'test_items': test_items, 'validation_items': validation_items, 'weights': file_digest(run.path/'model.safetensors')})
+        'stages': stages, 'kept_stage': kept['name'], 'test_items': test_items, 'validation_items': validation_items, 'weights': file_digest(run.path/'model.safetensors'),
+        'scoring': study.scoring.about()})
     shutil.rmtree(run.path/'last', ignore_errors=True)
 
 def _finite(scores):
