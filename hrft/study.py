@@ -19,7 +19,7 @@ from torch import nn
 from .core import UserError
 from .evaluate import BPM, Scoring, paired_test, score
 from .recipe import Recipe, recorded_recipe
-from .runfolder import load_into, load_weights, weights_path
+from .runfolder import load_header, load_into, load_weights, weights_path
 
 # %% ../nbs/03c_study.ipynb #616310a3
 @dataclass(frozen=True)
@@ -206,6 +206,6 @@ def study_name(
     "The study of a run, from its weights"
     path = weights_path(run)
     if not path.is_file(): raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
-    name = load_weights(path)[1].get('recipe', {}).get('study', '')
+    name = load_header(path).get('recipe', {}).get('study', '')
     if not name: raise UserError(f"{path.name} of {path.parent.name} was not written by hrft; expected a run of `hrft train`.")
     return name
