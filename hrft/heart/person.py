@@ -47,7 +47,7 @@ def too_few_people(
                                    f"this store has {others or 'none'}. The base that comes with hrft is used.")
 
 # %% ../../nbs/17a_heart.person.ipynb #8afd3847
-PARTS = {'train': 'trained on', 'validation': 'chose the stage', 'test': 'tested on'}
+PARTS = {'train': 'to train on', 'validation': 'to choose the stage by', 'test': 'to test on'}
 
 def run_parts(
     judged:pd.DataFrame, # of `usable_runs`, one person
@@ -65,7 +65,7 @@ def person_table(
     used = judged.workout.map(run_parts(judged, run)).fillna('')
     groups = [('all workouts', judged.fails.notna())]
     groups += [(f'refused: not "{part}"', judged.fails == part) for part in judged.fails[judged.fails != ''].value_counts().index]
-    groups += [('usable runs', judged.fails == '')] + [(f'of these {words}', used == part) for part, words in PARTS.items()]
+    groups += [('usable runs', judged.fails == '')] + [(f'of these, {words}', used == part) for part, words in PARTS.items()]
     rows = []
     for name, chosen in groups:
         own = judged[chosen]
@@ -92,8 +92,9 @@ def plot_weeks(
     for (part, words), color in zip(PARTS.items(), ('0.35', 'C0', 'C3')):
         own = parts.index[parts == part]
         bottom.plot(week[own], mean_bpm[own], 'o', color=color, markersize=4, label=words)
-    top.set(ylabel='km a week'); top.legend(fontsize='small')
-    bottom.set(xlabel='week since the first workout', ylabel='mean heart rate\nof a run (bpm)'); bottom.legend(fontsize='small', ncols=3)
+    top.set(ylabel='km a week')
+    bottom.set(xlabel='week since the first workout', ylabel='mean heart rate\nof a run (bpm)')
+    figure.legend(loc='outside upper center', ncols=5, fontsize='small')
     return mark(figure, simulated)
 
 # %% ../../nbs/17a_heart.person.ipynb #e2770f30
