@@ -15,6 +15,8 @@ import pandas as pd
 from ..core import UserError
 from ..evaluate import item_sums, paired_test, rank, score
 from .intervals import plot_intervals
+from .study import kept_predictions
+from ..report import image
 from ..runfolder import Run
 from ..tables import mark, p_text, span_text, verdict_text
 
@@ -110,13 +112,13 @@ def recommendation(run:Run)->str: # Markdown
     kept, table = metrics['kept_stage'], {name: frame for name, frame in predictions.groupby('model')}
     scores, naive = metrics['test'], min(metrics['baselines'], key=lambda n: metrics['baselines'][n]['mae_bpm'])
     best_on_test = min(metrics['stages'], key=lambda s: s['test']['mae_bpm'])
-    lines = [f"Keep **{kept}**: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {span_text(scores['mae_ci95'], 2)}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
+    lines = [f"Of the stages, **{kept}** is kept: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {span_text(scores['mae_ci95'], 2)}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
     for other in dict.fromkeys([naive, 'base']):
         if other in table and other != kept: lines.append(f"Against {other} ({score(table[other])['mae_bpm']:.2f} bpm): {verdict_text(paired_test(table[kept], table[other]))}.")
     if best_on_test['name'] != kept:
         test = paired_test(table[best_on_test['name']], table[kept])
         lines.append(f"On the test workouts {best_on_test['name']} came out lower ({best_on_test['test']['mae_bpm']:.2f} bpm), which validation could not know; {verdict_text(test)}.")
-    if scores['n_workouts'] == 1: lines.append("One test workout says nothing about the next; collect more runs before believing the number.")
+    if scores['mae_ci95'][0] is None: lines.append(f"{scores['n_workouts']} test workout{'s say' if scores['n_workouts'] > 1 else ' says'} nothing about the next; collect more runs before believing the number.")
     elif scores['n_workouts'] < 20: lines.append(f"With {scores['n_workouts']} test workouts the interval is wide; a difference of less than about {(scores['mae_ci95'][1] - scores['mae_ci95'][0])/2:.1f} bpm to a model scored elsewhere means nothing.")
     return '\n'.join(f'- {line}' for line in lines)
 
@@ -163,28 +165,31 @@ def plot_scatter(
 def explore(
     run:Run, # finished
     simulated:bool=False,
-):
-    "Menus of models, splits and workouts above the chosen workout's measured and predicted heart rate"
+): # ipywidgets' box
+    "Menus of splits, models and workouts above the chosen workout's measured and predicted heart rate"
     import ipywidgets as widgets
     import matplotlib.pyplot as plt
-    predictions, picture = run.predictions, widgets.Output()
-    menu = lambda name, options: widgets.Dropdown(options=list(options), description=name)
-    split, model, workout = menu('split', ['test', 'validation']), menu('model', []), menu('workout', [])
+    predictions, with_bands, kept, picture = run.predictions, kept_predictions(run), run.metrics['kept_stage'], widgets.Output()
+    split = widgets.Dropdown(options=[name for name in ('test', 'validation') if (predictions.split == name).any()], description='split')
+    model, workout = widgets.Dropdown(description='model'), widgets.Dropdown(description='workout')
     def narrow(_=None):
-        own = predictions[predictions.split == split.value]
+        own, chosen = predictions[predictions.split == split.value], model.value
         model.options, workout.options = list(own.model.unique()), list(own.workout.unique())
-        model.value = run.metrics['kept_stage']
+        model.value, workout.value = chosen if chosen in model.options else kept, workout.options[0]
+        draw()
     def draw(_=None):
-        own = predictions[(predictions.split == split.value) & (predictions.model == model.value) & (predictions.workout == workout.value)]
-        figure, axes = plt.subplots(figsize=(8, 3), layout='constrained')
-        axes.plot(own.time_s/60, own.measured_bpm, color='0.35', label='measured')
-        axes.plot(own.time_s/60, own.predicted_bpm, color='C3', label=model.value)
-        error = (own.predicted_bpm - own.measured_bpm).abs().mean()
-        axes.set(xlabel='time (min)', ylabel='heart rate (bpm)', title=f'{workout.value}: MAE {error:.1f} bpm'); axes.legend()
+        own = with_bands if (split.value, model.value) == ('test', kept) else predictions[(predictions.split == split.value) & (predictions.model == model.value)]
+        own = own[own.workout == workout.value]
+        if not len(own): return # the menus change one after the other
+        figure, axes = plt.subplots(figsize=(8, 3.4), layout='constrained')
+        plot_intervals(axes, own)
+        known = own.dropna(subset='measured_bpm')
+        error = f'MAE {(known.predicted_bpm - known.measured_bpm).abs().mean():.1f} bpm' if len(known) else 'heart rate not measured'
+        axes.set_title(title := f'{workout.value} ({split.value}), {model.value}: {error}')
+        axes.legend(loc='lower right', fontsize='small')
         picture.outputs = ()
-        picture.append_display_data(mark(figure, simulated))
-        plt.close(figure)
-    narrow(); draw()
+        picture.append_display_data(image(mark(figure, simulated), title))
+    narrow()
     split.observe(narrow, 'value')
-    for w in (split, model, workout): w.observe(draw, 'value')
+    for menu in (model, workout): menu.observe(draw, 'value')
     return widgets.VBox([widgets.HBox([split, model, workout]), picture])
