@@ -87,6 +87,10 @@ class Study:
     def score(self, predictions)->dict:
         "Scores of a table of predictions"
         return score(predictions, self.scoring)
+    def choose(self, stages, validation)->str:
+        "The stage to keep, by its name, given the stages with their scores and their validation predictions by name"
+        best = min if self.monitor.lower_is_better else max
+        return best(stages, key=lambda stage: stage['validation'][self.monitor.name])['name']
     def compare(self, first, second)->dict:
         "Paired test of two tables of predictions"
         return paired_test(first, second, self.scoring)

@@ -199,8 +199,7 @@ def _judge(study, recipe, data, run, model, weights, done):
         if previous is not None: stage['against_previous'] = {split: study.compare(predictions[split], previous[split]) for split in predictions}
         previous, validation[stage['name']] = predictions, predictions['validation']
         tables += [table.assign(split=split, model=stage['name']) for split, table in predictions.items()]
-    monitor = study.monitor
-    kept = (min if monitor.lower_is_better else max)(stages, key=lambda s: s['validation'][monitor.name])
+    kept = next(stage for stage in stages if stage['name'] == study.choose(stages, validation))
     baselines = study.baselines(data)
     tables += [table.assign(split='test', model=name) for name, table in baselines.items()]
     test_items, validation_items = (items_digest(previous[split], study.scoring) for split in ('test', 'validation'))
