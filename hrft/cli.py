@@ -190,7 +190,7 @@ def leaderboard(args):
 
 def report(args):
     from hrft.report import render
-    written = render(args.name, dict(args.parameter), args.out, title=args.title)
+    written = render(args.name, dict(args.parameter), args.out, title=args.title, show=sys.stderr.isatty())
     for path in written.values(): print(f"written: {_short(path)}")
     print(f"next: open {_short(written['html'])} in a browser")
 
