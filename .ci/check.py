@@ -124,6 +124,12 @@ def check_light_import():
     return [] if subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0 else ["it does"]
 
 
+def check_road():
+    "README's way from an export to a prediction works, and says what is missing where runs are few"
+    from road import check_road
+    return check_road()
+
+
 def check_notebooks():
     "every notebook runs"
     env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PATH": f"{BIN}:{os.environ['PATH']}"}
@@ -159,7 +165,7 @@ def check_reports():
 
 
 def main():
-    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_notebooks, check_reports]
+    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_road, check_notebooks, check_reports]
     failed = 0
     for check in checks:
         found = check()

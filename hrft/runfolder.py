@@ -82,24 +82,23 @@ class Run:
 
     @property
     def finished(self): return (self.path/'metrics.json').is_file()
+    def file(self, name):
+        "A file of the folder; a finished run that lacks it is damaged"
+        if self.finished and not (self.path/name).is_file():
+            raise UserError(f"{self.path.name} is damaged: {name} is missing; remove the folder and train it again.")
+        return self.path/name
     @property
-    def info(self): return read_json(self._file('run.json'))
+    def info(self): return read_json(self.file('run.json'))
     @property
-    def metrics(self): return read_json(self._file('metrics.json'))
+    def metrics(self): return read_json(self.file('metrics.json'))
     @property
-    def predictions(self): return pd.read_parquet(self._file('predictions.parquet'))
+    def predictions(self): return pd.read_parquet(self.file('predictions.parquet'))
     def kept_predictions(self, split='test'): return (table := self.predictions)[(table.split == split) & (table.model == self.metrics['kept_stage'])]
     def recipe(self, recipe_type=Recipe): return recorded_recipe(recipe_type, self.info['recipe'], self.path.name)
     @property
-    def header(self): return load_header(self._file('model.safetensors'))
-    def weights(self, stage=None): return load_weights(self._file(f'stages/{stage}.safetensors' if stage else 'model.safetensors'))
+    def header(self): return load_header(self.file('model.safetensors'))
+    def weights(self, stage=None): return load_weights(self.file(f'stages/{stage}.safetensors' if stage else 'model.safetensors'))
     def save_stage(self, stage, model): save_weights(self.path/f'stages/{stage}.safetensors', model, {})
-
-    def _file(self, name):
-        "A file of the run; what a finished run lacks is damage"
-        path = self.path/name
-        if self.finished and not path.is_file(): raise UserError(f"{self.path.name} is damaged: it lacks {name}. Delete the folder and train it again.")
-        return path
 
     def save_optimizer(self, stage, model, optimizer, lr):
         "Keep the optimiser's state by the names of the weights, and its rate, for a run that goes on from this one"

@@ -6,7 +6,7 @@
 __all__ = ['POINT_SCHEMA', 'WORKOUT_COLUMNS', 'Store', 'IngestReport', 'ingest']
 
 # %% ../../nbs/11_heart.store.ipynb #cbc000a5
-import re, shutil
+import re, shutil, sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
@@ -257,8 +258,8 @@ class IngestReport:
         "Write it as JSON"
         return write_json(path, dict(store=self.out, **self.counts, sources=self.rows))
 
-    def _lines(self, form:str)->list[str]: # the first 20, what was not added before what was
-        lines = [form.format(**row).rstrip() for row in sorted(self.rows, key=lambda row: row['outcome'] == 'added')]
+    def _lines(self, form:str)->list[str]: # the first 20: what was not added, then what was with a reservation
+        lines = [form.format(**row).rstrip() for row in sorted(self.rows, key=lambda row: row['outcome'] == 'added') if row['outcome'] != 'added' or row['reason']]
         return lines[:20] + [f'... and {len(lines) - 20:,} more'] * (len(lines) > 20)
 
     def _head(self): return f'{self.out}: ' + ', '.join(f'{count:,} {outcome}' for outcome, count in self.counts.items())
@@ -320,19 +321,21 @@ def ingest(
     out:str|Path, # the store, which may exist
     person:str|None=None, # whose workouts they are; the source's own name by default, else `me`
     keep_positions:bool=False, # write latitude_deg and longitude_deg as well
-    progress:bool=True, # show a progress bar
+    progress:bool=True, # show a count, in a notebook or a terminal
 )->IngestReport:
     "Read recordings into a store, old or new; also writes the report to `ingest-report.json` in it"
     sources, out = [sources] if isinstance(sources, (str, Path)) else list(sources), Path(out)
     for source in sources:
         if not Path(source).exists(): raise UserError(f"{source} does not exist; expected a file or folder of recordings.")
+        if Path(source).is_dir() and not any(path.is_file() for path in Path(source).rglob('*')):
+            raise UserError(f"{source} is an empty folder; expected recordings in it, such as FIT, TCX or GPX files.")
     report, new = IngestReport(out.name), {}
     with _workplace(out) as folder:
         ledger = _Ledger(out)
         if person is not None: ledger.check(person)
         spool = _Spool(folder/'points.arrow', keep_positions)
         found = (item for source in sources for item in read_recordings(source, keep_positions=keep_positions))
-        for item in tqdm(found, desc='ingest', unit=' workouts', disable=not progress, mininterval=.5):
+        for item in tqdm(found, desc='ingest', unit=' workouts', disable=not (progress and (IN_NOTEBOOK or sys.stderr.isatty())), mininterval=.5):
             reason = item.reason if isinstance(item, Refusal) else _lacks(item.points)
             if reason: report.add(item.source, 'refused', f"{reason} {getattr(item, 'note', '')}".strip())
             else:
