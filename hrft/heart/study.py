@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import model_validator
 
 from ..core import UserError, digest, package_path, project_root, write_json
 from ..evaluate import score
@@ -21,10 +22,11 @@ from .baselines import baselines
 from .data import HeartData, HeartItems, HeartSplits, many_people, new_item, one_person, run_loaders
 from .features import Population
 from .intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals, run_intervals
-from .models import HeartModel, build, groups, loss_function, n_measured, predict_items
+from .models import HeartModel, LstmModel, build, groups, loss_function, n_measured, predict_items
 from .readers import recorded_workouts
 from .store import Store
-from ..recipe import Recipe, override, read_recipe, validate
+from ..recipe import Recipe, read_recipe
+from ..registry import find_parent
 from ..runfolder import Run, weights_path
 from ..study import Study, load_run, refuse_seen, study_weights
 from ..train import fit
@@ -35,7 +37,17 @@ class HeartRecipe(Recipe):
     person:str = ''                                 # fine-tune on this person's runs, split by date; empty trains a base, split by person
     exclude:tuple[str, ...] = ()                    # people whom a base must not see at all
     data:HeartData = HeartData()
-    model:HeartModel = HeartModel()
+    model:HeartModel = LstmModel()
+
+    @model_validator(mode='after')
+    def _has_effect(self):
+        shared = "`person` is set, and one person's runs are split by date"
+        self.require(not self.person, ['exclude', 'data.test_people', 'data.validation_share'], shared)
+        self.require('person' in self.data.features, ['model.person_dim', 'model.person_dropout'], "data.features has no `person`")
+        self.require(self.stages, ['data.runs_per_person', 'data.augment'], "there are no stages, so nothing is trained by epochs")
+        if self.model.start.kind == 'history' and 'expected_bpm' not in self.data.features:
+            raise ValueError("model.start is 'history', but data.features has no expected_bpm; add it, or start at 'mean'")
+        return self
 
 # %% ../../nbs/16_heart.study.ipynb #71993f8d
 def fingerprints(items:HeartItems)->list: # 8 letters a workout
@@ -51,7 +63,6 @@ class HeartStudy(Study):
     def open(self, recipe, source, parent=None):
         store = Store(source)
         if recipe.person:
-            if recipe.exclude: raise UserError("a recipe has either `person` or `exclude`; the one fine-tunes on somebody, the other trains a base without them.")
             splits = one_person(store, store.check(recipe.person), recipe.data, parent and parent['metadata']['normalisation'])
             return replace(splits, intervals=parent and parent['metadata'].get('intervals'))
         return many_people(store, recipe.data, tuple(store.check(person) for person in recipe.exclude))
@@ -133,13 +144,10 @@ def personalize(
     show:bool=True, # progress
 )->Run:
     "Fine-tune a base in stages on one person's runs, and keep the stage that is best on validation"
-    base = base or package_path('weights/heart')
-    header = study_weights(STUDY, base)[1]
-    own = read_recipe(recipe, HeartRecipe).model_dump(exclude_unset=True)
-    inherited = {key: header['recipe'][key] for key in ('model', 'data') if key in header['recipe']}
-    inherited.get('data', {}).pop('test_people', None)
-    settings = override(inherited | own, [*overrides, f'seed={seed}', f'person="{person}"'])
-    own = validate(HeartRecipe, settings | {'name': f"{settings['name']}-{person}", 'parent': header['name']}, recipe)
+    own = read_recipe(recipe, HeartRecipe, [*overrides, f'seed={seed}', f'person="{person}"'])
+    base = base or find_parent(own.parent or 'heart/base')
+    study_weights(STUDY, base) # of a heart model, or an error
+    own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
     return fit(STUDY, own, store, runs, parent=base, show=show)
 
 def load_model(
