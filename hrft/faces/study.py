@@ -22,7 +22,7 @@ from ..inputs import augmented_validation, destroying_augmentation, flip_keeps_s
 from ..recipe import Recipe
 from ..study import Study, load_run
 from .augment import Augmentation, FacesAugment
-from .losses import FacesLoss, SegmentationLoss, class_weights, perfect_loss
+from .losses import CrossEntropy, FacesLoss, SegmentationLoss, class_weights, perfect_loss
 from .metrics import SCORING, overlap_table, per_class
 from .models import FacesModel, build, groups
 from .readers import CLASSES, SIDES, Faces, FacesData, palette_image, read_faces, sized_image, split_names
@@ -34,7 +34,7 @@ class FacesRecipe(Recipe):
     data:FacesData = FacesData()
     augment:FacesAugment = FacesAugment()
     model:FacesModel = FacesModel()
-    loss:FacesLoss = FacesLoss()
+    loss:FacesLoss = CrossEntropy()
 
 # %% ../../nbs/54_faces.study.ipynb #24200fe1
 @dataclass
