@@ -169,7 +169,8 @@ def core_stage(
 )->Stage:
     "What the core knows of a stage"
     if isinstance(settings, Stage): settings = settings.model_dump(exclude_unset=True)
-    return Stage.model_validate({k: v for k, v in settings.items() if k in Stage.model_fields})
+    inside = {key for table in (Optimizer, Schedule) for kind in table.kinds().values() for key in kind.model_fields} # beside its table no study's own key, but an error
+    return validate(Stage, {k: v for k, v in settings.items() if k in Stage.model_fields or k in inside}, f"stage {settings.get('name', '')}")
 
 # %% ../nbs/01_recipe.ipynb #d422346c
 class Recipe(Options):
