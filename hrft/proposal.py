@@ -7,7 +7,7 @@ __all__ = ['WARMUP', 'LOWER', 'RAISE', 'LEAST_PATIENCE', 'ORDER', 'CAUSES', 'LAR
            'Proposal', 'propose']
 
 # %% ../nbs/05d_proposal.ipynb #6d642ed2
-import math
+import json, math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +16,12 @@ import pandas as pd
 import tomli_w
 
 from .claims import main_score
-from .core import UserError, atomic_path
+from .core import UserError, atomic_path, file_digest, package_path
 from .diagnose import Evidence, gather
 from .evaluate import scoring_of
 from .evidence import Finding, level, markdown_table
-from .recipe import Recipe, core_stage, validate
+from .recipe import Recipe, core_stage, override, validate
+from .registry import SHIPPED
 from .symptoms import curves
 
 # %% ../nbs/05d_proposal.ipynb #ea3855c1
@@ -51,14 +52,19 @@ def _rule(code, stage, shown, previous, codes):
     if code == 'underfitting': yield 'epochs', 2*stage.epochs, "validation was still improving when the run ended"
     if code == 'overfitting':
         yield 'patience', patience, "validation got worse while training improved"
-        if not stage.weight_decay: yield 'weight_decay', 1e-4 if stage.optimizer != 'adamw' else 1e-2, "nothing held the weights back"
+        if not stage.optimizer.weight_decay: yield 'optimizer.weight_decay', 1e-2 if stage.optimizer.kind == 'adamw' else 1e-4, "nothing held the weights back"
     if code in ('wasted-epochs', 'no-early-stop') and not 0 < stage.patience <= patience: yield 'patience', patience, f"{shown['epochs'] - shown['best']} epochs came after the best one"
-    if code == 'plateau' and stage.schedule == 'constant': yield 'schedule', 'plateau', "validation stood still at a constant rate"
+    if code == 'plateau' and stage.schedule.kind == 'constant': yield 'schedule', 'plateau', "validation stood still at a constant rate"
 
 ORDER = ('warmup-per-epoch', 'warmup-too-long', 'not-finite', 'divergence', 'rate-rises', 'resume-drops', 'stage-hurt', 'restart-too-large', 'erratic-validation', 'overfitting', 'underfitting', 'wasted-epochs',
          'no-early-stop', 'no-learning', 'plateau')
 _SCHEDULE_FAULTS = {'warmup-per-epoch', 'warmup-too-long', 'rate-restored', 'rate-unlike-recipe'}
 _RATE_FAULTS = _SCHEDULE_FAULTS | {'rate-rises', 'divergence', 'resume-drops'}
+
+def _value(stage, key):
+    "What a stage has under a key such as `optimizer.weight_decay`; of a schedule its kind"
+    for part in key.split('.'): stage = getattr(stage, part)
+    return getattr(stage, 'kind', stage)
 
 def _changes(stages, findings, shown):
     "All changes, at most one a stage and key"
@@ -68,9 +74,10 @@ def _changes(stages, findings, shown):
         codes, taken = {f.code for f in mine}, set()
         for finding in sorted((f for f in mine if f.code in ORDER), key=lambda f: ORDER.index(f.code)):
             for key, value, reason in _rule(finding.code, stage, shown.get(stage.name) or next(iter(shown.values())), stages[i - 1] if i else None, codes):
-                if key in taken or (key == 'lr' and codes & _SCHEDULE_FAULTS) or getattr(stage, key) == value: continue
+                old = _value(stage, key)
+                if key in taken or (key == 'lr' and codes & _SCHEDULE_FAULTS) or old == value: continue
                 taken.add(key)
-                rows.append({'stage': i, 'key': f'stages.{stage.name}.{key}', 'old': getattr(stage, key), 'new': float(f'{value:.3g}') if isinstance(value, float) else value, 'finding': finding.code, 'reason': reason})
+                rows.append({'stage': i, 'key': f'stages.{stage.name}.{key}', 'old': old, 'new': float(f'{value:.3g}') if isinstance(value, float) else value, 'finding': finding.code, 'reason': reason})
     return rows
 
 # %% ../nbs/05d_proposal.ipynb #397a0a0f
@@ -185,14 +192,19 @@ def propose(
     settings = _plain(evidence.settings)
     settings['name'] = name or f"{settings.get('name', 'run')}-next"
     settings['description'] = "After " + (', '.join(dict.fromkeys(r['finding'] for r in rows)) or 'no finding') + f" in {evidence.settings.get('name', 'the run')}"
-    for row in rows:
-        stage, key = settings['stages'][row['stage']], row['key'].rpartition('.')[2]
-        stage[key] = row['new']
-        if key == 'schedule': [stage.pop(k, None) for k in ('restart_epochs',)]
+    if start := _start(evidence): settings['parent'] = start
+    settings = override(settings, [f"{row['key']}={json.dumps(row['new'])}" for row in rows])
     diff = pd.DataFrame([{k: r[k] for k in ('key', 'old', 'new', 'finding', 'reason')} | {'expected': _EXPECTED[r['key'].rpartition('.')[2]]} for r in rows], columns=['key', 'old', 'new', 'finding', 'reason', 'expected'], dtype=object)
     codes = dict.fromkeys(f.code for f in findings)
     return Proposal(settings, diff, criteria(evidence), timeline(evidence, [core_stage(s) for s in settings['stages']]), [_INSTEAD[c] for c in codes if c in _INSTEAD],
                     [_MONITOR[c] for c in codes if c in _MONITOR] + ["the score's interval, not only its value"])
+
+def _start(evidence):
+    "What the run was trained from, as a recipe's `parent`; empty where it went on from a run or began from scratch"
+    info = evidence.run.info if evidence.run else {}
+    if not info.get('parent') or evidence.settings['stages'][0].get('start'): return ''
+    shipped = {file_digest(package_path(folder)/'model.safetensors'): name for name, folder in SHIPPED.items()}
+    return shipped.get(info['parent']) or info.get('parent_path') or f"the folder of {info['parent_name']}"
 
 def _plain(value):
     "A copy with lists for tuples and without None: what TOML knows"

@@ -71,6 +71,8 @@ class Kinds(Options):
         family = [c for c in type(self).__mro__ if issubclass(c, Kinds) and c is not Kinds][-1]
         if own != next(iter(family.kinds()), own): self.model_fields_set.add(self.by)
 
+    def __repr_args__(self): return sorted(super().__repr_args__(), key=lambda pair: pair[0] != self.by)
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source, handler):
         known = cls.kinds()
@@ -167,7 +169,8 @@ def core_stage(
 )->Stage:
     "What the core knows of a stage"
     if isinstance(settings, Stage): settings = settings.model_dump(exclude_unset=True)
-    return Stage.model_validate({k: v for k, v in settings.items() if k in Stage.model_fields})
+    inside = {key for table in (Optimizer, Schedule) for kind in table.kinds().values() for key in kind.model_fields} # beside its table no study's own key, but an error
+    return validate(Stage, {k: v for k, v in settings.items() if k in Stage.model_fields or k in inside}, f"stage {settings.get('name', '')}")
 
 # %% ../nbs/01_recipe.ipynb #d422346c
 class Recipe(Options):
@@ -271,8 +274,8 @@ def to_toml(recipe:Recipe)->str:
     return tomli_w.dumps(_plain(recipe.model_dump(exclude_unset=True)))
 
 def _plain(value):
-    "Tuples as lists, recursively: what TOML knows"
-    if isinstance(value, dict): return {k: _plain(v) for k, v in value.items()}
+    "Tuples as lists, recursively: what TOML knows; the kind of a table comes first"
+    if isinstance(value, dict): return {k: _plain(value[k]) for k in sorted(value, key=lambda k: k != 'kind')}
     return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 def read_recipe(
@@ -385,7 +388,7 @@ def diff(
 
 def _flat(value, prefix=''):
     "Nested settings as dotted keys"
-    items = value.items() if isinstance(value, dict) else enumerate(value)
+    items = _plain(value).items() if isinstance(value, dict) else enumerate(value)
     flat = {}
     for key, item in items:
         nested = isinstance(item, dict) or (isinstance(item, (list, tuple)) and any(isinstance(i, dict) for i in item))

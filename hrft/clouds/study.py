@@ -14,11 +14,11 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from .augment import CloudAugment
 from .baselines import STATISTICS, baselines, picture_statistics, prediction_table
-from .data import CloudData, CloudItems, CloudLoader, CloudSplits, cloud_loaders, cloud_splits, flight_items, joined, validation_augment, weighted
+from .data import CloudData, WholeFlight, CloudItems, CloudLoader, CloudSplits, cloud_loaders, cloud_splits, flight_items, joined, validation_augment, weighted
 from .flights import flight_folders, labels, open_flight
 from .models import CloudModel, build, groups, loss_function
 from .simulate import simulated_flights
@@ -36,12 +36,27 @@ class CloudStage(Stage):
     overweight:Annotated[float, Field(gt=0)] = 1.         # how often samples of `overweight_flight` are drawn, relative to the others
     overweight_flight:str = ''                            # none by default
 
+    @model_validator(mode='after')
+    def _overweight_has_effect(self):
+        self.require(self.overweight_flight, ['overweight'], "it weighs the samples of overweight_flight; name one")
+        self.require('overweight' in self.model_fields_set, ['overweight_flight'], "its samples are drawn like all others; set overweight")
+        return self
+
 class CloudRecipe(Recipe):
     "A model of cloud base height and how it is trained"
-    data:CloudData = CloudData()
+    data:CloudData = WholeFlight()
     model:CloudModel = CloudModel()
     stages:tuple[CloudStage, ...]
     faults:tuple[Literal['eight_bit_augmentation', 'augmented_validation', 'judge_stops'], ...] = () # repeated on purpose
+
+    @model_validator(mode='after')
+    def _has_effect(self):
+        self.require(self.model.film, ['data.angles'], "the network is told of the sun by film, which is off")
+        varied = self.data.augment != CloudAugment() or 'eight_bit_augmentation' in self.faults
+        if 'augmented_validation' in self.faults: self.require(varied, ['faults'], "augmented_validation varies what data.augment varies, which is nothing")
+        if self.model.shadow_px and self.data.images.align != 'sun':
+            raise ValueError('model.shadow_px looks for shadows below their clouds; set data.images.align = "sun", or shadow_px = 0')
+        return self
 
 # %% ../../nbs/24_clouds.study.ipynb #78627a9a
 def in_order(splits:CloudSplits)->pd.DataFrame: # flight, sample, base_km, split
@@ -79,8 +94,6 @@ class CloudStudy(Study):
         return replace(part, validation=data.validation) if 'judge_stops' in data.faults else part
 
     def build(self, recipe, data):
-        if recipe.model.shadow_px and recipe.data.images.align != 'sun': raise UserError("model.shadow_px looks for shadows below their clouds; set data.images.align = \"sun\", or shadow_px = 0.")
-        if recipe.model.shadow_line and not recipe.model.shadow_px: raise UserError("model.shadow_line takes the shadow's length from model.shadow_px; set it, to 12 say.")
         return build(recipe.model, getattr(data, 'normalisation', None))
     def groups(self, model): return groups(model)
     def loaders(self, data, stage): return cloud_loaders(data, stage.batch_size)

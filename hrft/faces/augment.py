@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import kornia.augmentation as K
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..core import UserError
 from ..recipe import Options
@@ -30,6 +30,11 @@ class FacesAugment(Options):
     saturation:Share = 0.1
     hue:Annotated[float, Field(ge=0, le=0.5)] = 0.                     # turns of the colour circle either way; costs as much time as all the rest
     faults:tuple[Literal['flip_keeps_sides'], ...] = ()                # a mistake of an earlier project, repeated on purpose
+
+    @model_validator(mode='after')
+    def _has_effect(self):
+        if 'flip_keeps_sides' in self.faults: self.require(self.flip, ['faults'], "flip_keeps_sides distorts a flip; set flip")
+        return self
 
 # %% ../../nbs/51_faces.augment.ipynb #bc48dae7
 def mirrored(

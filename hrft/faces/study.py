@@ -23,7 +23,7 @@ from ..inputs import augmented_validation, destroying_augmentation, flip_keeps_s
 from ..recipe import Recipe
 from ..study import Study, load_run, run_batches
 from .augment import Augmentation, FacesAugment
-from .losses import FacesLoss, SegmentationLoss, class_weights, perfect_loss
+from .losses import CrossEntropy, FacesLoss, SegmentationLoss, class_weights, perfect_loss
 from .metrics import SCORING, overlap_table, per_class
 from .models import FacesModel, build, groups
 from .readers import CLASSES, SIDES, Faces, FacesData, palette_image, read_faces, sized_image, split_names
@@ -35,7 +35,7 @@ class FacesRecipe(Recipe):
     data:FacesData = FacesData()
     augment:FacesAugment = FacesAugment()
     model:FacesModel = FacesModel()
-    loss:FacesLoss = FacesLoss()
+    loss:FacesLoss = CrossEntropy()
 
 # %% ../../nbs/54_faces.study.ipynb #24200fe1
 @dataclass

@@ -198,13 +198,13 @@ def base_variants(
     features = list(own.data.features)
     steps = [name for name in features if name not in HISTORY_FEATURES]
     summaries, raw = [name for name in HISTORY_FEATURES if name != 'expected_bpm'], ['speed_m_s', 'altitude_m', 'elapsed_s']
-    alone = ['model.start="mean"', 'data.histories=1'] # without history there is no past to draw
+    alone = ['model.start="mean"']
     tried = {
         'features': {'speed, altitude, time; no history': [_listed('data.features', raw), *alone], 'speed, altitude, time; with history': [_listed('data.features', [*raw, 'expected_bpm', 'no_history'])], 'no causal means of power': [_listed('data.features', [f for f in features if not f.endswith('s_w_kg')])],
                      'no work, time, warm-up': [_listed('data.features', [f for f in features if f not in ('work_kj_kg', 'elapsed_s', 'warm_up')])]},
         'history': {'none': [_listed('data.features', steps), *alone], 'summaries as inputs, no regression': [_listed('data.features', [*steps, *summaries]), 'model.start="mean"'], 'regression and summaries': [_listed('data.features', [*steps, *HISTORY_FEATURES])],
-                    'level free': ['model.correction="free"'], 'one past a run': ['data.histories=1'], 'no stale pasts': ['data.stale=0.0'], 'no cold starts': ['data.drop_history=0.0']},
-        'loss': {name: [f'model.loss="{name}"'] for name in ('l1', 'mse', 'huber') if name != own.model.loss},
+                    'level free': ['model.start.correction="free"'], 'one past a run': ['data.histories=1'], 'no stale pasts': ['data.stale=0.0'], 'no cold starts': ['data.drop_history=0.0']},
+        'loss': {name: [f'model.loss="{name}"'] for name in ('l1', 'mse', 'huber') if name != own.model.loss.kind},
         'batch size': {str(n): [f'stages.0.batch_size={n}'] for n in (8, 16, 32, 64, 128) if n != own.stages[0].batch_size},
         'network': {'32 units': ['model.hidden=32'], '128 units': ['model.hidden=128'], '1 layer': ['model.layers=1'], '3 layers': ['model.layers=3'], 'no dropout': ['model.dropout=0.0']},
         'kind': {name: f'heart/{name}' for name in ('gru', 'bidirectional', 'embedding', 'tcn', 'llama', 'patchtst', 'physiology', 'trees') if f'heart/{name}' != recipe and package_path(f'recipes/heart/{name}.toml').is_file()},

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from ..core import UserError, derive_seed, digest
 from .augment import Augment, augment
@@ -47,12 +47,23 @@ class HeartData(Options):
     validation_share:Annotated[float, Field(gt=0, lt=1)] = .2       # share of the people who validate a base
     test_people:tuple[str, ...] = ()                                # people kept for the test of a base; a share as large as validation's if empty
 
-    def check(self)->None:
-        "Refuse features that do not exist"
+    @property
+    def n_pasts(self): return self.histories if set(self.features) & set(HISTORY_FEATURES) else 1
+
+    @model_validator(mode='after')
+    def _features_are_known(self):
         known = (*STEP_FEATURES, *HISTORY_FEATURES, 'person')
         for name in self.features:
-            if name not in known: raise UserError(f"data.features names {name}; expected some of {', '.join(known)}.")
-        if not set(self.features) & set(STEP_FEATURES): raise UserError("data.features has no feature of a step; add one, such as speed_m_s.")
+            if name not in known: raise ValueError(f"features names {name}; expected some of {', '.join(known)}")
+        if not set(self.features) & set(STEP_FEATURES): raise ValueError("features has none of a step; add one, such as speed_m_s")
+        return self
+
+    @model_validator(mode='after')
+    def _has_effect(self):
+        regression, history = 'expected_bpm' in self.features, set(self.features) & set(HISTORY_FEATURES)
+        self.require(regression, ['history_runs', 'half_life_runs', 'shrinkage', 'load_shrinkage'], "data.features has no expected_bpm")
+        self.require(history, ['histories', 'stale', 'drop_history'], "data.features has nothing of a person's history, such as expected_bpm")
+        return self
 
 # %% ../../nbs/12_heart.data.ipynb #af2c512a
 @dataclass
@@ -151,8 +162,8 @@ def known_past(
     return Past(coefficients, history_summary(past, day), loads)
 
 def _drawn_pasts(runs, everybody, options, rng):
-    "For each training run of one person, `options.histories` pasts that end before it"
-    stale, drop, copies = options.stale, options.drop_history, options.histories
+    "For each training run of one person, `options.n_pasts` pasts that end before it"
+    stale, drop, copies = options.stale, options.drop_history, options.n_pasts
     reach, drawn = max(2, int(stale*len(runs)) + 1), []
     for i, run in enumerate(runs):
         ends = [0 if i == 0 or rng.random() < drop else max(1, i - int(rng.integers(reach))) for _ in range(copies)]
@@ -256,7 +267,6 @@ def one_person(
     seed:int=0, # of the drawn pasts
 )->HeartSplits:
     "One person's runs split by date"
-    options.check()
     return split_person(person_runs(store, person, options), options, normalisation, seed, store.digest([person]))
 
 def split_person(
@@ -300,7 +310,6 @@ def many_people(
     seed:int=0, # of the people's shares and the drawn pasts
 )->HeartSplits:
     "Many people's runs split by person"
-    options.check()
     people = {person: person_runs(store, person, options) for person in store.people if person not in without}
     return split_people(people, options, seed, store.digest([person for person in store.people if person not in without]))
 

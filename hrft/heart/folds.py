@@ -58,7 +58,7 @@ def stages_as(
     found = {stage['name']: stage for stage in read_recipe(recipe, HeartRecipe, overrides).model_dump(mode='json', exclude_unset=True)['stages']}
     for name in names:
         if name not in found: raise UserError(f"{recipe} has no stage {name}; expected some of {', '.join(found)}.")
-    inline = lambda stage: '{' + ', '.join(f'{key} = {json.dumps(value)}' for key, value in stage.items()) + '}'
+    def inline(value): return '{' + ', '.join(f'{k} = {inline(v)}' for k, v in value.items()) + '}' if isinstance(value, dict) else json.dumps(value)
     return f"stages=[{', '.join(inline(found[name] | changes) for name in names)}]"
 
 def few_epochs(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import model_validator
 
 from ..core import UserError, digest, package_path, project_root, write_json
 from ..evaluate import score
@@ -22,12 +23,13 @@ from .baselines import baselines
 from .data import HeartData, HeartItems, HeartSplits, RunLoader, many_people, new_item, one_person, person_runs, run_loaders
 from .features import STEP_FEATURES, Population
 from .intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals, run_intervals
-from .models import HeartModel, build, groups, loss_function, items_table, n_measured, predict_items
+from .models import HeartModel, LstmModel, build, groups, items_table, loss_function, n_measured, predict_items
 from .readers import Recording, recorded_workouts
 from .store import Store
 from .verdict import choose, judge, kept_simple, verdict_of
 from .workouts import UsableRule, usable_runs, usable_sentence
-from ..recipe import Recipe, override, read_recipe, validate
+from ..recipe import Recipe, read_recipe
+from ..registry import find_parent
 from ..runfolder import Run, weights_path
 from ..study import Lineage, Study, load_run, study_weights
 from ..train import fit
@@ -38,7 +40,17 @@ class HeartRecipe(Recipe):
     person:str = ''                                 # fine-tune on this person's runs, split by date; empty trains a base, split by person
     exclude:tuple[str, ...] = ()                    # people whom a base must not see at all
     data:HeartData = HeartData()
-    model:HeartModel = HeartModel()
+    model:HeartModel = LstmModel()
+
+    @model_validator(mode='after')
+    def _has_effect(self):
+        shared = "`person` is set, and one person's runs are split by date"
+        self.require(not self.person, ['exclude', 'data.test_people', 'data.validation_share'], shared)
+        self.require('person' in self.data.features, ['model.person_dim', 'model.person_dropout'], "data.features has no `person`")
+        self.require(self.stages, ['data.runs_per_person', 'data.augment'], "there are no stages, so nothing is trained by epochs")
+        if self.model.start.kind == 'history' and 'expected_bpm' not in self.data.features:
+            raise ValueError("model.start is 'history', but data.features has no expected_bpm; add it, or start at 'mean'")
+        return self
 
 # %% ../../nbs/16_heart.study.ipynb #71993f8d
 def fingerprints(items:HeartItems)->list: # 12 letters a workout
@@ -139,16 +151,13 @@ def personalize(
     show:bool=True, # progress
 )->Run:
     "Fine-tune a base in stages on one person's runs, keep what validation shows to be better, and say what to use"
-    base = base or package_path('weights/heart')
-    header = study_weights(STUDY, base)[1]
-    own = read_recipe(recipe, HeartRecipe).model_dump(exclude_unset=True)
-    inherited = {key: header['recipe'][key] for key in ('model', 'data') if key in header['recipe']}
-    inherited.get('data', {}).pop('test_people', None)
-    settings = override(inherited | own, [*overrides, f'seed={seed}', f'person="{person}"'])
-    own = validate(HeartRecipe, settings | {'name': f"{settings['name']}-{person}", 'parent': header['name']}, recipe)
+    own = read_recipe(recipe, HeartRecipe, [*overrides, f'seed={seed}', f'person="{person}"'])
+    base = base or find_parent(own.parent or 'heart/base')
+    study_weights(STUDY, base) # of a heart model, or an error
+    own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
     run = fit(STUDY, own, store, runs, parent=base, show=show)
     if not verdict_of(run):
-        splits = STUDY.open(own, store, {'metadata': header})
+        splits = STUDY.open(run.recipe(HeartRecipe), store, {'metadata': study_weights(STUDY, base)[1]})
         judge(run, splits, tested_on=fingerprints(splits.test))
     return run
 

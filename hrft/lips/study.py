@@ -19,16 +19,16 @@ from ..core import UserError, digest, project_root
 from ..recipe import Recipe
 from ..study import Lineage, Study, load_run, run_batches
 from .baselines import LIPS, baseline_tables, clip_scores, prediction_table, probabilities_of
-from .data import ClipLoader, LipsData, LipsItems, LipsSplits, class_weights, clip_loaders, inspect_splits, items_of, open_splits, prepare
-from .models import LipNet, LipsModel, build, groups, member_loss
+from .data import BySpeaker, ClipLoader, LipsData, LipsItems, LipsSplits, class_weights, clip_loaders, inspect_splits, items_of, open_splits, prepare
+from .models import LipNet, LipsModel, MotionModel, build, groups, member_loss
 from .readers import Clips, read_clips
 from .simulate import is_simulated, simulated_clips
 
 # %% ../../nbs/43_lips.study.ipynb #30c9dd77
 class LipsRecipe(Recipe):
     "A lip-reading model and how it is trained"
-    data:LipsData = LipsData()
-    model:LipsModel = LipsModel()
+    data:LipsData = BySpeaker()
+    model:LipsModel = MotionModel()
     label_smoothing:Annotated[float, Field(ge=0, lt=1)] = 0.0     # share of the target that is spread over all classes
 
 # %% ../../nbs/43_lips.study.ipynb #98946a34
