@@ -263,13 +263,12 @@ def one_recording(
     number = next(i for i, recording in enumerate(ordered, 1) if recording is chosen)
     return chosen, f"workout {number} of {len(ordered)} (day {(chosen.start - ordered[0].start).days}), {minutes}"
 
-def _familiar(header, verdict, items):
+def _familiar(header, items):
     "What a run knows of a workout, in words; '' if nothing"
-    own = set(fingerprints(items))
-    for known, words in ((header.get('trained_on'), 'it was trained on this workout'), (header.get('stopped_on'), 'this workout stopped its training'),
-                         (verdict.get('tested_on'), 'this is one of its test workouts')):
-        if own & set(known or ()): return words + (', so the error says nothing about new ones' if known is not verdict.get('tested_on') else '')
-    return ''
+    own, seen = set(fingerprints(items)), Lineage.of(header, header['name'])
+    if own & set(header.get('judged_on', ())): return 'this is one of its test workouts'
+    words = 'it was trained on this workout' if own & seen.trained_on else 'this workout stopped its training' if own & seen.stopped_on else ''
+    return words and f'{words}, so the error says nothing about new ones'
 
 def predict_file(
     file:str|Path, # workouts in any format that hrft reads
@@ -296,7 +295,7 @@ def predict_file(
     if table.measured_bpm.notna().any():
         error = f'MAE {(table.predicted_bpm - table.measured_bpm).abs().mean():.1f} bpm'
         notes += [', '.join([error, *(f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside)])]
-    if familiar := _familiar(header, verdict, items): notes.append(familiar)
+    if familiar := _familiar(header, items): notes.append(familiar)
     if (minutes := recording.points.time_s.max()/60) < (least := UsableRule().duration_min_s/60): notes.append(f"warning: {minutes:.1f} min are too short to say much; expected {least:g} or more")
     if recording.sport == 'unknown': notes.append('warning: the file does not say that it is a run')
     if plot: _plot_prediction(table, ': '.join([Path(file).name, ', '.join(filter(None, [used, error]))])).savefig(plot, dpi=120)
