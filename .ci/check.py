@@ -2,7 +2,8 @@
 
 Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of `make setup`.
 """
-import ast, os, re, shutil, subprocess, sys, tempfile
+import ast, multiprocessing, os, re, resource, shutil, subprocess, sys, tempfile
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -137,30 +138,43 @@ def check_notebooks():
     return [] if done.returncode == 0 else ["see above"]
 
 
+def _render(case: str, name: str, parameters: dict, folder: Path):
+    "One report on tiny data, in a process of its own: its page and the CPU seconds that it took"
+    from hrft.report import render
+    start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
+    page = render(name, parameters | ({"runs": str(folder / "runs")} if "logs" not in parameters else {}), folder / "reports", case, ("ipynb", "md", "html"), show=False)["md"]
+    return page.read_text(encoding="utf-8"), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start
+
+
 def check_reports():
     "every report template renders on tiny simulated data"
     from hrft.heart.simulate import simulated_store
-    from hrft.report import render
-    os.environ["OMP_NUM_THREADS"] = "2"
-    os.chdir(ROOT)
-    wrong = []
-    with tempfile.TemporaryDirectory() as folder:
-        store, runs = simulated_store(Path(folder) / "data", "tiny").path, Path(folder) / "runs"
-        heart = {"store": str(store), "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1, "runs": str(runs)}
-        page = render("heart", heart, Path(folder) / "reports", show=False)["md"]
-        few = {"store": str(store), "runs": str(runs), "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0], "base_groups": ["loss"], "personal_groups": ["stage"]}
-        ablations = render("ablations", few, Path(folder) / "reports", show=False)["md"]
-        faces = {"recipes": ["faces/base", "faces/dice-2.0"], "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5", "long_changes": ""}
-        few_pixels = ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
-        lips = {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}
-        clouds = {"kind": "tiny", "settings": ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1", "stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"], "overweights": [3.5], "others": [], "alternatives": {},
-                  "labels": [0, 8], "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"]}
-        others = [render(name, own | {"runs": str(runs)}, Path(folder) / "reports", show=False)["md"] for name, own in (("faces", faces), ("lips", lips), ("clouds", clouds))]
-        for path in (page, ablations, *others):
-            if "SIMULATED" not in path.read_text(encoding="utf-8"): wrong.append(f"{path.stem} does not say SIMULATED")
-        trained = [str(p.parent) for p in sorted((runs / "heart").rglob("metrics.json"))]
-        render("runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder) / "reports", show=False)
-        render("diagnosis", {"run": trained[0]}, Path(folder) / "reports", show=False)
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    os.environ.pop("MPLBACKEND", None)
+    wrong, few_pixels = [], ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        store, runs = str(simulated_store(Path(folder) / "data", "tiny").path), Path(folder) / "runs"
+        cases = {  # the longest first
+            "clouds": ("clouds", {"kind": "tiny", "settings": ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1", "stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"],
+                                  "overweights": [3.5], "others": [], "alternatives": {}, "labels": [0, 8], "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"]}),
+            "heart": ("heart", {"store": store, "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1}),
+            "ablations": ("ablations", {"store": store, "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0],
+                                        "base_groups": ["loss"], "personal_groups": ["stage"]}),
+            "faces": ("faces", {"recipes": ["faces/base", "faces/dice-2.0"], "long_changes": "",
+                                "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5"}),
+            "lips": ("lips", {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}),
+            "one-person": ("heart", {"store": store, "person": "watch", "recipes": []}),
+        }
+        running = {case: pool.submit(_render, case, *words, Path(folder)) for case, words in cases.items()}
+        running["heart"].result()
+        trained = [str(p.parent) for p in sorted((runs / "heart").glob("*/metrics.json"))]
+        running["runs"] = pool.submit(_render, "runs", "runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder))
+        running["diagnosis"] = pool.submit(_render, "diagnosis", "diagnosis", {"run": trained[0]}, Path(folder))
+        for case, done in running.items():
+            page, seconds = done.result()
+            print(f"        {case}: {seconds:.0f} s of CPU", flush=True)
+            if case in cases and "SIMULATED" not in page: wrong.append(f"{case} does not say SIMULATED")
+            if not re.search(r"!\[(?!png)[^\]]+\]", page): wrong.append(f"{case} shows no picture with words")
     return wrong
 
 

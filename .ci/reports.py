@@ -1,6 +1,8 @@
 "Regenerate every report on the embedded, simulated default."
+import os
 import sys
 import time
+from pathlib import Path
 
 from hrft.cli import main
 
@@ -11,6 +13,7 @@ REPORTS = [["report", name, "--title", f"{name}-simulated", *(word for key, valu
            for name in ("heart", "ablations", "runs", "diagnosis", "faces", "lips", "clouds")]
 
 if __name__ == "__main__":
+    os.chdir(Path(__file__).resolve().parent.parent)
     for words in REPORTS:
         start = time.perf_counter()
         code = main(words)

@@ -6,7 +6,7 @@
 __all__ = ['template_path', 'template_parameters', 'check_parameters', 'render', 'tidy', 'image', 'picture', 'table']
 
 # %% ../nbs/07_report.ipynb #2bf11984
-import ast, difflib, html, os, re, warnings
+import ast, difflib, html, logging, os, re, warnings
 from pathlib import Path
 
 import nbformat
@@ -70,6 +70,7 @@ def render(
     import papermill
     from papermill.exceptions import PapermillExecutionError
     template = template_path(name)
+    logging.getLogger('papermill').setLevel(logging.ERROR) # it warns of parameters that its own reading of the template misses
     given = check_parameters(parameters or {}, template_parameters(template), template.stem)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)

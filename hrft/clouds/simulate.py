@@ -7,6 +7,7 @@ __all__ = ['TABLE', 'RHO', 'CELL_KM', 'HEIGHT_KM', 'SPEED_KM_S', 'STEP_S', 'SIZE
            'Conditions', 'draw_conditions', 'shadow_px', 'drift_px', 'World', 'write_flight', 'simulated_flights']
 
 # %% ../../nbs/21_clouds.simulate.ipynb #fef702bf
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,7 +16,7 @@ import h5py
 import numpy as np
 from scipy import ndimage
 
-from ..core import UserError, derive_seed, read_json, write_json
+from ..core import UserError, derive_seed, made_once, read_json, write_json
 
 # %% ../../nbs/21_clouds.simulate.ipynb #c0b359c7
 TABLE = {'30Oct24': (501, .893, .333, .12, 1.95), '10Feb25': (163, .708, .142, .42, 1.10), '23Oct24': (101, .705, .449, .12, 1.68),
@@ -201,13 +202,14 @@ def simulated_flights(
     note = {'flights': {}, 'kind': kind, 'shadows': shadows, 'seed': seed, 'form': 1}
     done = folder/'SIMULATED.json'
     if done.exists() and {k: v for k, v in read_json(done).items() if k != 'flights'} == {k: v for k, v in note.items() if k != 'flights'}: return folder
-    for name, (n, *moments) in TABLE.items():
-        n = max(12, round(n*share))
-        bases = slow_series(np.random.default_rng(derive_seed(seed, 'clouds', name, 'heights')), n, *moments)
-        conditions = draw_conditions(np.random.default_rng(derive_seed(seed, 'clouds', name, 'conditions')))
-        world = World(np.random.default_rng(derive_seed(seed, 'clouds', name, 'world')), bases, conditions, shape, shadows=shadows)
-        first = datetime.strptime(name, '%d%b%y').replace(hour=18, tzinfo=timezone.utc).timestamp()
-        write_flight(folder/name, world, first)
-        note['flights'][name] = asdict(conditions) | {'mean_thickness_km': float(world.thick.mean())}
-    write_json(done, note)
+    with nullcontext(folder) if folder.exists() else made_once(folder) as place:
+        for name, (n, *moments) in TABLE.items():
+            n = max(12, round(n*share))
+            bases = slow_series(np.random.default_rng(derive_seed(seed, 'clouds', name, 'heights')), n, *moments)
+            conditions = draw_conditions(np.random.default_rng(derive_seed(seed, 'clouds', name, 'conditions')))
+            world = World(np.random.default_rng(derive_seed(seed, 'clouds', name, 'world')), bases, conditions, shape, shadows=shadows)
+            first = datetime.strptime(name, '%d%b%y').replace(hour=18, tzinfo=timezone.utc).timestamp()
+            write_flight(place/name, world, first)
+            note['flights'][name] = asdict(conditions) | {'mean_thickness_km': float(world.thick.mean())}
+        write_json(place/done.name, note)
     return folder

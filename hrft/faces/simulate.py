@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from ..core import atomic_path
+from ..core import made_once
 from .readers import CLASSES, palette_image
 
 # %% ../../nbs/50a_faces.simulate.ipynb #94442341
@@ -70,8 +70,8 @@ def simulated_faces(
     "Drawn faces as files"
     target = Path(folder)/f'faces-{n}x{size_px}-{seed}'
     if target.exists(): return target
-    with atomic_path(target) as place:
-        for kind in ('images', 'masks'): (place/kind).mkdir(parents=True)
+    with made_once(target) as place:
+        for kind in ('images', 'masks'): (place/kind).mkdir()
         for i in range(n):
             picture, mask = draw_face(np.random.default_rng([seed, i]), size_px)
             Image.fromarray(picture).save(place/f'images/{i:04}.png')

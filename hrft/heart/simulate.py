@@ -6,13 +6,13 @@
 __all__ = ['SIMULATED_MARK', 'write_endomondo', 'apple_runner', 'write_apple_export', 'simulated_store']
 
 # %% ../../nbs/15_heart.simulate.ipynb #222991f7
-import gzip, io, os, shutil, zipfile
+import gzip, io, zipfile
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from importlib import import_module
 from pathlib import Path
 import numpy as np
-from ..core import UserError, digest
+from ..core import UserError, digest, made_once
 from .runners import MISHAPS, Runner, wander, simulate_workout
 from .store import Store, ingest
 
@@ -194,16 +194,11 @@ def simulated_store(
     if size not in _SIZES: raise UserError(f"The size of a simulated store was {size!r}; expected one of {', '.join(_SIZES)}.")
     counts, final = _SIZES[size], Path(folder) / f'simulated-{size}-s{seed}-{_made_by()}'
     if (final / SIMULATED_MARK).exists(): return Store(final)
-    work = final.with_name(f'.simulating-{os.getpid()}') / final.name
-    try:
-        (work / 'raw').mkdir(parents=True)
+    with made_once(final) as work:
+        (work / 'raw').mkdir()
         people = write_endomondo(work / 'raw' / 'endomondo.json.gz', counts['n_people'], counts['n_workouts'], seed)
         watch = write_apple_export(work / 'raw' / 'export.zip', counts['n_apple'], seed)
         ingest([people], work, progress=False)
         ingest([watch], work, person='watch', progress=False)
         (work / SIMULATED_MARK).write_text(f'# SIMULATED\n\nThese recordings are of no real person: hrft.heart.simulate made them (size {size}, seed {seed}).\n')
-        try: os.replace(work, final)
-        except OSError: # another process was first
-            if not (final / SIMULATED_MARK).exists(): raise
-    finally: shutil.rmtree(work.parent, ignore_errors=True)
     return Store(final)

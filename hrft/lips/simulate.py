@@ -6,13 +6,14 @@
 __all__ = ['WORDS', 'SIMULATED_MARK', 'movement', 'Speaker', 'draw_clip', 'simulated_clips', 'is_simulated']
 
 # %% ../../nbs/40a_lips.simulate.ipynb #5f2010f5
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ..core import atomic_path, digest
+from ..core import atomic_path, digest, made_once
 from .readers import write_video
 
 # %% ../../nbs/40a_lips.simulate.ipynb #a8976b41
@@ -77,17 +78,18 @@ def simulated_clips(
     settings = digest({'speakers': n_speakers, 'clips': n_clips, 'seed': seed, 'shape': list(shape), 'form': 2})
     mark = folder/SIMULATED_MARK
     if mark.is_file() and settings in mark.read_text(encoding='utf-8'): return folder
-    (folder/'videos').mkdir(parents=True, exist_ok=True)
-    rows, rng = [], np.random.default_rng(seed)
-    for i in range(n_speakers):
-        speaker = Speaker.sample(rng)
-        for word in WORDS:
-            for j in range(n_clips):
-                name = f'videos/v{i + 1:02}-{word}-{j}.mp4'
-                write_video(folder/name, draw_clip(speaker, word, rng, shape))
-                rows.append({'video_path': name, 'class': word, 'speaker': f'v{i + 1:02}', 'demographic_group': speaker.group})
-    with atomic_path(folder/'manifest.csv') as temporary: pd.DataFrame(rows).to_csv(temporary, index=False)
-    mark.write_text(f'# SIMULATED\n\nDrawn mouths, nobody\'s recordings. Settings {settings}.\n', encoding='utf-8')
+    with nullcontext(folder) if folder.exists() else made_once(folder) as place:
+        (place/'videos').mkdir(exist_ok=True)
+        rows, rng = [], np.random.default_rng(seed)
+        for i in range(n_speakers):
+            speaker = Speaker.sample(rng)
+            for word in WORDS:
+                for j in range(n_clips):
+                    name = f'videos/v{i + 1:02}-{word}-{j}.mp4'
+                    write_video(place/name, draw_clip(speaker, word, rng, shape))
+                    rows.append({'video_path': name, 'class': word, 'speaker': f'v{i + 1:02}', 'demographic_group': speaker.group})
+        with atomic_path(place/'manifest.csv') as temporary: pd.DataFrame(rows).to_csv(temporary, index=False)
+        (place/SIMULATED_MARK).write_text(f'# SIMULATED\n\nDrawn mouths, nobody\'s recordings. Settings {settings}.\n', encoding='utf-8')
     return folder
 
 def is_simulated(
