@@ -59,7 +59,7 @@ def _show_run(run):
 
 def _next(*words, file=None):
     "What to type next"
-    print('next: ' + ' '.join(f'"{word}"' if ' ' in word else word for word in words), file=file)
+    print('next: ' + ' '.join(f'"{word}"' if ' ' in str(word) else str(word) for word in words), file=file)
 
 def _short(path):
     "A path relative to where the user is, where that is shorter"
@@ -79,7 +79,7 @@ def ingest(args):
     person = args.person or (usable.index[0] if len(usable) else table.person.iloc[0])
     print(usable_sentence(table))
     if usable.get(person, 0) >= 3: _next('hrft', 'personalize', args.out, '--person', person)
-    else: _next('hrft', 'ingest', 'MORE', '--out', args.out, '--person', person, f'  # {usable.get(person, 0)} usable; `personalize` needs 3 or more')
+    else: _next('hrft', 'ingest', 'MORE', '--out', args.out, '--person', person, '#', 'personalize', 'needs', '3', 'usable', 'runs')
 
 def train(args):
     from hrft.registry import find_recipe

@@ -287,8 +287,9 @@ def read_recipe(
     path = Path(source) if str(source).endswith('.toml') else package_path(f'recipes/{source}.toml')
     if not path.is_file():
         known = sorted(f'{p.parent.name}/{p.stem}' for p in package_path('recipes').glob('*/*.toml'))
-        near = difflib.get_close_matches(str(source), known, 1, .7)
-        raise UserError(f"no recipe {source}; " + (f"did you mean {near[0]}?" if near else f"expected a .toml file or one of {', '.join(known) or '(none installed)'}."))
+        study, _, name = str(source).partition('/')
+        near = difflib.get_close_matches(name, [one.partition('/')[2] for one in known if one.startswith(f'{study}/')], 1)
+        raise UserError(f"no recipe {source}; " + (f"did you mean {study}/{near[0]}?" if near else f"expected a .toml file or one of {', '.join(known) or '(none installed)'}."))
     try: settings = tomllib.loads(path.read_text(encoding='utf-8'))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error: raise UserError(f"{path.name} is not TOML: {error}.") from None
     return validate(recipe_type, override(settings, overrides), path.name)

@@ -169,15 +169,15 @@ def _shown(use, other, metrics, test):
     score, other_score = (next((s['test'] for s in metrics['stages'] if s['name'] == name), metrics['baselines'].get(name)) for name in (use, other))
     low, high = score['mae_ci95']
     interval = f" (95 % interval {low:.1f} to {high:.1f})" if low is not None else ''
-    said = {'better': 'so they agree', 'worse': 'so they speak against the choice'}.get(test['verdict'], 'which is too close to call')
+    said = {'better': 'so they agree', 'worse': 'so they speak against the choice'}.get(test['verdict'], 'too close to call')
     return (f"On {_n(score['n_workouts'], 'test workout')} it is off by {score['mae_bpm']:.1f} bpm{interval}, {other} by {other_score['mae_bpm']:.1f}: "
             f"{said} ({_p(test['p'])}).")
 
 def _more(scores, n_runs):
     "What more runs would tell"
     n, (low, high) = scores['n_workouts'], scores['mae_ci95']
-    if low is None: return f"One test workout has no interval: {runs_for(2) - n_runs} more usable runs give one."
-    return f"The interval is ±{(high - low)/2:.1f} bpm; {max(1, runs_for(halving(n)) - n_runs)} more usable runs would halve it."
+    if low is None: return f"One test workout has no interval; with {_n(runs_for(2) - n_runs, 'more usable run')} there would be one."
+    return f"The interval is ±{(high - low)/2:.1f} bpm; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
 
 def judge(
     run:Run, # finished, of one person
