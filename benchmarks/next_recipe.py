@@ -24,7 +24,6 @@ person = "watch"
 
 [data]
 features = ["speed_m_s", "power_w_kg", "power_100s_w_kg", "power_600s_w_kg", "work_kj_kg", "elapsed_s", "warm_up"]  # no history: the network has to learn by itself
-histories = 1
 runs_per_person = 0
 
 [model]
