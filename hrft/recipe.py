@@ -49,7 +49,8 @@ class Kinds(Options):
     @classmethod
     def kinds(cls)->dict: # name -> class; the first is the default, a kind itself has none
         "What it may be"
-        return {name: kind for sub in cls.__subclasses__() for name, kind in (sub.kinds() or {sub.model_fields[cls.by].default: sub}).items()}
+        below = [sub.kinds() or {sub.model_fields[cls.by].default: sub} for sub in cls.__subclasses__()]
+        return {name: kind for kinds in below for name, kind in kinds.items()}
 
     @classmethod
     def _kind_of(cls, value):
@@ -77,8 +78,9 @@ class Kinds(Options):
     def __get_pydantic_core_schema__(cls, source, handler):
         known = cls.kinds()
         if not known: return handler(source)
-        union = core_schema.tagged_union_schema({name: handler.generate_schema(kind) for name, kind in known.items()}, cls._kind_of)
-        return core_schema.no_info_before_validator_function(lambda value: {cls.by: value} if isinstance(value, str) else value, union)
+        schemas = {name: handler.generate_schema(kind) for name, kind in known.items()}
+        def as_table(value): return {cls.by: value} if isinstance(value, str) else value
+        return core_schema.no_info_before_validator_function(as_table, core_schema.tagged_union_schema(schemas, cls._kind_of))
 
 # %% ../nbs/01_recipe.ipynb #5750804a
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -144,24 +146,25 @@ class Stage(Options):
     warmup_steps:Annotated[int, Field(ge=0)] = 0         # optimiser steps of linear warm-up
     clip_norm:Annotated[float, Field(ge=0)] = 1.0        # largest gradient norm; 0 does not clip
     patience:Annotated[int, Field(ge=0)] = 10            # epochs without improvement before stopping; 0 never stops early
-    min_delta:Annotated[float, Field(ge=0)] = 0.0        # what `patience` counts as an improvement, in the monitored metric's unit
-    keep:Literal['best', 'last'] = 'best'                # weights a stage ends with: `last` where validation is too small to choose
-    ema_decay:Annotated[float, Field(ge=0, lt=1)] = 0.0  # validate and keep an average of the weights with this memory a step; 0 has none
+    min_delta:Annotated[float, Field(ge=0)] = 0.0        # what `patience` takes for an improvement, in the metric's unit
+    keep:Literal['best', 'last'] = 'best'                # weights it ends with: `last` where validation is too small to choose
+    ema_decay:Annotated[float, Field(ge=0, lt=1)] = 0.0  # memory a step of averaged weights, which are kept; 0 keeps the last
     amp:bool = False                                     # forward pass in bfloat16 where that loses nothing, on any device
     compile:bool = False                                 # compile the model before the first step (a minute), for long trainings
-    start:str = ''                                       # first stage only: a finished run to go on from, with the same inputs, data and score
+    start:str = ''                                       # first stage only: a finished run to go on from
     start_score:float|None = None                        # what that run is said to have scored on validation
-    optimizer_state:Literal['fresh', 'kept'] = 'fresh'   # kept goes on with the moments that `start` left, at this stage's rate
-    keep_optimizer:bool = False                          # leave the optimiser's state beside the best weights, for a run that goes on from here
+    optimizer_state:Literal['fresh', 'kept'] = 'fresh'   # kept goes on with the moments that `start` left
+    keep_optimizer:bool = False                          # leave the optimiser's state for a run that goes on from here
     faults:tuple[Literal['warmup_by_epoch', 'rate_of_parent'], ...] = () # mistakes of earlier projects, repeated on purpose
 
     @model_validator(mode='after')
     def _has_effect(self):
         self.require(self.patience, ['min_delta'], "patience is 0, so nothing waits for an improvement")
-        self.require(self.start, ['start_score', 'optimizer_state'], "the stage goes on from no run; name one with --set stages.0.start=RUN")
-        if 'warmup_by_epoch' in self.faults: self.require(self.warmup_steps, ['faults'], "warmup_by_epoch distorts a warm-up; set warmup_steps")
-        if 'rate_of_parent' in self.faults:
-            self.require(self.optimizer_state == 'kept', ['faults'], 'rate_of_parent comes with the optimiser\'s state; set optimizer_state = "kept"')
+        no_start = "the stage goes on from no run; name one with --set stages.0.start=RUN"
+        self.require(self.start, ['start_score', 'optimizer_state'], no_start)
+        wanted = {'warmup_by_epoch': (self.warmup_steps, "distorts a warm-up; set warmup_steps"),
+                  'rate_of_parent': (self.optimizer_state == 'kept', 'comes with the optimiser\'s state; set optimizer_state = "kept"')}
+        for fault in self.faults: self.require(wanted[fault][0], ['faults'], f'{fault} {wanted[fault][1]}')
         return self
 
 def core_stage(
@@ -169,8 +172,9 @@ def core_stage(
 )->Stage:
     "What the core knows of a stage"
     if isinstance(settings, Stage): settings = settings.model_dump(exclude_unset=True)
-    inside = {key for table in (Optimizer, Schedule) for kind in table.kinds().values() for key in kind.model_fields} # beside its table no study's own key, but an error
-    return validate(Stage, {k: v for k, v in settings.items() if k in Stage.model_fields or k in inside}, f"stage {settings.get('name', '')}")
+    kinds = [*Optimizer.kinds().values(), *Schedule.kinds().values()]
+    known = {key for options in (Stage, *kinds) for key in options.model_fields} # a key of a table beside it is an error, not a study's own
+    return validate(Stage, {k: v for k, v in settings.items() if k in known}, f"stage {settings.get('name', '')}")
 
 # %% ../nbs/01_recipe.ipynb #d422346c
 class Recipe(Options):
@@ -179,7 +183,7 @@ class Recipe(Options):
     name:str                           # `base` in `heart/base`
     description:str = ''               # why this recipe exists, for tables and the model card
     seed:int = 0                       # seeds initial weights, order, dropout and augmentation
-    parent:str = ''                    # weights to start from: a run's folder, or `heart/base`, which comes with hrft; empty trains from scratch
+    parent:str = ''                    # weights to start from: a run's folder, or `heart/base`; empty trains from scratch
     inherit:tuple[str, ...] = ()       # keys, such as model and data, that are the started run's wherever this recipe does not set them
     stages:tuple[Stage, ...]           # in the order they run; none for a model that is solved rather than trained
 
@@ -230,7 +234,8 @@ def _nearest(name, options):
     others = _elsewhere(name, options)
     if others: return f": {options.model_fields[options.by].default} has no `{name}`; it is for {' and '.join(others)}"
     children = {field: _inside(options, field) for field in options.model_fields}
-    deeper = [f'{field}.{name}' for field, child in children.items() for o in (child, *_kinds(child).values()) if name in getattr(o, 'model_fields', ())]
+    tables = [(field, o) for field, child in children.items() for o in (child, *_kinds(child).values())]
+    deeper = [f'{field}.{name}' for field, o in tables if name in getattr(o, 'model_fields', ())]
     return f"; did you mean `{deeper[0]}`?" if deeper else '; ' + _guess(name, sorted(options.model_fields), '`')
 
 def _guess(name, known, quote="'"):
@@ -303,7 +308,8 @@ def recorded_recipe(
     try: return recipe_type.model_validate(settings)
     except ValidationError as error:
         key = _dotted(_place(recipe_type, error.errors()[0]['loc'])[0])
-        raise UserError(f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`); train it again.") from None
+        old = f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`); train it again."
+        raise UserError(old) from None
 
 # %% ../nbs/01_recipe.ipynb #3612dde2
 def override(
@@ -365,7 +371,7 @@ def _over(theirs, own):
 
 def _holds(settings, path):
     for part in path:
-        if not isinstance(settings, (dict, list, tuple)) or (isinstance(settings, dict) and part not in settings): return False
+        if not isinstance(settings, (dict, list, tuple)) or isinstance(settings, dict) and part not in settings: return False
         settings = settings[part]
     return True
 
