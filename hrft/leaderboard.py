@@ -34,7 +34,8 @@ def describe(run:Run)->dict:
     info, metrics = run.info, run.metrics
     settings, scoring = info['settings'], scoring_of(metrics)
     name, main = main_score(metrics['test'], scoring)
-    if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); train it again with this version.")
+    if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); "
+                                     "train it again with this version.")
     kept = next(s for s in metrics['stages'] if s['name'] == metrics['kept_stage'])
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {'run': run.path.name, 'recipe': f"{settings['study']}/{settings['name']}", 'seed': settings['seed'], 'kept': metrics['kept_stage'],
@@ -47,7 +48,7 @@ def describe(run:Run)->dict:
 def leaderboard(
     runs:list, # of Run
     scoring:Scoring|None=None, # how their predictions are scored; as their study says by default
-)->pd.DataFrame: # test_items, rank, recipe, changes, kept, seeds, metric, score, seed_sd, low, high, n, best_baseline, p_against_first, verdict
+)->pd.DataFrame: # test_items, rank, recipe, changes, seeds, score, seed_sd, low, high, best_baseline, p_against_first, verdict
     "Recipes ranked within each test set"
     rows = pd.DataFrame([describe(run) | {'object': run} for run in runs])
     tables = []
@@ -59,9 +60,10 @@ def leaderboard(
         for place, group in enumerate(groups, 1):
             own, top = group['rows'], group['rows'].iloc[0]
             test = _against(group, groups[0], judged) if place > 1 else {'p': np.nan, 'verdict': 'first'}
-            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(own.kept)), 'seeds': len(own),
-                           'metric': judged.monitor.name, 'score': group['score'], 'seed_sd': own.score.std() if len(own) > 1 else np.nan, 'low': group['low'], 'high': group['high'],
-                           'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
+            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1],
+                           'kept': '/'.join(dict.fromkeys(own.kept)), 'seeds': len(own), 'metric': judged.monitor.name, 'score': group['score'],
+                           'seed_sd': own.score.std() if len(own) > 1 else np.nan, 'low': group['low'], 'high': group['high'], 'n': top.n,
+                           'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
     return pd.DataFrame(tables)
 
 def _judged(rows, scoring):
