@@ -37,7 +37,7 @@ def negative_r2(scores:dict)->Finding|None:
     r2, bounds = scores.get('r2'), scores.get('r2_ci95') or [None, None]
     if r2 is not None and r2 < 0:
         return Finding('negative-r2', 'error', f"R2 is {r2:.3f}: the model is worse than predicting the mean of the test items.",
-                       {'r2': r2, 'low': math.nan if bounds[0] is None else bounds[0], 'high': math.nan if bounds[1] is None else bounds[1]},
+                       {'r2': r2} | {end: math.nan if b is None else b for end, b in zip(('low', 'high'), bounds)},
                        "Do not use it; look at distribution shift and at the learning rate before the architecture.")
 
 BIAS_SHARE = 0.8    # of the error, from which on the level alone is what a model misses
@@ -91,7 +91,7 @@ def too_few_items(
     undecided = claim is not None and score.low <= claim <= score.high
     if not (n < FEW or wide or undecided): return None
     reason = "too few to tell anything" if n < FEW else f"and {claim:.4g} lies inside" if undecided else "which is wide"
-    span = f"its 95 % interval is {score.low:.2g} to {score.high:.2g}" if math.isfinite(score.half) else "there is no interval"
+    span = f"its 95 % interval is {score.low:.2g} to {score.high:.2g}" if score.half == score.half else "there is no interval"
     return Finding('too-few-items', 'warning', f"The {name} of {score.value:.4g} rests on {n} item{'s' if n > 1 else ''}: {span}, {reason}.",
                    {'value': score.value, 'low': score.low, 'high': score.high, 'n': n} | ({'one_item': 1/n} if share else {}), "Score more items, or cross-validate over whole groups.")
 
@@ -134,8 +134,8 @@ def gain_in_seed_noise(
     first, second = np.atleast_1d(np.asarray(first, float)), np.atleast_1d(np.asarray(second, float))
     gap = float(first.mean() - second.mean())
     if len(first) > 1 and len(second) > 1:
-        low, high = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if first.std() or second.std() else (gap, gap)
-        half = (high - low)/2
+        spread = first.std() or second.std()
+        half = np.ptp(stats.ttest_ind(first, second, equal_var=False).confidence_interval())/2 if spread else 0.
     elif seed_sd: half = 1.96*seed_sd*math.sqrt(1/len(first) + 1/len(second))
     else: return Finding('seeds-unknown', 'warning', f"A difference of {gap:.4g} between single runs: nothing says how much another seed would change it.", {'difference': gap, 'seeds': 1}, "Train three seeds of each.")
     if abs(gap) <= half: return Finding('gain-inside-seed-noise', 'warning', f"A difference of {gap:.4g} lies inside what other seeds do ({half:.4g}).",
@@ -191,7 +191,7 @@ def class_collapse(table:pd.DataFrame)->Finding|None:
     "Most predictions name one class"
     share, truth = table.predicted/table.predicted.sum(), table.n/table.n.sum()
     top = share.idxmax()
-    others = (table.predicted[top] - table.right[top])/max(table.n.sum() - table.n[top], 1) # of the other classes' items that are called it
+    others = (table.predicted[top] - table.right[top])/max(table.n.sum() - table.n[top], 1) # of the other classes' items
     beyond = wilson(int(table.predicted[top]), int(table.predicted.sum())).low > truth[top]
     if share[top] > COLLAPSE[0] and beyond and (share[top] > COLLAPSE[1]*truth[top] or others > COLLAPSE[0]):
         never = table.index[(table.right == 0) & (table.n >= 3)].tolist()

@@ -174,8 +174,10 @@ def diagnose(
     evidence = gather(source, recipe, scores)
     judged_by = evidence.monitored(metric)
     found = curves(evidence.log, *judged_by)
-    shown = [f for f in symptoms(evidence.log, *judged_by) if f.code != 'rate-restarted' or not evidence.stages] # a recipe's rates are held against its plan
-    findings = [*shown, *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores), balanced_twice(evidence.settings)]
+    shown = symptoms(evidence.log, *judged_by)
+    if evidence.stages: shown = [f for f in shown if f.code != 'rate-restarted'] # rates are held against the recipe's plan
+    findings = [*shown, *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores),
+                balanced_twice(evidence.settings)]
     if n_items and not evidence.scores: findings += [_counted(curve, n_items, target) for curve in found]
     if evidence.run: findings += _checks(evidence.run)
     if evidence.run and evidence.scores: findings += [*_predictions(evidence.run, evidence.scores), *_frozen(evidence.run, evidence.scores)]

@@ -61,8 +61,8 @@ class Metric:
 
     def about(self)->dict: # JSON-able; a bound at infinity is None
         "What a reader of the number has to know"
-        return {'lower_is_better': self.lower_is_better, 'unit': self.unit, 'interval': self.interval_key, 'digits': self.digits,
-                'bounds': [b if math.isfinite(b) else None for b in self.bounds]}
+        return {'lower_is_better': self.lower_is_better, 'unit': self.unit, 'interval': self.interval_key,
+                'digits': self.digits, 'bounds': [b if math.isfinite(b) else None for b in self.bounds]}
 
 ERROR, SHARE = (0., math.inf), (0., 1.) # bounds of an error's size and of a share
 
@@ -74,7 +74,8 @@ def regression_metrics(
     suffix, shown = f'_{unit}' if unit else '', {'unit': unit, 'digits': digits}
     return (Metric(f'mae{suffix}', lambda s: s['absolute']/s['n'], bounds=ERROR, **shown),
             Metric(f'rmse{suffix}', lambda s: np.sqrt(s['squared']/s['n']), bounds=ERROR, **shown),
-            Metric('r2', lambda s: 1 - s['squared']/np.maximum(s['yy'] - s['y']**2/s['n'], 1e-12), False, bounds=(-math.inf, 1.)),
+            Metric('r2', lambda s: 1 - s['squared']/np.maximum(s['yy'] - s['y']**2/s['n'], 1e-12), False,
+                   bounds=(-math.inf, 1.)),
             Metric(f'bias{suffix}', lambda s: s['error']/s['n'], **shown))
 
 # %% ../nbs/03_evaluate.ipynb #e2037938
@@ -109,14 +110,15 @@ def scoring_of(
     "What a run says about its scores, or what their names tell where it says nothing, as in another tool's report"
     if 'scoring' in metrics: return metrics['scoring']
     scores = metrics.get('test') or metrics
-    def number(name, value): return isinstance(value, (int, float)) and not isinstance(value, bool) and not name.startswith('n_')
-    names = [k for k, v in scores.items() if number(k, v) and lower_is_better(k) is not None]
+    def number(value): return isinstance(value, (int, float)) and not isinstance(value, bool)
+    names = [k for k, v in scores.items() if number(v) and not k.startswith('n_') and lower_is_better(k) is not None]
     def about(name):
         words, lower = name.split('_'), lower_is_better(name)
         keys = ['_'.join(words[:i]) + '_ci95' for i in range(len(words), 0, -1)]
         key, unit = next((k for k in keys if k in scores), keys[0]), words[-1] if words[-1] in ('bpm', 'km') else ''
         share = not lower and all(0 <= v <= 1 for v in (scores[name], *(scores.get(key) or ())) if v is not None)
-        return Metric(name, None, lower, unit, key, ERROR if lower else SHARE if share else (-math.inf, math.inf), 2 if unit == 'bpm' else 3).about()
+        bounds = ERROR if lower else SHARE if share else (-math.inf, math.inf)
+        return Metric(name, None, lower, unit, key, bounds, 2 if unit == 'bpm' else 3).about()
     item = next((k[2:-1] for k in scores if k.startswith('n_') and k != 'n_steps'), '')
     return {'metric': next(iter(names), ''), 'item': item, 'metrics': {name: about(name) for name in names}}
 
@@ -137,7 +139,8 @@ def jackknife_interval(
     def error(x, others): return math.sqrt((n - 1)/n*((others - x)**2).sum())
     if bounds == SHARE:
         se = error(value, left_out)
-        alike = value*(1 - value)/se**2 if se > 0 and 0 < value < 1 else effective # items, right or wrong, with that standard error
+        # as many items, right or wrong, as have that standard error
+        alike = value*(1 - value)/se**2 if se > 0 and 0 < value < 1 else effective
         return list(wilson(value*alike, alike, t)[1:])
     inside = min(value, *left_out) > low and max(value, *left_out) < high # off the bounds, where the logarithm ends
     if inside and math.isfinite(low): scale, back = (lambda x: np.log(x - low)), (lambda x: low + np.exp(x))
@@ -158,7 +161,8 @@ def mean_interval(
 
 def _stacked(predictions, scoring):
     "Items, columns and sums `(N, K, C)` of one table, or of K tables of the same items"
-    tables = [scoring.sums(table, scoring) for table in (predictions if isinstance(predictions, list) else [predictions])]
+    predictions = predictions if isinstance(predictions, list) else [predictions]
+    tables = [scoring.sums(table, scoring) for table in predictions]
     first = tables[0]
     if not len(first): raise UserError("nothing to score: no predicted step has a measurement.")
     for other in tables[1:]: _same_items(first, other, scoring)
@@ -175,9 +179,9 @@ def _mean_value(metric, columns, sums):
     return np.asarray(metric.value(dict(zip(columns, np.moveaxis(sums, -1, 0))))).mean(-1)
 
 def score(
-    predictions:pd.DataFrame|list, # one row a step, or a clip, or an image and class; a list holds one table a seed, of the same items
+    predictions:pd.DataFrame|list, # one row a step, a clip, or an image and class; a list holds one table a seed
     scoring:Scoring=BPM,
-)->dict: # each metric, n_<item>s, n_steps where an item has several, each metric's interval (`mae_ci95` of `mae_bpm`), few where it is true
+)->dict: # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where it is true
     "Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items"
     items, columns, sums = _stacked(predictions, scoring)
     total, counts, n = sums.sum(0), sums[:, 0, columns.index('n')], len(items)
@@ -214,13 +218,14 @@ def paired_test(
     scoring:Scoring=BPM,
     metric:Metric|None=None, # the first of the scoring by default
     n_resamples:int=N_RESAMPLES, seed:int=0,
-)->dict: # metric, difference (first - second), ci95, p, n, verdict: better, worse, no difference shown, or too few items to tell
+)->dict: # metric, difference (first - second), ci95, p, n, verdict: better, worse, no difference shown, too few items to tell
     "Whether one model beats another on the same items"
     metric, both = metric or scoring.monitor, [p if isinstance(p, list) else [p] for p in (first, second)]
     (items, columns, a), (others, _, b) = (_stacked(tables, scoring) for tables in both)
     _same_items(pd.DataFrame(index=items), pd.DataFrame(index=others), scoring)
     if len({items_digest(table, scoring) for tables in both for table in tables}) > 1:
-        raise UserError(f"the two were scored on different test sets ({len(items)} {scoring.item}s, but not measured the same); score both on the same items.")
+        raise UserError(f"the two were scored on different test sets ({len(items)} {scoring.item}s, but not measured the same); "
+                        "score both on the same items.")
     def value(sums): return _mean_value(metric, columns, sums)
     observed, n, counts = float(value(a.sum(0)) - value(b.sum(0))), len(items), a[:, 0, columns.index('n')]
     left_out = value(a.sum(0) - a) - value(b.sum(0) - b) if n > 1 else np.empty(0)
@@ -230,8 +235,9 @@ def paired_test(
     least = abs(float(value(A[None]) - value(B[None])))
     p = float((known + (abs(permuted) >= least - 1e-9*max(least, abs(permuted).max())).sum())/(known + len(swapped)))
     gain = -observed if metric.lower_is_better else observed
-    verdict = 'too few items to tell' if 2/2**n >= .05 else 'no difference shown' if p >= .05 else 'better' if gain > 0 else 'worse'
-    return {'metric': metric.name, 'difference': observed, 'ci95': jackknife_interval(observed, left_out, counts), 'p': p, 'n': n, 'verdict': verdict}
+    found = 'no difference shown' if p >= .05 else 'better' if gain > 0 else 'worse'
+    return {'metric': metric.name, 'difference': observed, 'ci95': jackknife_interval(observed, left_out, counts), 'p': p, 'n': n,
+            'verdict': 'too few items to tell' if 2/2**n >= .05 else found}
 
 # %% ../nbs/03_evaluate.ipynb #4df52841
 def rank(

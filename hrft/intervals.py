@@ -84,7 +84,8 @@ def source_text(
 )->str: # such as `14 people left out in turn, too few to promise 95 % (needs 19)`
     "What intervals rest on, and what that does not allow to promise"
     source = calibration.get('source') or f"{calibration['n_groups']} groups left out in turn"
-    few = [f"{level:.0%} (needs {next(n for n in count(1) if conformal_rank(n, level))})".replace('%', ' %') for level in calibration['too_few']]
+    def needed(level): return next(n for n in count(1) if conformal_rank(n, level))
+    few = [f'{100*level:g} % (needs {needed(level)})' for level in calibration['too_few']]
     return source + (f", too few to promise {' or '.join(few)}" if few else '')
 
 # %% ../nbs/03b_intervals.ipynb #d05dd8f0
@@ -131,8 +132,8 @@ def coverage(
     for level in interval_levels(predictions, unit):
         low, high = (known[name].to_numpy(float) for name in _ends(level, unit))
         outside = np.maximum(low - y, 0) + np.maximum(y - high, 0)
-        steps = pd.DataFrame({'item': known[item].to_numpy(), 'by': known[by].astype(str).to_numpy() if by else 'all', 'n': 1., 'inside': outside == 0,
-                              'width': high - low, 'score': high - low + 2/(1 - level)*outside})
+        steps = pd.DataFrame({'item': known[item].to_numpy(), 'by': known[by].astype(str).to_numpy() if by else 'all',
+                              'n': 1., 'inside': outside == 0, 'width': high - low, 'score': high - low + 2/(1 - level)*outside})
         for name, own in steps.groupby('by', sort=False):
             sums = own.drop(columns='by').groupby('item').sum()
             total, n = sums.sum(), len(sums)

@@ -42,7 +42,8 @@ def describe(run:Run)->dict:
     info, metrics = run.info, run.metrics
     settings, scoring = info['settings'], scoring_of(metrics)
     name, main = main_score(metrics['test'], scoring)
-    if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); train it again with this version.")
+    if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); "
+                                     "train it again with this version.")
     kept = next(s for s in metrics['stages'] if s['name'] == metrics['kept_stage'])
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {'run': run.path.name, 'recipe': f"{settings['study']}/{settings['name']}", 'seed': settings['seed'], 'kept': metrics['kept_stage'],
@@ -70,9 +71,10 @@ def leaderboard(
         for place, group in enumerate(groups, 1):
             own, top = group['rows'], group['rows'].iloc[0]
             test = _against(group, groups[0], judged) if place > 1 else {'p': np.nan, 'verdict': 'first'}
-            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1], 'kept': '/'.join(dict.fromkeys(own.kept)), 'seeds': len(own),
-                           'metric': judged.monitor.name, 'score': group['score'], 'seed_sd': own.score.std() if len(own) > 1 else np.nan, 'low': group['low'], 'high': group['high'],
-                           'n': top.n, 'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
+            tables.append({'test_items': test_items, 'rank': place, 'recipe': top.recipe, 'changes': changes[place - 1],
+                           'kept': '/'.join(dict.fromkeys(own.kept)), 'seeds': len(own), 'metric': judged.monitor.name, 'score': group['score'],
+                           'seed_sd': own.score.std() if len(own) > 1 else np.nan, 'low': group['low'], 'high': group['high'], 'n': top.n,
+                           'best_baseline': top.best_baseline, 'p_against_first': test['p'], 'verdict': test['verdict']})
     table = pd.DataFrame(tables)
     table.attrs['left_out'] = left_out
     return table
