@@ -92,6 +92,7 @@ class FakeDevice(TorchDispatchMode):
             if name == '_to_copy' and torch.device(kwargs.get('device', 'meta')).type == 'cpu': return torch.zeros(first.shape, dtype=kwargs.get('dtype') or first.dtype)
             if name == '_local_scalar_dense': return True if first.dtype == torch.bool else first.dtype.is_floating_point*1. or 1
             if name == 'equal': return True
+            if name == 'bincount': return first.new_ones(kwargs.get('minlength') or args[-1])
             if name == 'index': args = first, [_filled(i, first) for i in args[1]]
         return func(*args, **kwargs)
 
