@@ -17,7 +17,7 @@ from .evaluate import Scoring, paired_test, score, scoring_of
 from .recipe import _flat
 from .registry import find_study
 from .runfolder import Run
-from .study import Lineage
+from .study import kept_lineage
 
 # %% ../nbs/06_leaderboard.ipynb #6eeec71d
 def finished_runs(
@@ -32,9 +32,9 @@ def finished_runs(
 
 def unfit(run:Run)->str: # empty where nothing is wrong
     "Why a run may not be ranked"
-    header = run.header
-    try: seen = Lineage.of(header, run.path.name).seen(header.get('judged_on', ()))
+    try: lineage, judged_on = kept_lineage(run)
     except UserError as error: return str(error)
+    seen = lineage.seen(judged_on)
     return f"{run.path.name}, or a run that it grew from, was trained or stopped on {len(seen)} of the items that it would be ranked by" if seen else ''
 
 def describe(run:Run)->dict:

@@ -6,6 +6,8 @@
 __all__ = ['ensemble_weights', 'ensemble']
 
 # %% ../../nbs/16b_heart.ensemble.ipynb #6042f891
+from functools import reduce
+from operator import or_
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from scipy.optimize import minimize
 from ..core import UserError, atomic_path, digest, write_json
 from ..evaluate import items_digest, paired_test, score
 from ..runfolder import Run
+from ..study import kept_lineage
 
 # %% ../../nbs/16b_heart.ensemble.ipynb #95fa1049
 def ensemble_weights(
@@ -62,9 +65,11 @@ def ensemble(
     stage |= {split: score(table) for split, table in means.items()}
     against = {r.path.name: paired_test(means['test'], part) for r, part in zip(members, tables['test'])}
     naive = first.predictions[first.predictions.model.isin(first.metrics['baselines'])]
+    lineages = [kept_lineage(run) for run in members]
     run.path.mkdir(parents=True, exist_ok=True)
     with atomic_path(run.path/'predictions.parquet') as temporary: pd.concat([*means.values(), naive]).to_parquet(temporary, compression='zstd')
-    write_json(run.path/'run.json', {'recipe': settings, 'settings': settings, 'data': first.info['data'], 'versions': first.info['versions']})
+    write_json(run.path/'run.json', {'recipe': settings, 'settings': settings, 'data': first.info['data'], 'versions': first.info['versions'],
+                                     'lineage': reduce(or_, [seen for seen, _ in lineages]).to_dict(), 'judged_on': lineages[0][1]})
     write_json(run.path/'metrics.json', {'test': stage['test'], 'validation': stage['validation'], 'baselines': first.metrics['baselines'], 'stages': [stage], 'kept_stage': name,
                                         'test_items': first.metrics['test_items'], 'against_members': against})
     return run
