@@ -66,6 +66,13 @@ class Kinds(Options):
         if kind is None: raise UserError(f"got {cls.by} {settings[cls.by]!r}; expected one of {', '.join(known)}.")
         return super().__new__(kind)
 
+    @classmethod
+    def model_validate(cls, value, **how):
+        "One of its kinds from keys and values"
+        known = cls.kinds()
+        kind = known.get(cls._kind_of(value)) if known else None
+        return kind.model_validate(value, **how) if kind else super().model_validate(value, **how)
+
     def model_post_init(self, context):
         "A kind that is not the default one is always written down"
         own = getattr(self, self.by)
