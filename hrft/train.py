@@ -54,11 +54,14 @@ def fit(
     study.check_splits(recipe, data)
     identity = {'recipe_digest': recipe_digest(recipe), 'data': data.digest, 'parent': weights['digest'] if weights else ''}
     run = Run(Path(runs or project_root()/'runs')/recipe.study/f'{recipe.name}-s{recipe.seed}-{digest(identity)}')
+    if run.finished:
+        if show and (other := other_code(run, study)): print(other, flush=True)
+        return run
     run.path.mkdir(parents=True, exist_ok=True)
-    try: # the lock's file stays: whoever waits for it must find the same one
+    try: # the lock's file stays: whoever looks for it later must find the same one
         with FileLock(run.path/'.lock', timeout=0), _threads(threads):
-            if not run.finished: _train_and_score(study, recipe, data, weights, run, identity, show, after_epoch, _device(device or study.device))
-            elif show and (other := other_code(run, study)): print(other, flush=True)
+            if not run.finished: # by now
+                _train_and_score(study, recipe, data, weights, run, identity, show, after_epoch, _device(device or study.device))
     except Timeout: raise UserError(f"another process is training {run.path.name}; wait for it or choose another seed.") from None
     return run
 
