@@ -288,10 +288,10 @@ class BFloat16(Callback):
 # %% ../nbs/03d_callbacks.ipynb #fa762dcb
 class EpochLines(Callback):
     "One line an epoch, for logs without a screen"
-    order = 80
+    order = StageCallback.order - 1 # before it, which ends the training in the middle of an early stop's last epoch
     def __init__(self, stage, memory): self.stage, self.memory = stage, memory # a stage, what its callback remembers
     def after_epoch(self):
         values = self.recorder.values[-1]
-        if len(values) < 3: return
-        print(f"{self.stage.name:>8}  epoch {self.memory.epoch:>3}/{self.stage.epochs}  train {values[0]:.4f}  valid {values[1]:.4f}  "
+        if self.memory.stopped or len(values) < 3: return
+        print(f"{self.stage.name:>8}  epoch {self.memory.epoch + 1:>3}/{self.stage.epochs}  train {values[0]:.4f}  valid {values[1]:.4f}  "
               f"{self.recorder.metric_names[3]} {values[2]:.3f}", flush=True)

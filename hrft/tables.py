@@ -125,6 +125,6 @@ def plot_curves(
             if start: top.axvline(start + .5, color=f'C{i}', linestyle=':', linewidth=1)
             start += len(own)
     top.set(ylabel=f'validation {title}', yscale='log' if lower else 'linear'); top.legend(ncols=1 + len(runs)//9, fontsize='small')
-    if lower: top.yaxis.set_major_formatter('{x:g}'); top.yaxis.set_minor_formatter(lambda v, _: f'{v:g}' if f'{v:g}'.lstrip('0.')[:1] in tuple('235') else '')
+    if lower: top.yaxis.set_major_formatter('{x:g}'); top.yaxis.set_minor_formatter(lambda v, _: f'{v:g}' if f'{v:g}'.lstrip('0.')[:1] in tuple('235') or np.divide(*top.get_ylim()[::-1]) < 1.5 else '')
     bottom.set(xlabel=f"epoch (dotted: a stage begins; dot: {'lowest' if lower else 'highest'})", ylabel='learning rate', yscale='log')
     return mark(figure, simulated)

@@ -13,6 +13,7 @@ import pandas as pd
 from ..core import UserError, read_json
 from .store import Store
 from .study import simulated_person
+from .workouts import UsableRule
 from ..runfolder import Run
 from ..tables import mark
 
@@ -64,7 +65,8 @@ def person_table(
     "A person's workouts, the refused ones by reason, the usable ones by what they were used for"
     used = judged.workout.map(run_parts(judged, run)).fillna('')
     groups = [('all workouts', judged.fails.notna())]
-    groups += [(f'refused: not "{part}"', judged.fails == part) for part in judged.fails[judged.fails != ''].value_counts().index]
+    why = dict(zip(UsableRule().passes(judged), UsableRule().lacks())) # as `hrft ingest` says it
+    groups += [(f'not usable: {why[part]}', judged.fails == part) for part in judged.fails[judged.fails != ''].value_counts().index]
     groups += [('usable runs', judged.fails == '')] + [(f'of these, {words}', used == part) for part, words in PARTS.items()]
     rows = []
     for name, chosen in groups:

@@ -34,7 +34,7 @@ def choose(
     validation:dict, # name -> predictions of the same validation workouts; the first one stays unless another is better
     level:float=LEVEL, # of the paired test
 )->tuple: # name, and the paired test of the best challenger against the first (None without challengers)
-    "The best on validation where it beats the first beyond doubt, else the first"
+    "The best on validation where a paired test speaks for it, else the first"
     first, *others = validation
     tests = {name: paired_test(validation[name], validation[first]) for name in others}
     best = min(tests, key=lambda name: tests[name]['difference'], default=first)
@@ -151,32 +151,39 @@ def stand_in_windows(
 # %% ../../nbs/14c_heart.verdict.ipynb #668e415e
 def _n(count, word): return f"{count} {word}{'s' * (count != 1)}"
 def _p(p): return f'p = {p:.2f}' if p >= .01 else 'p < 0.01'
+def _earlier(count): return f"{_n(count, 'workout')} {'that is' if count == 1 else 'that are each'} predicted from earlier ones"
 
 def _why(use, kept, test, before, n_validation, n_windows, n_simple):
     "What to use, and what speaks for it"
     held = _n(n_validation, 'validation workout')
     if use != kept:
-        return (f"Use {use} instead of the network: it is better than {kept} by {-test['difference']:.1f} bpm on {n_windows} workouts that are each predicted "
-                f"from earlier ones ({_p(test['p'])}, one of {n_simple} simple models tried).")
+        return (f"Use {use} instead of the network: it is better than {kept} by {-test['difference']:.1f} bpm on {_earlier(n_windows)} "
+                f"({_p(test['p'])}, one of {n_simple} simple models tried).")
     stage = (f"{held} cannot show that a stage is better ({FEWEST} could, from {runs_for(FEWEST)} usable runs on)" if kept == 'base' and n_validation < FEWEST else
-             f"on {held} no stage is better beyond doubt" if kept == 'base' else
-             f"it is better than the base by {-before['difference']:.1f} bpm on {held} ({_p(before['p'])})" if before else f"it is the best of the stages on {held}")
+             f"on {held} no stage is clearly better (p < {LEVEL:g} is asked for)" if kept == 'base' else
+             f"it is better than the base by {-before['difference']:.1f} bpm on {held} ({_p(before['p'])}; p < {LEVEL:g} is asked for)" if before else f"it is the best of the stages on {held}")
     name = 'the base as it is' if kept == 'base' else kept
-    return f"Use {name}: {stage}, and none of {n_simple} simple models is better on {n_windows} workouts that are each predicted from earlier ones."
+    return f"Use {name}: {stage}, and none of {n_simple} simple models is clearly better on {_earlier(n_windows)}."
 
-def _shown(use, other, metrics, test):
+def _shown(use, other, scores, tables):
     "What the test workouts, which chose nothing, say"
-    score, other_score = (next((s['test'] for s in metrics['stages'] if s['name'] == name), metrics['baselines'].get(name)) for name in (use, other))
-    low, high = score['mae_ci95']
+    test, (low, high) = paired_test(tables[use], tables[other]), scores[use]['mae_ci95']
     interval = f" (95 % interval {low:.1f} to {high:.1f})" if low is not None else ''
-    said = {'better': 'so they agree', 'worse': 'so they speak against the choice'}.get(test['verdict'], 'too close to call')
-    return (f"On {_n(score['n_workouts'], 'test workout')} it is off by {score['mae_bpm']:.1f} bpm{interval}, {other} by {other_score['mae_bpm']:.1f}: "
-            f"{said} ({_p(test['p'])}).")
+    said = {'better': f"so they agree ({_p(test['p'])})", 'worse': f"so they speak against the choice ({_p(test['p'])})", 'too few items to tell': 'too few to tell'}
+    first = (f"On {_n(scores[use]['n_workouts'], 'test workout')} it is off by {scores[use]['mae_bpm']:.1f} bpm{interval}, {other} by {scores[other]['mae_bpm']:.1f}: "
+             f"{said.get(test['verdict'], 'too close to call (' + _p(test['p']) + ')')}.")
+    best = min(scores, key=lambda name: scores[name]['mae_bpm'])
+    against = paired_test(tables[best], tables[use]) if best not in (use, other) else {'verdict': ''}
+    if against['verdict'] != 'better': return test, first
+    return test, (f"{first} {best[0].upper() + best[1:]} came out best there, off by {scores[best]['mae_bpm']:.1f} ({_p(against['p'])}, the best of {len(scores) - 1} others): "
+                  "a hint against the choice, which more runs can settle.")
 
 def _more(scores, n_runs):
     "What more runs would tell"
     n, (low, high) = scores['n_workouts'], scores['mae_ci95']
-    if low is None: return f"One test workout has no interval; with {_n(runs_for(2) - n_runs, 'more usable run')} there would be one."
+    if n < FEWEST:
+        few = 'One test workout says' if n == 1 else f'{n} test workouts say'
+        return f"{few} next to nothing about the next; with {_n(runs_for(FEWEST) - n_runs, 'more usable run')} there would be {FEWEST}."
     return f"The interval is ±{(high - low)/2:.1f} bpm; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
 
 def judge(
@@ -192,11 +199,11 @@ def judge(
     before = paired_test(stages[kept], stages['base']) if 'base' in stages and kept != 'base' else None
     scores = {name: (table.predicted_bpm - table.measured_bpm).abs().mean() for name, table in windows.items()}
     other = kept if use != kept else min(scores, key=scores.get)
-    tested = {name: predictions[(predictions.split == 'test') & (predictions.model == name)] for name in (use, other)}
-    final = paired_test(tested[use], tested[other])
+    tested = {name: table for name, table in predictions[predictions.split == 'test'].groupby('model')}
+    final, shown = _shown(use, other, {s['name']: s['test'] for s in metrics['stages']} | metrics['baselines'], tested)
     used = metrics['baselines'][use] if use != kept else metrics['test']
     n_validation, n_runs = metrics['validation']['n_workouts'], sum(len(getattr(splits, name).runs) for name in ('train', 'validation', 'test'))
-    sentence = ' '.join([_why(use, kept, test, before, n_validation, test['n'], len(windows)), _shown(use, other, metrics, final), _more(used, n_runs)])
+    sentence = ' '.join([_why(use, kept, test, before, n_validation, test['n'], len(windows)), shown, _more(used, n_runs)])
     if use != kept:
         held = windows[use][windows[use].workout.isin(stages[kept].workout)]
         fit_simple(use, splits).save(run.path/'baseline.safetensors', intervals=run_intervals(splits, held))
