@@ -13,6 +13,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .core import UserError, project_root, write_json
+from .evaluate import interval_text, scoring_of
 
 # %% ../nbs/08_cli.ipynb #043e5575
 def _study_of(run):
@@ -33,21 +34,16 @@ def named_run(
 # %% ../nbs/08_cli.ipynb #80d1163f
 def _score_lines(metrics):
     "A finished run's scores as lines of text"
-    metric = next(iter(metrics['test']))
-    digits = _digits(metrics['test'][metric])
+    metric, about = _judged_by(scoring_of(metrics))
+    digits = about['digits']
     wide = max(18, *(len(name) + 2 for name in metrics['baselines']), *(len(stage['name']) + 2 for stage in metrics['stages']))
     lines = [f"{'':<{wide}}{'validation':>12}{'test':>9}   95 % interval  ({metric})"]
     for stage in metrics['stages']:
-        lines.append(f"{stage['name']:<{wide}}{stage['validation'][metric]:>12.{digits}f}{stage['test'][metric]:>9.{digits}f}   {_interval(stage['test'], digits)}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
-    for name, scores in metrics['baselines'].items(): lines.append(f"{name:<{wide}}{'':>12}{scores[metric]:>9.{digits}f}   {_interval(scores, digits)}  baseline")
+        lines.append(f"{stage['name']:<{wide}}{stage['validation'][metric]:>12.{digits}f}{stage['test'][metric]:>9.{digits}f}   {interval_text(stage['test'], about):<16}{'  kept' if stage['name'] == metrics['kept_stage'] else ''}")
+    for name, scores in metrics['baselines'].items(): lines.append(f"{name:<{wide}}{'':>12}{scores[metric]:>9.{digits}f}   {interval_text(scores, about):<16}  baseline")
     return lines
 
-def _digits(score): return 2 if abs(score) >= 2 else 3 # decimals: bpm, or a share
-
-def _interval(scores, digits):
-    "The interval of a set of scores' first metric"
-    low, high = next(v for k, v in scores.items() if k.endswith('_ci95'))
-    return f'{low:6.{digits}f} to {high:5.{digits}f}' if low is not None else ' one item only'
+def _judged_by(scoring): return scoring['metric'], scoring['metrics'][scoring['metric']] # its name, and what is to know about it
 
 def _count(scores): return ', '.join(f'{v:,} {k[2:]}' for k, v in scores.items() if k.startswith('n_'))
 
@@ -113,10 +109,10 @@ def personalize(args):
 def evaluate(args):
     study = _study_of(args.run)
     result = study.evaluate(args.run, args.data, person=args.person)
-    metric, folder = next(iter(result['test'])), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
-    digits, unit = _digits(result['test'][metric]), f' {study.monitor.unit}' if study.monitor.unit else ''
+    (metric, about), folder = _judged_by(study.scoring.about()), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
+    digits, unit = about['digits'], f" {about['unit']}" if about['unit'] else ''
     wide = max(18, *(len(name) + 2 for name in [*result.get('people', {}), *result['baselines'], 'all']))
-    def line(name, scores, more): print(f"{name:<{wide}}{scores[metric]:>8.{digits}f}{unit}   {_interval(scores, digits)}   {more}")
+    def line(name, scores, more): print(f"{name:<{wide}}{scores[metric]:>8.{digits}f}{unit}   {interval_text(scores, about):<16}   {more}")
     for name, scores in result.get('people', {}).items(): line(name, scores, _count(scores))
     line('all', result['test'], _count(result['test']))
     for name, scores in result['baselines'].items(): line(name, scores, 'baseline')
