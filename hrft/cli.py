@@ -77,12 +77,16 @@ def ingest(args):
     if usable.get(person, 0) >= 3: _next('hrft', 'personalize', args.out, '--person', person)
     else: _next('hrft', 'ingest', 'MORE', '--out', args.out, '--person', person, '#', 'personalize', 'needs', '3', 'usable', 'runs')
 
+def _beginning(recipe, parent):
+    "What the first stage starts from, in words"
+    return next(filter(None, [*(stage.start for stage in recipe.stages[:1]), parent, recipe.parent]), 'random weights')
+
 def train(args):
     from hrft.registry import find_recipe
     from hrft.train import fit
     overrides = [*args.set, *([f'seed={args.seed}'] if args.seed is not None else [])]
     study, recipe = find_recipe(args.recipe, overrides)
-    print(f"starts from {args.parent or (recipe.stages[0].start if recipe.stages else '') or 'random weights'}", flush=True)
+    print(f'starts from {_beginning(recipe, args.parent)}', flush=True)
     run = fit(study, recipe, args.data or study.default_source(), args.runs, parent=args.parent, threads=args.threads, device=args.device)
     _show_run(run)
     _next('hrft', 'diagnose', _short(run.path), '--next', 'next.toml')
