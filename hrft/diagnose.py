@@ -94,8 +94,11 @@ def _resumes(evidence, found):
     "Drops when a stage begins, against the score of the weights it began from"
     base = next((s for s in evidence.scores.get('stages', []) if s['name'] == 'base'), None)
     before = base['validation'].get(found[0].metric) if base and found else None
-    for i, curve in enumerate(found):
-        if before is not None and (finding := resume_drop(curve, before)): yield finding
+    scoring, own = scoring_of(evidence.scores), evidence.scores.get('validation', {})
+    for curve in found:
+        share = scoring['metrics'].get(curve.metric, {}).get('bounds') == list(SHARE)
+        n_items = own.get(f"n_{scoring['item']}s", 0) if share else 0
+        if before is not None and (finding := resume_drop(curve, before, n_items)): yield finding
         valid = curve.valid
         before = curve.sign*(curve.sign*valid).min() if len(valid) else None
 
