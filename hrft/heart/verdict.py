@@ -18,7 +18,7 @@ from scipy import stats
 from torch import nn
 
 from ..core import UserError, read_json, write_json
-from ..evaluate import paired_test
+from ..evaluate import paired_test, span_text
 from .baselines import LEARNERS, baselines, mean_curve, measured_steps
 from .data import HeartItems, HeartRun, HeartSplits, known_past
 from .features import STEP_FEATURES, TERMS, Population
@@ -151,25 +151,26 @@ def stand_in_windows(
 # %% ../../nbs/14c_heart.verdict.ipynb #668e415e
 def _n(count, word): return f"{count} {word}{'s' * (count != 1)}"
 def _p(p): return f'p = {p:.2f}' if p >= .01 else 'p < 0.01'
+def _bpm(test): return f"{abs(test['difference']):.{1 if abs(test['difference']) >= 1 else 2}f} bpm"
 
 def _why(use, kept, test, before, n_validation, n_windows, n_simple):
     "What to use, and what speaks for it"
     held = _n(n_validation, 'validation workout')
     if use != kept:
-        return (f"Use {use} instead of the network: it is better than {kept} by {-test['difference']:.1f} bpm on {n_windows} workouts that are each predicted "
+        return (f"Use {use} instead of the network: it is better than {kept} by {_bpm(test)} on {n_windows} workouts that are each predicted "
                 f"from earlier ones ({_p(test['p'])}, one of {n_simple} simple models tried).")
     stage = (f"{held} cannot show that a stage is better ({FEWEST} could, from {runs_for(FEWEST)} usable runs on)" if kept == 'base' and n_validation < FEWEST else
              f"on {held} no stage is better beyond doubt" if kept == 'base' else
-             f"it is better than the base by {-before['difference']:.1f} bpm on {held} ({_p(before['p'])})" if before else f"it is the best of the stages on {held}")
+             f"it is better than the base by {_bpm(before)} on {held} ({_p(before['p'])})" if before else f"it is the best of the stages on {held}")
     name = 'the base as it is' if kept == 'base' else kept
     return f"Use {name}: {stage}, and none of {n_simple} simple models is better on {n_windows} workouts that are each predicted from earlier ones."
 
 def _shown(use, other, metrics, test):
     "What the test workouts, which chose nothing, say"
     score, other_score = (next((s['test'] for s in metrics['stages'] if s['name'] == name), metrics['baselines'].get(name)) for name in (use, other))
-    low, high = score['mae_ci95']
-    interval = f" (95 % interval {low:.1f} to {high:.1f})" if low is not None else ''
-    said = {'better': 'so they agree', 'worse': 'so they speak against the choice'}.get(test['verdict'], 'too close to call')
+    interval = f" (95 % interval {span_text(score['mae_ci95'], 1, score.get('few', False))})" if score['mae_ci95'][0] is not None else ''
+    said = {'better': f"better by {_bpm(test)}, so they agree", 'worse': f"there {other} is better, by {_bpm(test)}",
+            'no difference shown': 'too close to call'}.get(test['verdict'], 'too few to call')
     return (f"On {_n(score['n_workouts'], 'test workout')} it is off by {score['mae_bpm']:.1f} bpm{interval}, {other} by {other_score['mae_bpm']:.1f}: "
             f"{said} ({_p(test['p'])}).")
 
@@ -177,7 +178,7 @@ def _more(scores, n_runs):
     "What more runs would tell"
     n, (low, high) = scores['n_workouts'], scores['mae_ci95']
     if low is None: return f"One test workout has no interval; with {_n(runs_for(2) - n_runs, 'more usable run')} there would be one."
-    return f"The interval is ±{(high - low)/2:.1f} bpm; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
+    return f"The interval is {high - low:.1f} bpm wide; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
 
 def judge(
     run:Run, # finished, of one person
