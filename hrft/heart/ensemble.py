@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from ..core import UserError, atomic_path, digest, write_json
-from ..evaluate import items_digest, paired_test, score
+from ..evaluate import BPM, items_digest, paired_test, score
 from ..runfolder import Run
 
 # %% ../../nbs/16b_heart.ensemble.ipynb #95fa1049
@@ -66,5 +66,5 @@ def ensemble(
     with atomic_path(run.path/'predictions.parquet') as temporary: pd.concat([*means.values(), naive]).to_parquet(temporary, compression='zstd')
     write_json(run.path/'run.json', {'recipe': settings, 'settings': settings, 'data': first.info['data'], 'versions': first.info['versions']})
     write_json(run.path/'metrics.json', {'test': stage['test'], 'validation': stage['validation'], 'baselines': first.metrics['baselines'], 'stages': [stage], 'kept_stage': name,
-                                        'test_items': first.metrics['test_items'], 'against_members': against})
+                                        'test_items': first.metrics['test_items'], 'against_members': against, 'scoring': BPM.about()})
     return run
