@@ -45,11 +45,15 @@ def _score_lines(metrics):
 
 def _judged_by(scoring): return scoring['metric'], scoring['metrics'][scoring['metric']] # its name, and what is to know about it
 
+def _stop_lines(metrics):
+    "Why stages ended before their last epoch"
+    return [f"{stage['name']} stopped: {stage['stopped']}" for stage in metrics['stages'] if stage.get('stopped')]
+
 def _count(scores): return ', '.join(f'{v:,} {k[2:]}' for k, v in scores.items() if k.startswith('n_'))
 
 def _show_run(run):
     metrics = run.metrics
-    print('\n'.join(_score_lines(metrics)))
+    print('\n'.join(_score_lines(metrics) + _stop_lines(metrics)))
     print(f"test: {_count(metrics['test'])}; kept stage: {metrics['kept_stage']} (chosen on validation)")
     print(f"written: {_short(run.path/'metrics.json')}")
 
