@@ -32,13 +32,26 @@ def main_score(
 
 def _sign(name, scoring): return 1 if scoring['metrics'][name]['lower_is_better'] else -1
 
-def negative_r2(scores:dict)->Finding|None:
+def _few(scores, scoring):
+    "How many items were scored, where they are too few to tell anything; else 0"
+    n = scores.get(f"n_{scoring['item']}s", FEW)
+    return n if n < FEW else 0
+
+def _items(n, scoring): return f"{n} {scoring['item']}{'s are' if n > 1 else ' is'}"
+
+def negative_r2(
+    scores:dict,
+    scoring:dict|None=None, # as `Scoring.about`; what the names of the scores tell by default
+)->Finding|None:
     "Worse than the mean of the very items that judge it"
-    r2, bounds = scores.get('r2'), scores.get('r2_ci95') or [None, None]
-    if r2 is not None and r2 < 0:
-        return Finding('negative-r2', 'error', f"R2 is {r2:.3f}: the model is worse than predicting the mean of the test items.",
-                       {'r2': r2} | {end: math.nan if b is None else b for end, b in zip(('low', 'high'), bounds)},
-                       "Do not use it; look at distribution shift and at the learning rate before the architecture.")
+    scoring, r2, bounds = scoring or scoring_of(scores), scores.get('r2'), scores.get('r2_ci95') or [None, None]
+    if r2 is None or r2 >= 0: return None
+    low, high = (math.nan if b is None else b for b in bounds)
+    n, claim = _few(scores, scoring), f"R2 is {r2:.3f}: the model is worse than predicting the mean of the test items"
+    but = f", but {_items(n, scoring)} too few to tell" if n else f", but its interval reaches {high:.3f}" if high >= 0 else ''
+    return Finding('negative-r2', 'warning' if but else 'error', f"{claim}{but}.", {'r2': r2, 'low': low, 'high': high},
+                   "Score more items." if but else
+                   "Do not use it; look at distribution shift and at the learning rate before the architecture.")
 
 BIAS_SHARE = 0.8    # of the error, from which on the level alone is what a model misses
 
@@ -59,6 +72,7 @@ def against_baselines(
     scores:dict, # of the model, as `hrft.evaluate.score` gives them
     baselines:dict, # name -> scores on the same items
     scoring:dict|None=None, # as `Scoring.about`; what the names of the scores tell by default
+    paired=None, # name of a baseline -> `paired_test` of the model against it, or None; where there are predictions
 )->Finding|None:
     "Worse than a naive baseline, no better than one, or without any"
     scoring = scoring or scoring_of(scores)
@@ -70,9 +84,22 @@ def against_baselines(
     if best is None: return None
     theirs = main_score(baselines[best], scoring)[1]
     evidence = {name: mine.value, f'{best}': theirs.value, 'low': mine.low, 'high': mine.high}
-    if math.isfinite(mine.half) and math.isfinite(theirs.half) and tied(mine, theirs):
-        return Finding('no-better-than-baseline', 'warning', f"The model's {name} of {mine.value:.4g} is not beyond the noise from the naive baseline {best} ({theirs.value:.4g}).", evidence, "Test the two on the same items, in pairs.")
-    if sign*(mine.value - theirs.value) > 0: return Finding('worse-than-baseline', 'error', f"The naive baseline {best} has a {name} of {theirs.value:.4g}, the model {mine.value:.4g}.", evidence, f"Keep {best} until a model beats it.")
+    values, test, n = f"({mine.value:.4g} and {theirs.value:.4g})", paired and paired(best), _few(scores, scoring)
+    if test: evidence |= {'p': test['p'], 'n': test['n']}
+    if n or test and test['verdict'].startswith('too few'):
+        return Finding('no-better-than-baseline', 'warning',
+                       f"{_items(n or test['n'], scoring)} too few to tell the model's {name} from that of the naive baseline {best} {values}.",
+                       evidence, f"Score more {scoring['item'] or 'item'}s; until then {best} is the simpler choice.")
+    known = math.isfinite(mine.half) and math.isfinite(theirs.half)
+    if test['verdict'] == 'no difference shown' if test else known and tied(mine, theirs):
+        by = f", by a paired test on {test['n']} {scoring['item']}s" if test else ''
+        return Finding('no-better-than-baseline', 'warning',
+                       f"The model's {name} is not beyond the noise from that of the naive baseline {best} {values}{by}.", evidence,
+                       f"{best} is the simpler choice; score more items." if test else "Test the two on the same items, in pairs.")
+    if sign*(mine.value - theirs.value) > 0:
+        return Finding('worse-than-baseline', 'error',
+                       f"The naive baseline {best} has {theirs.value:.4g} as its {name}, the model {mine.value:.4g}.", evidence,
+                       f"Keep {best} until a model beats it.")
 
 # %% ../nbs/05a_claims.ipynb #0d90d50c
 WIDE_SHARE = 0.10    # half width of a share's interval: ten points

@@ -19,6 +19,7 @@ from .evaluate import SHARE, scoring_of
 from .evidence import SEVERITIES, Finding
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .recipe import Recipe, core_stage, tomllib
+from .registry import STUDIES, find_study
 from .runfolder import Run
 from .runlog import TrainingLog, read_log
 from .symptoms import curves, no_early_stop, rate_rises, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
@@ -93,18 +94,34 @@ def _resumes(evidence, found):
     "Drops when a stage begins, against the score of the weights it began from"
     base = next((s for s in evidence.scores.get('stages', []) if s['name'] == 'base'), None)
     before = base['validation'].get(found[0].metric) if base and found else None
-    for i, curve in enumerate(found):
-        if before is not None and (finding := resume_drop(curve, before)): yield finding
+    scoring, own = scoring_of(evidence.scores), evidence.scores.get('validation', {})
+    for curve in found:
+        share = scoring['metrics'].get(curve.metric, {}).get('bounds') == list(SHARE)
+        n_items = own.get(f"n_{scoring['item']}s", 0) if share else 0
+        if before is not None and (finding := resume_drop(curve, before, n_items)): yield finding
         valid = curve.valid
         before = curve.sign*(curve.sign*valid).min() if len(valid) else None
 
-def _scores(scores):
+def _against(evidence):
+    "How to test the kept stage against a baseline on the same items; gives None where the run keeps no predictions of both"
+    run, scores = evidence.run, evidence.scores
+    if not run or not (run.path/'predictions.parquet').exists() or 'kept_stage' not in scores: return None
+    def paired(name):
+        own = (table := run.predictions)[table.split == 'test']
+        mine, theirs = (own[own.model == model] for model in (scores['kept_stage'], name))
+        if evidence.settings.get('study') not in STUDIES or not len(mine) or not len(theirs): return None
+        try: return find_study(evidence.settings['study']).compare(mine, theirs)
+        except UserError: return None # scored on other items
+    return paired
+
+def _scores(evidence):
     "Claims that the scores do not bear out"
+    scores = evidence.scores
     test, scoring = scores.get('test') or scores, scoring_of(scores)
     if main_score(test, scoring)[0] is None: return
-    yield negative_r2(test)
+    yield negative_r2(test, scoring)
     yield level_missed(test, scores.get('baselines', {}), scoring)
-    yield against_baselines(test, scores.get('baselines', {}), scoring)
+    yield against_baselines(test, scores.get('baselines', {}), scoring, _against(evidence))
     for split in ('validation', 'test'):
         own = scores.get(split) or {}
         (name, interval), n = main_score(own, scoring), own.get(f"n_{scoring['item']}s")
@@ -176,7 +193,7 @@ def diagnose(
     found = curves(evidence.log, *judged_by)
     shown = symptoms(evidence.log, *judged_by)
     if evidence.stages: shown = [f for f in shown if f.code != 'rate-restarted'] # rates are held against the recipe's plan
-    findings = [*shown, *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence.scores),
+    findings = [*shown, *_rates(evidence, found, steps_per_epoch), *_resumes(evidence, found), *_scores(evidence),
                 balanced_twice(evidence.settings)]
     if n_items and not evidence.scores: findings += [_counted(curve, n_items, target) for curve in found]
     if evidence.run: findings += _checks(evidence.run)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ITEM', 'MEASURED', 'PREDICTED', 'ERROR', 'SHARE', 'BPM', 'FEW', 'N_RESAMPLES', 'item_sums', 'check_columns', 'Metric',
            'regression_metrics', 'step_sums', 'Scoring', 'scoring_of', 'jackknife_interval', 'mean_interval', 'score',
-           'items_digest', 'paired_test', 'rank']
+           'items_digest', 'paired_test', 'rank', 'span_text', 'interval_text']
 
 # %% ../nbs/03_evaluate.ipynb #c0f4e9bb
 import hashlib, math
@@ -256,3 +256,20 @@ def rank(
             rows.append({'test_set': test_set, 'rank': place, 'name': name, metric.name: scores[name][metric.name], 'low': low, 'high': high,
                          'n': test['n'], 'p_against_first': None if place == 1 else test['p'], 'tied': place > 1 and test['verdict'] != 'better'})
     return pd.DataFrame(rows)
+
+# %% ../nbs/03_evaluate.ipynb #b7516add
+def span_text(
+    interval:list, # low, high; None where there is none, as of one item
+    digits:int=2, # decimals
+    few:bool=False, # of so few items that it tells nothing
+)->str:
+    "An interval as text"
+    if interval[0] is None: return 'no interval'
+    return f'{interval[0]:.{digits}f} to {interval[1]:.{digits}f}' + (', too few to tell' if few else '')
+
+def interval_text(
+    scores:dict, # of `hrft.evaluate.score`
+    about:dict, # of `Metric.about`
+)->str: # such as `5.91 to 7.02`
+    "A score's interval as text, with the decimals of its metric, and a word where the items are too few"
+    return span_text(scores.get(about['interval']) or [None, None], about['digits'], scores.get('few', False))

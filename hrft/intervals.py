@@ -85,7 +85,7 @@ def source_text(
     "What intervals rest on, and what that does not allow to promise"
     source = calibration.get('source') or f"{calibration['n_groups']} groups left out in turn"
     def needed(level): return next(n for n in count(1) if conformal_rank(n, level))
-    few = [f'{100*level:g} % (needs {needed(level)})' for level in calibration['too_few']]
+    few = [f'{100*level:g} % (needs {needed(level)})' for level in calibration.get('too_few', [])]
     return source + (f", too few to promise {' or '.join(few)}" if few else '')
 
 # %% ../nbs/03b_intervals.ipynb #d05dd8f0
@@ -105,7 +105,9 @@ def with_intervals(
     columns = {}
     for level, low, high in zip(calibration['levels'], calibration['low'], calibration['high']):
         for name, end in zip(_ends(level, unit), (low, high)): columns[name] = predictions[predicted] + end*size
-    return predictions.assign(**columns)
+    table = predictions.assign(**columns)
+    table.attrs['too_few'] = calibration.get('too_few', []) # told by plots
+    return table
 
 # %% ../nbs/03b_intervals.ipynb #8bc45f8c
 def interval_levels(

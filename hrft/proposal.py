@@ -44,7 +44,7 @@ def _rule(code, stage, shown, previous, codes):
     if code in ('divergence', 'not-finite', 'resume-drops', 'stage-hurt'):
         rate = stage.lr*LOWER
         if previous and code in ('resume-drops', 'stage-hurt'): rate = min(rate, previous.lr)
-        yield 'lr', rate, {'divergence': "the loss rose", 'not-finite': "the loss was not finite", 'resume-drops': "validation fell in the first epoch from weights that were better", 'stage-hurt': "the stage made validation worse"}[code]
+        yield 'lr', rate, {'divergence': "the loss rose", 'not-finite': "the loss was not finite", 'resume-drops': "validation got worse in the first epoch, from weights that were better", 'stage-hurt': "the stage made validation worse"}[code]
         if not stage.clip_norm: yield 'clip_norm', previous and previous.clip_norm or 1.0, "gradients were not clipped"
     if code == 'restart-too-large': yield 'schedule', 'cosine', "validation paid for the restarts"
     if code == 'erratic-validation': yield 'lr', stage.lr/2, "validation jumps from epoch to epoch"

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .core import UserError, atomic_path, read_json, write_json
+from .evaluate import interval_text, scoring_of
 from .recipe import Recipe, recorded_recipe
 from .runlog import RunLog
 
@@ -143,14 +144,15 @@ class Run:
     def _repr_markdown_(self):
         if not self.finished: return f"**{self.path.parent.name}/{self.path.name}** (unfinished)"
         metrics = self.metrics
-        name, low_high = next((k, v) for k, v in metrics['test'].items()), next(v for k, v in metrics['test'].items() if k.endswith('_ci95'))
-        d = 2 if abs(name[1]) >= 2 else 3 # decimals: bpm, or a share
-        rows = [f"| {s['name']} | {s['trainable_parameters']:,} | {s['epochs']} | {s['validation'][name[0]]:.{d}f} | {s['test'][name[0]]:.{d}f} |{' kept' if s['name'] == metrics['kept_stage'] else ''} |"
-                for s in metrics['stages']]
-        rows += [f"| *{k}* | | | | {v[name[0]]:.{d}f} | baseline |" for k, v in metrics['baselines'].items()]
-        low, high = low_high
-        interval = f" (95 % interval {low:.{d}f} to {high:.{d}f})" if low is not None else ''
-        return (f"**{self.path.parent.name}/{self.path.name}**: test {name[0]} {name[1]:.{d}f}{interval}\n\n| stage | trainable | epochs | validation {name[0]} | test {name[0]} | |\n|---|---|---|---|---|---|\n" + '\n'.join(rows))
+        scoring, kept = scoring_of(metrics), metrics['kept_stage']
+        name, about = scoring['metric'], scoring['metrics'][scoring['metric']]
+        def shown(scores): return f"{scores[name]:.{about['digits']}f}"
+        rows = [f"| {s['name']} | {s['trainable_parameters']:,} | {s['epochs']} | {shown(s['validation'])} | {shown(s['test'])} "
+                f"| {interval_text(s['test'], about)} |{' kept' if s['name'] == kept else ''} |" for s in metrics['stages']]
+        rows += [f"| *{k}* | | | | {shown(v)} | {interval_text(v, about)} | baseline |" for k, v in metrics['baselines'].items()]
+        return '\n'.join([f"**{self.path.parent.name}/{self.path.name}**: test {name} {shown(metrics['test'])}, "
+                          f"95 % interval: {interval_text(metrics['test'], about)}\n",
+                          f"| stage | trainable | epochs | validation {name} | test {name} | test 95 % | |", '|---'*7 + '|', *rows])
 
 # %% ../nbs/03a_runfolder.ipynb #d41ab9f3
 def weights_path(

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 
 from .callbacks import Pruned
 from .core import UserError, derive_seed, digest, project_root, read_json, write_json
+from .evaluate import interval_text, scoring_of
 from .evidence import markdown_table
 from .recipe import Recipe, recipe_digest
 from .registry import find_parent
@@ -193,10 +194,11 @@ class Sweep:
         count = pd.Series([row['state'] for row in self.info['trials']]).value_counts()
         trials = f"{len(self.info['trials'])} trials ({', '.join(f'{n} {state}' for state, n in count.items())})"
         if not self.best: return f"{trials}; none is complete yet."
-        low, high = next(v for k, v in self.info['test'].items() if k.endswith('_ci95'))
+        test, name, about = self.info['test'], self.info['metric'], scoring_of(self.info)['metrics'][self.info['metric']]
+        def shown(score): return f"{score:.{about['digits']}f}"
         others = [row['p_against_best'] for row in self.info['trials'] if row['p_against_best'] is not None]
-        return (f"Chosen on validation among {trials}: trial {self.best['trial']}, validation {self.info['metric']} {self.best['validation']:.3f}, which is optimistic, being the best of {count['complete']}; "
-                f"test {self.info['test'][self.info['metric']]:.3f}" + (f" (95 % interval {low:.3f} to {high:.3f})" if low is not None else '') + "." + (f" On validation {sum(p >= .05 for p in others)} of the other {len(others)} complete trials cannot be told from it (paired, p >= 0.05)." if others else ''))
+        return (f"Chosen on validation among {trials}: trial {self.best['trial']}, validation {name} {shown(self.best['validation'])}, which is optimistic, being the best of {count['complete']}; "
+                f"test {shown(test[name])} (95 % interval: {interval_text(test, about)})." + (f" On validation {sum(p >= .05 for p in others)} of the other {len(others)} complete trials cannot be told from it (paired, p >= 0.05)." if others else ''))
 
     def __repr__(self): return f"Sweep({self.path.name}, {len(self.info['trials'])} trials)"
     def _repr_markdown_(self): return f"**{self.info['recipe']}, {self.info['space']}**\n\n{markdown_table(self.table.drop(columns='run'))}\n\n{self.conclusion()}"
@@ -260,7 +262,7 @@ def _write(plan):
         for row in rows:
             if row['state'] == 'complete' and row['trial'] != best.number + 1: row['p_against_best'] = _against(plan.study, Run(folder/row['run']), run)
     write_json(plan.folder/'sweep.json', {
-        'recipe': str(plan.recipe), 'space': plan.space.name, 'parameters': list(plan.space.dimensions), 'metric': monitor.name, 'unit': monitor.unit, 'seed': plan.recipe.seed, 'planned_trials': plan.trials,
+        'recipe': str(plan.recipe), 'space': plan.space.name, 'parameters': list(plan.space.dimensions), 'metric': monitor.name, 'unit': monitor.unit, 'scoring': plan.study.scoring.about(), 'seed': plan.recipe.seed, 'planned_trials': plan.trials,
         'listed': {k: d.extremes for k, d in plan.space.dimensions.items() if not isinstance(d, Range)}, 'ranges': {k: d.model_dump() for k, d in plan.space.dimensions.items() if isinstance(d, Range)},
         'trials': rows, 'best': best and best.number + 1, 'validation': run.metrics['validation'] if best else None, 'test': run.metrics['test'] if best else None, 'settings': plan.recipe.model_dump(mode='json')})
     return Sweep(plan.folder)

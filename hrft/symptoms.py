@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from .curves import best_stretch
-from .evidence import Finding, level, noise_sd, tied, trend
+from .evidence import Finding, level, noise_sd, tied, trend, wilson
 from .recipe import Stage
 from .runlog import lower_is_better
 
@@ -282,13 +282,15 @@ def restart_too_large(curve:Curve)->Finding|None:
 
 def resume_drop(
     curve:Curve,
-    before:float|None=None, # the parent's score in the monitored metric; by default the first epoch of a log that begins later than epoch 1
+    before:float|None=None, # the score in the monitored metric that it began with; by default the first epoch of a log that begins later than epoch 1
+    n_items:int=0, # whose share the metric is; 0 where it is none, or they are unknown
 )->Finding|None:
-    "A resumed run that falls at once"
+    "A stage that loses at once what it began with"
     valid = curve.valid
     if before is None and len(valid) > 2 and valid.index[0] > 1: before, valid = valid.iloc[0], valid.iloc[1:]
     if before is None or not len(valid) or not _costs(curve, before, valid.iloc[0], 2): return None
-    return Finding('resume-drops', 'error', f"{curve.stage}: validation {curve.metric} fell from {before:.4g} to {valid.iloc[0]:.4g} in the first epoch after the resume.",
+    if n_items and tied(*(wilson(share*n_items, n_items) for share in (before, valid.iloc[0]))): return None
+    return Finding('resume-drops', 'error', f"{curve.stage}: validation {curve.metric} got worse from {before:.4g} to {valid.iloc[0]:.4g} in the first epoch after the weights were taken over.",
         {'before': before, 'after': valid.iloc[0], 'recovered_to': curve.sign*(curve.sign*valid).min()}, "Check input shape, classes and learning rate against the parent before the first step.")
 
 # %% ../nbs/05_symptoms.ipynb #3c8e5b17

@@ -80,5 +80,5 @@ def few_shot_table(
     rows = []
     for (n, way), tables in found.items():
         scores = score(pd.concat(tables) if isinstance(tables, list) else tables, HEIGHT)
-        rows.append({'labels': n, 'way': way, 'MAE (km)': scores['mae_km'], '95 %': span_text(scores['mae_ci95'], 3), 'R2': scores['r2'], 'bias (km)': scores['bias_km'], 'blocks': scores['n_blocks']})
+        rows.append({'labels': n, 'way': way, 'MAE (km)': scores['mae_km'], '95 %': span_text(scores['mae_ci95'], 3, scores.get('few', False)), 'R2': scores['r2'], 'bias (km)': scores['bias_km'], 'blocks': scores['n_blocks']})
     return pd.DataFrame(rows)

@@ -74,7 +74,7 @@ def comparison(
         same = table if len(table) == len(tables[reference]) else pd.concat([table]*(len(tables[reference])//len(table)), ignore_index=True) # one seed against the mean of several
         other = tables[reference] if len(same) == len(tables[reference]) else pd.concat([tables[reference]]*(len(same)//len(tables[reference])), ignore_index=True)
         test = paired_test(same, other, HEIGHT) if name != reference else None
-        rows.append({'model': name, 'seeds': n.get(name, '-'), 'MAE (km)': scores['mae_km'], 'MAE 95 %': span_text(scores['mae_ci95'], 3), 'seed SD': np.std(by_seed, ddof=1) if by_seed else np.nan, 'R2': scores['r2'], 'R2 95 %': span_text(scores['r2_ci95'], 2),
+        rows.append({'model': name, 'seeds': n.get(name, '-'), 'MAE (km)': scores['mae_km'], 'MAE 95 %': span_text(scores['mae_ci95'], 3, scores.get('few', False)), 'seed SD': np.std(by_seed, ddof=1) if by_seed else np.nan, 'R2': scores['r2'], 'R2 95 %': span_text(scores['r2_ci95'], 2, scores.get('few', False)),
                      'RMSE (km)': scores['rmse_km'], 'bias (km)': scores['bias_km'], 'target': reached(scores), f'against {reference} (km)': test['difference'] if test else np.nan,
                      'difference 95 %': span_text(test['ci95'], 3) if test else '-', 'p': p_text(test['p']) if test else '-'})
     return pd.DataFrame(rows).sort_values('MAE (km)', kind='stable', ignore_index=True)
@@ -115,7 +115,7 @@ def folds_table(
         first, table = own[0] if isinstance(own, list) else own, judged(own)
         scores, naive = score(table, HEIGHT), first.metrics['baselines']
         best = min(naive, key=lambda name: naive[name]['mae_km'])
-        rows.append({'left out': flight, 'samples': len(judged(first)), 'MAE (km)': scores['mae_km'], '95 %': span_text(scores['mae_ci95'], 3), 'R2': scores['r2'], 'bias (km)': scores['bias_km'], 'train mean, MAE (km)': naive['train mean']['mae_km'],
+        rows.append({'left out': flight, 'samples': len(judged(first)), 'MAE (km)': scores['mae_km'], '95 %': span_text(scores['mae_ci95'], 3, scores.get('few', False)), 'R2': scores['r2'], 'bias (km)': scores['bias_km'], 'train mean, MAE (km)': naive['train mean']['mae_km'],
                      'its own mean (ORACLE), MAE (km)': score(oracle(table), HEIGHT)['mae_km'], 'best baseline': best, 'its MAE (km)': naive[best]['mae_km'], 'its R2': naive[best]['r2']})
     return pd.DataFrame(rows)
 

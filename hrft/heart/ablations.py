@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, package_path
+from ..evaluate import FEW
 from .comparison import Comparison, candidates_table
 from .data import HeartData
 from .features import HISTORY_FEATURES
@@ -119,7 +120,7 @@ def ablation_table(
         if test:
             error = np.hypot(sd(name), sd(REFERENCE))/np.sqrt(n)
             inside = corrected[name] >= .05 or abs(test['difference']) < 2*np.nan_to_num(error)
-            row |= {'difference (bpm)': test['difference'], 'low': test['ci95'][0], 'high': test['ci95'][1], 'difference 95 %': span_text(test['ci95'], 2), 'p': p_text(corrected[name]), 'verdict': 'within the noise' if inside else test['verdict']}
+            row |= {'difference (bpm)': test['difference'], 'low': test['ci95'][0], 'high': test['ci95'][1], 'difference 95 %': span_text(test['ci95'], 2, test['n'] < FEW), 'p': p_text(corrected[name]), 'verdict': 'within the noise' if inside else test['verdict']}
         else: row |= {'difference (bpm)': np.nan, 'low': np.nan, 'high': np.nan, 'difference 95 %': '-', 'p': '-', 'verdict': 'reference'}
         rows.append(row | {'seconds': seconds})
     return pd.DataFrame(rows)

@@ -15,7 +15,7 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from ..core import UserError, atomic_path, digest, write_json
-from ..evaluate import items_digest, paired_test, score
+from ..evaluate import BPM, items_digest, paired_test, score
 from ..runfolder import Run
 from ..study import kept_lineage
 
@@ -71,5 +71,5 @@ def ensemble(
     write_json(run.path/'run.json', {'recipe': settings, 'settings': settings, 'data': first.info['data'], 'versions': first.info['versions'],
                                      'lineage': reduce(or_, [seen for seen, _ in lineages]).to_dict(), 'judged_on': lineages[0][1]})
     write_json(run.path/'metrics.json', {'test': stage['test'], 'validation': stage['validation'], 'baselines': first.metrics['baselines'], 'stages': [stage], 'kept_stage': name,
-                                        'test_items': first.metrics['test_items'], 'against_members': against})
+                                        'test_items': first.metrics['test_items'], 'against_members': against, 'scoring': BPM.about()})
     return run

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, derive_seed
-from .comparison import Comparison, _interval
+from ..evaluate import FEW
+from .comparison import Comparison
 from .data import HeartItems, known_past, one_person
 from .features import Population
 from .intervals import heart_intervals, phase
@@ -257,7 +258,7 @@ def stages_table(
     for a, b in pairs:
         test, mae = comparison.paired(a, b), comparison.mae
         rows.append({'candidate': a, 'against': b, 'people': test['n_people'], 'workouts': test['n'], 'seeds': len(comparison.seeds(a)), 'MAE (bpm)': mae[a].mean(), 'difference (bpm)': test['difference'],
-                     '95 %, these people': span_text(test['ci95'], 2), 'p, these people': p_text(test['p']), '95 %, somebody else': span_text(test['ci95_people'], 2), 'p, people in general': p_text(test['p_people']), 'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}", 'verdict': test['verdict']})
+                     '95 %, these people': span_text(test['ci95'], 2, test['n'] < FEW), 'p, these people': p_text(test['p']), '95 %, somebody else': span_text(test['ci95_people'], 2, test['n_people'] < FEW), 'p, people in general': p_text(test['p_people']), 'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}", 'verdict': test['verdict']})
     return pd.DataFrame(rows)
 
 def stage_to_keep(
@@ -328,13 +329,13 @@ def amounts_table(
     rows, known = [], left_out.known_runs
     for n in (*left_out.plan.personal_runs, 0):
         comparison = left_out.comparison(n)
-        mae, drawn, base = comparison.mae, comparison.between, comparison.column(reference)
+        mae, _ = comparison.mae, comparison.column(reference)
         for model in models or [m for m in (*left_out.stages, KEPT, reference) if m in comparison.models]:
-            k, test, items = comparison.column(model), None if model == against else comparison.paired(model, against), len(comparison.steps)
-            low, high = _interval(drawn[:, k])
+            test, items = None if model == against else comparison.paired(model, against), len(comparison.steps)
+            low, high = np.array(comparison.interval(model), float)
             rows.append({'last runs': str(n) if n else f'all (median {known.median():.0f})', 'n': n or float(known.median()), 'people with as many': int((known >= n).sum()), 'candidate': model, 'people': len(comparison.people), 'workouts': items, 'seeds': len(comparison.seeds(model)),
-                         'MAE (bpm)': mae[model].mean(), 'low': low, 'high': high, 'MAE 95 %': span_text([low, high], 2), f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': span_text(_interval(drawn[:, k]/drawn[:, base], items), 3) if model != reference else '-',
-                         f'against {against} (bpm)': test['difference'] if test else np.nan, 'difference 95 %': span_text(test['ci95'], 2) if test else '-', 'difference low': test['ci95'][0] if test else np.nan, 'difference high': test['ci95'][1] if test else np.nan, 'p': p_text(test['p']) if test else '-', 'verdict': test['verdict'] if test else '-'})
+                         'MAE (bpm)': mae[model].mean(), 'low': low, 'high': high, 'MAE 95 %': span_text(comparison.interval(model), 2, comparison.few), f'ratio to {reference}': mae[model].mean()/mae[reference].mean(), 'ratio 95 %': span_text(comparison.ratio_interval(model, reference), 3, comparison.few) if model != reference else '-',
+                         f'against {against} (bpm)': test['difference'] if test else np.nan, 'difference 95 %': span_text(test['ci95'], 2, test['n'] < FEW) if test else '-', **dict(zip(('difference low', 'difference high'), np.array(test['ci95'] if test else [None]*2, float))), 'p': p_text(test['p']) if test else '-', 'verdict': test['verdict'] if test else '-'})
     return pd.DataFrame(rows)
 
 def worth_from(

@@ -222,8 +222,9 @@ def plot_intervals(
 ):
     "Predicted heart rate with what intervals it has and, where there is one, the measured"
     minutes, levels = table.time_s/60, interval_levels(table) if any(name.startswith('lower_') for name in table) else []
+    few = table.attrs.get('too_few', [])
     for level, alpha in zip(reversed(levels), (.13, .25, .35)):
-        axes.fill_between(minutes, table[f'lower_{100*level:g}_bpm'], table[f'upper_{100*level:g}_bpm'], color='C3', alpha=alpha, linewidth=0, label=f'{level:.0%} interval')
+        axes.fill_between(minutes, table[f'lower_{100*level:g}_bpm'], table[f'upper_{100*level:g}_bpm'], color='C3', alpha=alpha, linewidth=0, label=f'{level:.0%} interval' + (', too few to promise' if level in few else ''))
     if 'measured_bpm' in table and table.measured_bpm.notna().any(): axes.plot(minutes, table.measured_bpm, color='0.35', label='measured')
     axes.plot(minutes, table.predicted_bpm, color='C3', label='predicted')
     axes.set(xlabel='time (min)', ylabel='heart rate (bpm)')

@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from ..core import UserError, digest, package_path, project_root, write_json
 from ..evaluate import score
-from ..intervals import coverage
+from ..intervals import coverage, source_text
 from .baselines import baselines
 from .data import HeartData, HeartItems, HeartSplits, RunLoader, many_people, new_item, one_person, person_runs, run_loaders
 from .features import STEP_FEATURES, Population
@@ -290,7 +290,7 @@ def predict_file(
     table = table[['time_s', 'predicted_bpm', *(c for c in table if c.startswith(('lower', 'upper'))), 'measured_bpm']].round(2)
     used = f"{header['name']}, {simple.name if simple else header['stage']}"
     notes = [f"{about}: {len(table)} steps of {header['options'].step_s:g} s", f"by {used}",
-             f"intervals from {intervals['source']}" if intervals else 'no intervals: too few runs stopped the training']
+             f'intervals from {source_text(intervals)}' if intervals else 'no intervals: too few runs stopped the training']
     error = ''
     if table.measured_bpm.notna().any():
         error = f'MAE {(table.predicted_bpm - table.measured_bpm).abs().mean():.1f} bpm'

@@ -65,8 +65,8 @@ def ranking(
     table = []
     for _, place in places.iterrows():
         row, scores = by_name[place['name']], score(by_name[place['name']].predictions)
-        table.append({'rank': place['rank'], 'model': row.name, 'type': row.kind, 'MAE (bpm)': scores['mae_bpm'], 'MAE 95 %': span_text(scores['mae_ci95'], 2),
-                      'RMSE (bpm)': scores['rmse_bpm'], 'RMSE 95 %': span_text(scores['rmse_ci95'], 2), 'R2': scores['r2'], 'R2 95 %': span_text(scores['r2_ci95'], 2), 'data': row.dataset,
+        table.append({'rank': place['rank'], 'model': row.name, 'type': row.kind, 'MAE (bpm)': scores['mae_bpm'], 'MAE 95 %': span_text(scores['mae_ci95'], 2, scores.get('few', False)),
+                      'RMSE (bpm)': scores['rmse_bpm'], 'RMSE 95 %': span_text(scores['rmse_ci95'], 2, scores.get('few', False)), 'R2': scores['r2'], 'R2 95 %': span_text(scores['r2_ci95'], 2, scores.get('few', False)), 'data': row.dataset,
                       'workouts': scores['n_workouts'], 'against the first': 'first' if place['rank'] == 1 else f"{'tied' if place['tied'] else 'behind'}, {p_text(place['p_against_first'])}",
                       'test_set': place['test_set']})
     return pd.DataFrame(table)
@@ -112,7 +112,7 @@ def recommendation(run:Run)->str: # Markdown
     kept, table = metrics['kept_stage'], {name: frame for name, frame in predictions.groupby('model')}
     scores, naive = metrics['test'], min(metrics['baselines'], key=lambda n: metrics['baselines'][n]['mae_bpm'])
     best_on_test = min(metrics['stages'], key=lambda s: s['test']['mae_bpm'])
-    lines = [f"Of the stages, **{kept}** is kept: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {span_text(scores['mae_ci95'], 2)}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
+    lines = [f"Of the stages, **{kept}** is kept: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {span_text(scores['mae_ci95'], 2, scores.get('few', False))}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."]
     for other in dict.fromkeys([naive, 'base']):
         if other in table and other != kept: lines.append(f"Against {other} ({score(table[other])['mae_bpm']:.2f} bpm): {verdict_text(paired_test(table[kept], table[other]))}.")
     if best_on_test['name'] != kept:

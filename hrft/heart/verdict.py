@@ -18,7 +18,7 @@ from scipy import stats
 from torch import nn
 
 from ..core import UserError, read_json, write_json
-from ..evaluate import paired_test
+from ..evaluate import paired_test, span_text
 from .baselines import LEARNERS, baselines, mean_curve, measured_steps
 from .data import HeartItems, HeartRun, HeartSplits, known_past
 from .features import STEP_FEATURES, TERMS, Population
@@ -152,26 +152,28 @@ def stand_in_windows(
 def _n(count, word): return f"{count} {word}{'s' * (count != 1)}"
 def _p(p): return f'p = {p:.2f}' if p >= .01 else 'p < 0.01'
 def _earlier(count): return f"{_n(count, 'workout')} {'that is' if count == 1 else 'that are each'} predicted from earlier ones"
+def _bpm(test): return f"{abs(test['difference']):.{1 if abs(test['difference']) >= 1 else 2}f} bpm"
 
 def _why(use, kept, test, before, n_validation, n_windows, n_simple):
     "What to use, and what speaks for it"
     held = _n(n_validation, 'validation workout')
     if use != kept:
-        return (f"Use {use} instead of the network: it is better than {kept} by {-test['difference']:.1f} bpm on {_earlier(n_windows)} "
+        return (f"Use {use} instead of the network: it is better than {kept} by {_bpm(test)} on {_earlier(n_windows)} "
                 f"({_p(test['p'])}, one of {n_simple} simple models tried).")
     stage = (f"{held} cannot show that a stage is better ({FEWEST} could, from {runs_for(FEWEST)} usable runs on)" if kept == 'base' and n_validation < FEWEST else
              f"on {held} no stage is clearly better (p < {LEVEL:g} is asked for)" if kept == 'base' else
-             f"it is better than the base by {-before['difference']:.1f} bpm on {held} ({_p(before['p'])}; p < {LEVEL:g} is asked for)" if before else f"it is the best of the stages on {held}")
+             f"it is better than the base by {_bpm(before)} on {held} ({_p(before['p'])}; p < {LEVEL:g} is asked for)" if before else f"it is the best of the stages on {held}")
     name = 'the base as it is' if kept == 'base' else kept
     return f"Use {name}: {stage}, and none of {n_simple} simple models is clearly better on {_earlier(n_windows)}."
 
 def _shown(use, other, scores, tables):
     "What the test workouts, which chose nothing, say"
-    test, (low, high) = paired_test(tables[use], tables[other]), scores[use]['mae_ci95']
-    interval = f" (95 % interval {low:.1f} to {high:.1f})" if low is not None else ''
-    said = {'better': f"so they agree ({_p(test['p'])})", 'worse': f"so they speak against the choice ({_p(test['p'])})", 'too few items to tell': 'too few to tell'}
+    test = paired_test(tables[use], tables[other])
+    interval = f" (95 % interval {span_text(scores[use]['mae_ci95'], 1, scores[use].get('few', False))})" if scores[use]['mae_ci95'][0] is not None else ''
+    said = {'better': f"better by {_bpm(test)}, so they agree", 'worse': f"there {other} is better, by {_bpm(test)}",
+            'no difference shown': 'too close to call'}.get(test['verdict'], 'too few to call')
     first = (f"On {_n(scores[use]['n_workouts'], 'test workout')} it is off by {scores[use]['mae_bpm']:.1f} bpm{interval}, {other} by {scores[other]['mae_bpm']:.1f}: "
-             f"{said.get(test['verdict'], 'too close to call (' + _p(test['p']) + ')')}.")
+             f"{said} ({_p(test['p'])}).")
     best = min(scores, key=lambda name: scores[name]['mae_bpm'])
     against = paired_test(tables[best], tables[use]) if best not in (use, other) else {'verdict': ''}
     if against['verdict'] != 'better': return test, first
@@ -184,7 +186,7 @@ def _more(scores, n_runs):
     if n < FEWEST:
         few = 'One test workout says' if n == 1 else f'{n} test workouts say'
         return f"{few} next to nothing about the next; with {_n(runs_for(FEWEST) - n_runs, 'more usable run')} there would be {FEWEST}."
-    return f"The interval is ±{(high - low)/2:.1f} bpm; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
+    return f"The interval is {high - low:.1f} bpm wide; {_n(max(1, runs_for(halving(n)) - n_runs), 'more usable run')} would halve it."
 
 def judge(
     run:Run, # finished, of one person

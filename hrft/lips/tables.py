@@ -13,7 +13,7 @@ import pandas as pd
 from safetensors.torch import load_file
 
 from ..claims import class_table
-from ..evaluate import paired_test
+from ..evaluate import FEW, paired_test
 from ..evidence import wilson
 from ..runfolder import Run, load_into
 from ..study import load_run
@@ -119,6 +119,11 @@ def plot_speakers(
     return mark(figure, simulated)
 
 # %% ../../nbs/45_lips.tables.ipynb #92cc98b4
+def _points(interval, few):
+    "An interval of shares as text, in points"
+    if interval[0] is None: return 'no interval'
+    return f'{100*interval[0]:+.0f} to {100*interval[1]:+.0f}' + (', too few to tell' if few else '')
+
 def verdicts(
     tables:dict, # name -> predictions of the same clips
     against:str, # name of the table that they are compared with
@@ -128,7 +133,7 @@ def verdicts(
     for name, table in tables.items():
         if name == against: continue
         test = paired_test(table, tables[against], LIPS)
-        rows.append({'model': name, f'gain over {against} (points)': 100*test['difference'], '95 %': f"{100*test['ci95'][0]:+.0f} to {100*test['ci95'][1]:+.0f}", 'p': p_text(test['p']), 'clips': test['n'],
+        rows.append({'model': name, f'gain over {against} (points)': 100*test['difference'], '95 %': _points(test['ci95'], test['n'] < FEW), 'p': p_text(test['p']), 'clips': test['n'],
                      'verdict': {'better': 'worked', 'worse': 'failed'}.get(test['verdict'], 'not shown'), '_order': ({'better': 0, 'worse': 2}.get(test['verdict'], 1), -test['difference'])})
     return pd.DataFrame(sorted(rows, key=lambda r: r['_order'])).drop(columns='_order') if rows else pd.DataFrame()
 
