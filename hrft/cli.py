@@ -116,6 +116,7 @@ def evaluate(args):
     metric, folder = next(iter(result['test'])), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
     digits, unit = _digits(result['test'][metric]), f' {study.monitor.unit}' if study.monitor.unit else ''
     wide = max(18, *(len(name) + 2 for name in [*result.get('people', {}), *result['baselines'], 'all']))
+    if result.get('used'): print(f"by {result['run']}, {result['used']}")
     def line(name, scores, more): print(f"{name:<{wide}}{scores[metric]:>8.{digits}f}{unit}   {_interval(scores, digits)}   {more}")
     for name, scores in result.get('people', {}).items(): line(name, scores, _count(scores))
     line('all', result['test'], _count(result['test']))
@@ -142,7 +143,10 @@ def predict(args):
 
 def export(args):
     from hrft.heart.export import BATCHES, export_onnx
+    from hrft.heart.verdict import kept_simple
     path, difference = export_onnx(args.run, args.out)
+    simple, _ = kept_simple(args.run)
+    if simple: print(f"this is the network; the run's verdict predicts with {simple.name} instead, which ONNX files do not hold")
     print(f"as torch predicts: {sum(map(len, BATCHES))} runs, largest difference {difference:.1e} bpm")
     print(f"written: {_short(path)}, {path.stat().st_size/1000:,.0f} kB")
     print(f"next: open it with onnxruntime, `InferenceSession('{_short(path)}')`")
