@@ -188,6 +188,7 @@ def leaderboard(args):
     for test_items, same in table.groupby('test_items', sort=False):
         print(f"test items {test_items}: {same.n.iloc[0]} items, {same.metric.iloc[0]}, best naive baseline {same.best_baseline.iloc[0]:.2f}")
         print(same.drop(columns=['test_items', 'metric', 'n', 'best_baseline']).round(3).to_string(index=False, na_rep='-'))
+    for reason in table.attrs['left_out']: print(f"left out: {reason}")
     out = write_json(args.out or Path(args.runs)/'leaderboard.json', [{k: (None if v != v else v) for k, v in row.items()} for row in table.to_dict('records')])
     print(f"written: {_short(out)}")
     _next('hrft', 'diagnose', 'RUN', '--next', 'next.toml')
