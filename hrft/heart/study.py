@@ -79,6 +79,9 @@ class HeartStudy(Study):
     def weight(self, hr_bpm): return n_measured(hr_bpm)
     def loss(self, recipe, data): return loss_function(recipe.model)
     def fingerprints(self, data, split): return fingerprints(getattr(data, split))
+    def lineage(self, data):
+        everyone = {run.recording for runs in data.everyone.values() for run in runs} # the intervals are made of all that these people ran
+        return super().lineage(data) | Lineage(stopped_on=frozenset(everyone) - set(self.fingerprints(data, 'train')))
     def evaluate(self, run, source, person=None): return evaluate(run, source, person, write=False)[0]
     def predict_file(self, file, run, plot=None, workout='last'): return predict_file(file, run, plot, workout)
     def batches(self, data, split): return RunLoader(getattr(data, split))
