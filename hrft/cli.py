@@ -25,11 +25,13 @@ def _study_of(run):
 def named_run(
     name:str, # a run's folder, or `latest`
 )->str: # a folder
-    "The run that is meant; `latest` is the newest finished one below runs/"
+    "The run that is meant; `latest` is the last one that `train` or `personalize` ended with, not those that a report makes"
     if name != 'latest': return name
-    found = max((project_root()/'runs').glob('*/*/metrics.json'), key=lambda file: file.stat().st_mtime, default=None)
-    if found is None: raise UserError("there is no finished run below runs/; make one with `hrft personalize` or `hrft train`, or name its folder.")
-    return str(found.parent)
+    last = project_root()/'runs/latest.txt'
+    found = Path(last.read_text(encoding='utf-8').strip()) if last.is_file() else Path()
+    if not (found/'metrics.json').is_file():
+        raise UserError("there is no latest run; make one with `hrft personalize` or `hrft train`, or name a run's folder.")
+    return str(found)
 
 # %% ../nbs/08_cli.ipynb #80d1163f
 def _score_lines(metrics):
@@ -56,6 +58,11 @@ def _show_run(run):
     print('\n'.join(_score_lines(metrics) + _stop_lines(metrics)))
     print(f"test: {_count(metrics['test'])}; kept stage: {metrics['kept_stage']} (chosen on validation)")
     print(f"written: {_short(run.path/'metrics.json')}")
+    _remember(run.path)
+
+def _remember(folder):
+    "Which run `latest` stands for from now on"
+    with atomic_path(project_root()/'runs/latest.txt') as temporary: temporary.write_text(f'{Path(folder).resolve()}\n', encoding='utf-8')
 
 def _next(*words, file=None):
     "What to type next"
@@ -120,6 +127,7 @@ def evaluate(args):
     (metric, about), folder = _judged_by(study.scoring.about()), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
     digits, unit = about['digits'], f" {about['unit']}" if about['unit'] else ''
     wide = max(18, *(len(name) + 2 for name in [*result.get('people', {}), *result['baselines'], 'all']))
+    if result.get('used'): print(f"by {result['run']}, {result['used']}")
     def line(name, scores, more): print(f"{name:<{wide}}{scores[metric]:>8.{digits}f}{unit}   {interval_text(scores, about):<16}   {more}")
     for name, scores in result.get('people', {}).items(): line(name, scores, _count(scores))
     line('all', result['test'], _count(result['test']))
@@ -146,7 +154,10 @@ def predict(args):
 
 def export(args):
     from hrft.heart.export import BATCHES, export_onnx
+    from hrft.heart.verdict import kept_simple
     path, difference = export_onnx(args.run, args.out)
+    simple, _ = kept_simple(args.run)
+    if simple: print(f"this is the network; the run's verdict predicts with {simple.name} instead, which ONNX files do not hold")
     print(f"as torch predicts: {sum(map(len, BATCHES))} runs, largest difference {difference:.1e} bpm")
     print(f"written: {_short(path)}, {path.stat().st_size/1000:,.0f} kB")
     print(f"next: open it with onnxruntime, `InferenceSession('{_short(path)}')`")
@@ -188,6 +199,7 @@ def leaderboard(args):
     for test_items, same in table.groupby('test_items', sort=False):
         print(f"test items {test_items}: {same.n.iloc[0]} items, {same.metric.iloc[0]}, best naive baseline {same.best_baseline.iloc[0]:.2f}")
         print(same.drop(columns=['test_items', 'metric', 'n', 'best_baseline']).round(3).to_string(index=False, na_rep='-'))
+    for reason in table.attrs['left_out']: print(f"left out: {reason}")
     out = write_json(args.out or Path(args.runs)/'leaderboard.json', [{k: (None if v != v else v) for k, v in row.items()} for row in table.to_dict('records')])
     print(f"written: {_short(out)}")
     _next('hrft', 'diagnose', 'RUN', '--next', 'next.toml')

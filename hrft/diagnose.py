@@ -163,7 +163,9 @@ def _predictions(run, scores):
 
 def _checks(run):
     "What the study found in its own pipeline before the first step"
-    if (run.path/'checks.json').exists(): yield from (Finding(**found) for found in read_json(run.path/'checks.json'))
+    found = read_json(run.path/'checks.json') if (run.path/'checks.json').exists() else []
+    if not isinstance(found, list): raise UserError(f"{run.path.name} is damaged: checks.json is no list of findings; remove the folder and train it again.")
+    yield from (Finding(**finding) for finding in found)
 
 def _counted(curve, n_items, target):
     "The best share of a log against the number of items behind it"

@@ -44,13 +44,14 @@ def describe(run:Run)->dict:
     name, main = main_score(metrics['test'], scoring)
     if name is None: raise UserError(f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); "
                                      "train it again with this version.")
-    kept = next(s for s in metrics['stages'] if s['name'] == metrics['kept_stage'])
+    kept = next((s for s in metrics['stages'] if s['name'] == metrics['kept_stage']), None)
+    if kept is None: raise UserError(f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; remove the folder and train it again.")
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {'run': run.path.name, 'recipe': f"{settings['study']}/{settings['name']}", 'seed': settings['seed'], 'kept': metrics['kept_stage'],
             'metric': name, 'score': main.value, 'low': main.low, 'high': main.high,
             'best_baseline': best((scores[name] for scores in metrics['baselines'].values()), default=np.nan),
             'n': metrics['test'][f"n_{scoring['item']}s"], 'trainable_parameters': kept['trainable_parameters'],
-            'test_items': metrics['test_items'], 'group': digest({k: v for k, v in settings.items() if k not in ('seed', 'description')} | {'data': info['data'], 'parent': info.get('parent', '')})}
+            'test_items': metrics['test_items'], 'group': digest({k: v for k, v in settings.items() if k not in ('seed', 'description')} | {'data': info['data'], 'parent': info.get('parent', ''), 'code': info.get('code', '')})}
 
 # %% ../nbs/06_leaderboard.ipynb #436cf6ff
 def leaderboard(
@@ -58,10 +59,7 @@ def leaderboard(
     scoring:Scoring|None=None, # how their predictions are scored; as their study says by default
 )->pd.DataFrame: # test_items, rank, recipe, changes, kept, seeds, metric, score, seed_sd, low, high, n, best_baseline, p_against_first, verdict; `attrs['left_out']` says why runs were
     "Recipes ranked within each test set"
-    reasons = [unfit(run) for run in runs]
-    left_out = [reason for reason in reasons if reason]
-    if len(left_out) == len(runs): raise UserError(f"no run can be ranked: {left_out[0]}")
-    rows = pd.DataFrame([describe(run) | {'object': run} for run, reason in zip(runs, reasons) if not reason])
+    rows, left_out = _ranked(runs)
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
         judged = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
@@ -79,9 +77,22 @@ def leaderboard(
     table.attrs['left_out'] = left_out
     return table
 
+def _ranked(runs):
+    "The rows of the runs that may be ranked, each recipe and seed once, and why the others may not"
+    rows, left_out, known = [], [], {}
+    for run in runs:
+        try: reason, row = unfit(run), describe(run) | {'object': run, 'predictions': run.kept_predictions()}
+        except UserError as error: reason = f'{run.path.name}: {error}'
+        if not reason and (first := known.setdefault((row['test_items'], row['group'], row['seed']), run.path)) != run.path:
+            reason = f"{run.path.parent.name}/{run.path.name} is {first.parent.name}/{first.name} once more, and no further seed"
+        left_out += [reason] if reason else []
+        rows += [] if reason else [row]
+    if not rows: raise UserError(f"no run can be ranked: {left_out[0]}")
+    return pd.DataFrame(rows), left_out
+
 def _judged(rows, scoring):
     "A group with its predictions, one table a seed, and their mean score"
-    predictions = [run.kept_predictions() for run in rows.object]
+    predictions = list(rows.predictions)
     scores = score(predictions, scoring)
     low, high = np.array(scores[scoring.monitor.interval_key], float)
     return {'rows': rows, 'predictions': predictions, 'score': scores[scoring.monitor.name], 'low': low, 'high': high}
@@ -89,7 +100,7 @@ def _judged(rows, scoring):
 def _changes(rows):
     "For each row the keys whose values differ among the rows of its recipe"
     infos = [row.object.info for row in rows]
-    settings = [_flat({k: v for k, v in info['settings'].items() if k not in ('seed', 'description')} | {'data digest': info['data'], 'parent digest': info.get('parent', '')}) for info in infos]
+    settings = [_flat({k: v for k, v in info['settings'].items() if k not in ('seed', 'description')} | {'data digest': info['data'], 'parent digest': info.get('parent', ''), 'code': info.get('code', '')}) for info in infos]
     told = []
     for row, own in zip(rows, settings):
         others = [s for r, s in zip(rows, settings) if r.recipe == row.recipe]

@@ -32,8 +32,9 @@ class Lineage:
     def of(cls, header:dict, name:str='the run')->'Lineage':
         "As it was kept with weights"
         kept = header.get('lineage')
-        if not isinstance(kept, dict): raise UserError(f"{name} does not say which recordings it has seen: it was written by an older hrft, or by another tool, and nothing can be scored with it. Train it again.")
-        return cls(frozenset(kept['trained_on']), frozenset(kept['stopped_on']))
+        said = [kept.get(key) for key in ('trained_on', 'stopped_on')] if isinstance(kept, dict) else [None]
+        if not all(isinstance(names, list) and all(isinstance(name, str) for name in names) for names in said): raise UserError(f"{name} does not say which recordings it has seen: it was written by an older hrft, or by another tool, and nothing can be scored with it. Train it again.")
+        return cls(*map(frozenset, said))
 
     def __or__(self, other:'Lineage')->'Lineage': return Lineage(self.trained_on | other.trained_on, self.stopped_on | other.stopped_on)
     def to_dict(self)->dict: return {'trained_on': sorted(self.trained_on), 'stopped_on': sorted(self.stopped_on)}
@@ -163,6 +164,11 @@ def device_of(model:nn.Module)->torch.device:
     return next(chain(model.parameters(), model.buffers()), torch.empty(0)).device
 
 # %% ../nbs/03c_study.ipynb #ca341628
+def _study_said(header):
+    "The study that weights name, '' if none"
+    recipe = header.get('recipe')
+    return recipe.get('study', '') if isinstance(recipe, dict) else ''
+
 def study_weights(
     study:Study,
     run, # a finished run, its folder, or its weights
@@ -171,7 +177,7 @@ def study_weights(
     path = weights_path(run)
     if not path.is_file(): raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
     state, header = load_weights(path)
-    if header.get('recipe', {}).get('study') != study.name: raise UserError(f"{path.name} of {path.parent.name} is no model of {study.name}; expected a run of `hrft train {study.name}/...`.")
+    if _study_said(header) != study.name: raise UserError(f"{path.name} of {path.parent.name} is no model of {study.name}; expected a run of `hrft train {study.name}/...`.")
     return state, header
 
 def load_run(
@@ -181,7 +187,10 @@ def load_run(
     "A run's model, ready to predict"
     state, header = study_weights(study, run)
     recipe = recorded_recipe(study.recipe_type, header['recipe'], str(header['name']))
-    model = study.build(recipe, SimpleNamespace(normalisation=header['normalisation'], inputs=header.get('inputs', {})))
+    told = SimpleNamespace(normalisation=header['normalisation'], inputs=header.get('inputs', {}))
+    try: model = study.build(recipe, told)
+    except UserError: raise
+    except Exception as error: raise UserError(f"the weights of {header['name']} do not say what model they are of ({type(error).__name__}: {error}); they are damaged, or of another hrft. Train it again.") from None
     load_into(model, state, header['name'])
     return model.eval(), recipe, header
 
@@ -205,7 +214,7 @@ def kept_lineage(
 )->tuple: # Lineage, digests of the recordings that judged it
     "What a run saw and was judged by; an ensemble, which has no weights of its own, keeps it in run.json"
     header = run.info if 'lineage' in run.info else run.header
-    return Lineage.of(header, run.path.name), list(header.get('judged_on', ()))
+    return Lineage.of(header, run.path.name), list(header['judged_on'])
 
 def study_name(
     run, # a finished run, its folder, or its weights
@@ -213,6 +222,6 @@ def study_name(
     "The study of a run, from its weights"
     path = weights_path(run)
     if not path.is_file(): raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
-    name = load_header(path).get('recipe', {}).get('study', '')
+    name = _study_said(load_header(path))
     if not name: raise UserError(f"{path.name} of {path.parent.name} was not written by hrft; expected a run of `hrft train`.")
     return name

@@ -24,7 +24,7 @@ from .resume import parent_weights
 from .runfolder import Run
 from .space import Range, Space, check_space, read_space, trial_recipe
 from .study import Study
-from .train import fit
+from .train import code_digest, fit, other_code
 
 # %% ../nbs/06a_sweep.ipynb #54592d24
 def _optuna():
@@ -117,6 +117,9 @@ def _train_trial(plan, trial):
         trial.set_user_attr('note', str(error))
         return trial.study.tell(trial, state=TrialState.PRUNED if isinstance(error, Pruned) else TrialState.FAIL)
     tell_epochs(run)
+    if other := other_code(run, plan.study):
+        trial.set_user_attr('note', other)
+        return trial.study.tell(trial, state=TrialState.FAIL)
     return trial.study.tell(trial, run.metrics['validation'][plan.study.monitor.name])
 
 # %% ../nbs/06a_sweep.ipynb #5d556a6a
@@ -287,7 +290,7 @@ def sweep(
     check_space(space, recipe)
     if parent is None: parent = find_parent(recipe.parent)
     runs, weights = Path(runs or project_root()/'runs'), parent_weights(parent)
-    identity = {'recipe': recipe_digest(recipe), 'space': {k: d.model_dump(mode='json') for k, d in space.dimensions.items()}, 'prune': prune,
+    identity = {'recipe': recipe_digest(recipe), 'space': {k: d.model_dump(mode='json') for k, d in space.dimensions.items()}, 'prune': prune, 'code': code_digest(type(study).__module__),
                 'data': study.open(recipe, source, parent=weights).digest, 'parent': weights['digest'] if weights else ''}
     folder = runs/recipe.study/'sweeps'/f'{recipe.name}-{digest(identity)}'
     folder.mkdir(parents=True, exist_ok=True)

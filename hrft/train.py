@@ -93,10 +93,10 @@ def _train_and_score(study, recipe, data, weights, run, identity, show, after_ep
     kept = kept_moments(first) if resumes and first.optimizer_state == 'kept' else None
     groups, code = study.groups(model), code_digest(type(study).__module__)
     begun = run.info if (run.path/'run.json').exists() else {}
-    if begun.get('code', code) != code:
-        if show: print(f"{run.path.name} was begun by other code; it begins again.", flush=True)
-        for path in run.path.iterdir():
-            if path.name != '.lock': shutil.rmtree(path) if path.is_dir() else path.unlink()
+    left = [path for path in run.path.iterdir() if path.name != '.lock']
+    if left and begun.get('code') != code: # also where a kill left a part of what was to be removed
+        if show and begun: print(f"{run.path.name} was begun by other code; it begins again.", flush=True)
+        for path in left: shutil.rmtree(path) if path.is_dir() else path.unlink()
         begun = {}
     stages = [_prepare(study, recipe, data, run, model, stage, groups, after_epoch, kept if i == 0 else None, begun.get('precision', {}).get(stage.name))
               for i, stage in enumerate(recipe.stages)]

@@ -98,7 +98,7 @@ class HeartRun:
     def with_hr(self, hr_bpm:np.ndarray):
         "The same run with another heart rate, for tests of leakage"
         table = pd.DataFrame(self.steps.astype(float), columns=list(STEP_FEATURES))
-        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, self.step_s, self.loads))
+        return replace(self, hr_bpm=np.array(hr_bpm, np.float32), past=past_run(table, hr_bpm, self.day, self.step_s, self.loads), recording=recording_digest(hr_bpm))
 
 def recording_digest(
     heart_rate_bpm, # as recorded, `(N,)`; NaN or NA where unmeasured
@@ -206,7 +206,10 @@ class HeartItems:
     def __getitem__(self, i): return torch.from_numpy(self.columns(i)), torch.from_numpy(self.runs[i//self.n_pasts].hr_bpm[:self.max_steps or None])
 
 def _scored_items(runs, earlier, everybody, options):
-    "Validation or test items of one person: the past ends before the first of them"
+    "Validation or test items of one person: the past ends before the first of them, and holds none of them under another name"
+    copies = {run.recording for run in runs if run.past} & {run.recording for run in earlier if run.past}
+    if copies: raise UserError(f"{len(copies)} workouts of {runs[0].person} stand in two of train, validation and test ({len(runs)} to be scored): the same "
+                               "recordings under several names. Remove the copies, so that the score means something.")
     return runs, [[known_past(earlier, run, everybody, options)] for run in runs]
 
 # %% ../../nbs/12_heart.data.ipynb #f09023f5
@@ -303,6 +306,18 @@ def _share_people(people, options, seed):
     if not train: raise UserError(f"there are {len(people)} people with 3 or more usable runs; expected at least 3, for train, validation and test.")
     return {'train': sorted(train), 'validation': sorted(validation), 'test': sorted(test)}
 
+def _check_people(people):
+    "Raise UserError where a recording stands under two people, who are then one person"
+    owners, shared = {}, {}
+    for person, runs in people.items():
+        for run in runs:
+            owner = owners.setdefault(run.recording, person) if run.past else person
+            if owner != person: shared[owner, person] = shared.get((owner, person), 0) + 1
+    if not shared: return
+    told = '; '.join(f'{a} and {b} share {n}' for (a, b), n in list(shared.items())[:5])
+    raise UserError(f"the same recordings stand under several people ({told}), so that one person would be in two splits, or be a stranger to himself; leave the "
+                    f"copies out with --set exclude={str([*dict.fromkeys(b for _, b in shared)]).replace(chr(39), chr(34)).replace(' ', '')}, or remove them.")
+
 def many_people(
     store:Store,
     options:HeartData=HeartData(),
@@ -321,6 +336,7 @@ def split_people(
 )->HeartSplits:
     "`many_people` for runs that are in memory"
     people = {person: runs for person, runs in people.items() if len(runs) >= 3}
+    _check_people(people)
     shares = _share_people(people, options, seed)
     everybody = population({person: [run.past for run in people[person] if run.past] for person in shares['train']})
     runs, pasts = [], []

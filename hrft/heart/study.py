@@ -79,6 +79,9 @@ class HeartStudy(Study):
     def weight(self, hr_bpm): return n_measured(hr_bpm)
     def loss(self, recipe, data): return loss_function(recipe.model)
     def fingerprints(self, data, split): return fingerprints(getattr(data, split))
+    def lineage(self, data):
+        everyone = {run.recording for runs in data.everyone.values() for run in runs} # the intervals are made of all that these people ran
+        return super().lineage(data) | Lineage(stopped_on=frozenset(everyone) - set(self.fingerprints(data, 'train')))
     def evaluate(self, run, source, person=None): return evaluate(run, source, person, write=False)[0]
     def predict_file(self, file, run, plot=None, workout='last'): return predict_file(file, run, plot, workout)
     def batches(self, data, split): return RunLoader(getattr(data, split))
@@ -197,9 +200,9 @@ def evaluate(
     person:str|None=None, # one person; everyone with enough usable runs by default
     out:str|Path|None=None, # JSON file; in the run's folder by default
     write:bool=True, # whether to write it
-)->tuple: # results (test, baselines, people, coverage, skipped, predictions), path or None
-    "Score a finished run on other data"
-    model, header = load_model(run)
+)->tuple: # results (used, test, baselines, people, coverage, skipped, predictions), path or None
+    "Score what a finished run predicts with, by its verdict, on other data"
+    (model, header), (simple, other) = load_model(run), kept_simple(run)
     data, tables, naive, skipped = Store(store), [], {}, {}
     for name in [data.check(person)] if person else data.people:
         try: splits = one_person(data, name, header['options'].model_copy(update={'histories': 1}), header['normalisation'])
@@ -213,12 +216,15 @@ def evaluate(
             if person: raise UserError(sentence + "; score somebody whom it never saw.")
             skipped[name] = sentence
             continue
-        table, intervals = predict_items(model, splits.test).assign(person=name), intervals_of(header, splits)
+        table, intervals = predict_items(model, splits.test).assign(person=name), intervals_of(other if simple else header, splits)
+        if simple:
+            naive.setdefault(header['stage'], []).append(table)
+            table = table.assign(predicted_bpm=np.concatenate([simple.predict(own) for own in splits.test.runs]))
         tables.append(heart_intervals(table, intervals) if intervals else table)
         for label, table in baselines(splits).items(): naive.setdefault(label, []).append(table)
     if not tables: raise UserError(f"nobody in {data.path} can be scored: {'; '.join(f'{k}: {v}' for k, v in list(skipped.items())[:3])}.")
     predictions = pd.concat(tables, ignore_index=True)
-    result = {'run': header['name'], 'data': data.digest(), 'test': score(predictions), 'baselines': {label: score(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
+    result = {'run': header['name'], 'used': simple.name if simple else header['stage'], 'data': data.digest(), 'test': score(predictions), 'baselines': {label: score(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
               'people': {name: score(table) for name, table in predictions.groupby('person', sort=False)}, 'coverage': _coverage(predictions), 'skipped': skipped}
     path = None
     if write:
@@ -296,6 +302,7 @@ def predict_file(
         error = f'MAE {(table.predicted_bpm - table.measured_bpm).abs().mean():.1f} bpm'
         notes += [', '.join([error, *(f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside)])]
     if familiar := _familiar(header, items): notes.append(familiar)
+    if 'past' in header['normalisation'] and not verdict: notes.append('warning: no verdict has compared it with simple models; `hrft personalize` writes one')
     if (minutes := recording.points.time_s.max()/60) < (least := UsableRule().duration_min_s/60): notes.append(f"warning: {minutes:.1f} min are too short to say much; expected {least:g} or more")
     if recording.sport == 'unknown': notes.append('warning: the file does not say that it is a run')
     if plot: _plot_prediction(table, ': '.join([Path(file).name, ', '.join(filter(None, [used, error]))])).savefig(plot, dpi=120)

@@ -25,7 +25,7 @@ from .features import STEP_FEATURES, TERMS, Population
 from .intervals import run_intervals
 from .trees import TreeSum, fit_trees
 from .workouts import split_by_date
-from ..runfolder import Run, load_into, load_weights, save_weights, weights_path
+from ..runfolder import Kept, Run, load_into, load_weights, save_weights, weights_path
 
 # %% ../../nbs/14c_heart.verdict.ipynb #ebe2bc78
 LEVEL, FEWEST = .2, 4 # of the paired test; workouts below which it cannot get there, since 2/2**3 is 0.25
@@ -219,14 +219,14 @@ def verdict_of(
 )->dict: # as `judge` gives it; empty where nobody judged
     "A run's verdict"
     path = weights_path(run).parent/'verdict.json'
-    return read_json(path) if path.is_file() else {}
+    return Kept(path, read_json(path)) if path.is_file() else {}
 
 def kept_simple(
     run:Run|str|Path, # a finished run, its folder, or its weights
 )->tuple: # SimpleModel, header; None, {} where the run's weights are to be used
     "The simple model that a run's verdict prefers to its weights"
     verdict = verdict_of(run)
-    if not verdict.get('simple'): return None, {}
+    if not verdict or not verdict['simple']: return None, {}
     path = weights_path(run).parent/'baseline.safetensors'
     if not path.is_file(): raise UserError(f"{path.parent.name} is damaged: its verdict uses {verdict['use']}, and {path.name} is missing; remove the folder and train it again.")
     return SimpleModel.load(path)
