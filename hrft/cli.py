@@ -13,7 +13,6 @@ from importlib import import_module
 from pathlib import Path
 
 from .core import UserError, atomic_path, project_root, write_json
-from .evaluate import interval_text, scoring_of
 
 # %% ../nbs/08_cli.ipynb #043e5575
 def _study_of(run):
@@ -36,6 +35,7 @@ def named_run(
 # %% ../nbs/08_cli.ipynb #80d1163f
 def _score_lines(metrics):
     "A finished run's scores as lines of text"
+    from hrft.evaluate import interval_text, scoring_of
     metric, about = _judged_by(scoring_of(metrics))
     digits = about['digits']
     wide = max(18, *(len(name) + 2 for name in metrics['baselines']), *(len(stage['name']) + 2 for stage in metrics['stages']))
@@ -122,6 +122,7 @@ def personalize(args):
     _next('hrft', 'predict', 'FILE', '--run', _short(run.path), '--plot', 'next.png')
 
 def evaluate(args):
+    from hrft.evaluate import interval_text
     study = _study_of(args.run)
     result = study.evaluate(args.run, args.data, person=args.person)
     (metric, about), folder = _judged_by(study.scoring.about()), Path(args.run) if Path(args.run).is_dir() else Path(args.run).parent
