@@ -55,6 +55,8 @@ def fit(
     identity = {'recipe_digest': recipe_digest(recipe), 'data': data.digest, 'parent': weights['digest'] if weights else ''}
     run = Run(Path(runs or project_root()/'runs')/recipe.study/f'{recipe.name}-s{recipe.seed}-{digest(identity)}')
     if run.finished:
+        if run.metrics['weights'] != file_digest(run.file('model.safetensors')):
+            raise UserError(f"{run.path.name} is damaged: model.safetensors is not the file that was scored. Delete the folder and train it again.")
         if show and (other := other_code(run, study)): print(other, flush=True)
         return run
     run.path.mkdir(parents=True, exist_ok=True)
