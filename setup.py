@@ -1,6 +1,9 @@
 "Package hrft. Every fact comes from settings.ini; exact versions are in constraints.txt."
-import configparser, shlex
+
+import configparser
+import shlex
 from pathlib import Path
+
 from setuptools import find_packages, setup
 
 settings = configparser.ConfigParser(delimiters=["="])
@@ -32,9 +35,16 @@ setup(
     ],
     packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
-    package_data={"hrft": ["recipes/*/*.toml", "recipes/*/spaces/*.toml", "weights/*/*"], "hrft.templates": ["*.ipynb"]},
+    package_data={
+        "hrft": ["recipes/*/*.toml", "recipes/*/spaces/*.toml", "weights/*/*"],
+        "hrft.templates": ["*.ipynb"],
+    },
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split() + sum(extras.values(), []), "tensorboard": ["tensorboard>=2.16"], **extras},
+    extras_require={
+        "dev": cfg["dev_requirements"].split() + sum(extras.values(), []),
+        "tensorboard": ["tensorboard>=2.16"],
+        **extras,
+    },
     python_requires=f">={cfg['min_python']}",
     entry_points={"console_scripts": shlex.split(cfg["console_scripts"]), "nbdev": ["hrft=hrft._modidx:d"]},
     zip_safe=False,

@@ -2,7 +2,16 @@
 
 Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of `make setup`.
 """
-import ast, multiprocessing, os, re, resource, shutil, subprocess, sys, tempfile
+
+import ast
+import multiprocessing
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -11,22 +20,33 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 BIN = Path(sys.executable).parent
-LONGEST_MODULE, LARGEST_FILE_KB = 450, 2048
+LONGEST_MODULE, LARGEST_FILE_KB = 550, 2048
+FLOORS, NO_MODULES = ("core", "logs"), ("reports", "trials", "tutorials", "__pycache__")
 DATA = re.compile(r"\.(parquet|npz|tar|zip|fit|tcx|gpx|hdf5|h5|pth|pkl|pt)$")
 
 
 def tracked() -> list:
     "Files that git tracks, or would"
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True).stdout.split("\n")
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True
+    ).stdout.split("\n")
     return [f for f in listed if f and (ROOT / f).is_file()]
 
 
+def notebooks(*rooms: str) -> list:
+    "Notebooks of some folders of nbs/, all by default, in the order of their numbers"
+    rooms = rooms or [p.name for p in sorted((ROOT / "nbs").iterdir()) if p.is_dir() and p.name[0] not in "._"]
+    return [path for room in rooms for path in sorted((ROOT / "nbs" / room).glob("*.ipynb"))]
+
+
 def modules() -> dict:
-    "Exported notebooks: module name -> notebook, in the order of their numbers"
+    "Exported notebooks: module name -> notebook, from the ground up: core, logs, then each study"
+    studies = [p.name for p in sorted((ROOT / "nbs").iterdir()) if p.is_dir() and p.name not in (*FLOORS, *NO_MODULES)]
     found = {}
-    for path in sorted((ROOT / "nbs").glob("[0-9]*.ipynb")):
-        m = re.search(r"#\|\s*default_exp\s+(\S+)", "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"))
-        if m: found["hrft." + m.group(1)] = path
+    for path in notebooks(*FLOORS, *studies):
+        source = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+        if m := re.search(r"#\s*\|\s*default_exp\s+(\S+)", source):
+            found["hrft." + m.group(1)] = path
     return found
 
 
@@ -36,38 +56,69 @@ def check_export():
         before = Path(folder) / "hrft"
         shutil.copytree(ROOT / "hrft", before, ignore=shutil.ignore_patterns("__pycache__"))
         subprocess.run([BIN / "nbdev_export"], cwd=ROOT, check=True)
-        differ = [f for f in sorted((ROOT / "hrft").rglob("*.py"))
-                  if not (old := before / f.relative_to(ROOT / "hrft")).exists() or old.read_bytes() != f.read_bytes()]
+        differ = [
+            f
+            for f in sorted((ROOT / "hrft").rglob("*.py"))
+            if not (old := before / f.relative_to(ROOT / "hrft")).exists() or old.read_bytes() != f.read_bytes()
+        ]
         for f in differ:  # leave the tree as it was found
             old = before / f.relative_to(ROOT / "hrft")
             shutil.copyfile(old, f) if old.exists() else f.unlink()
     return [f"{f.relative_to(ROOT)} differs from its notebook; run `make export`" for f in differ]
 
 
+def _imported(name: str, source: Path):
+    "Modules of hrft that one imports, as their full names, and whether by a star"
+    for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.ImportFrom):
+            continue
+        target = node.module or ""
+        if node.level:
+            target = ".".join([*name.split(".")[: -node.level], *([node.module] if node.module else [])])
+        if target.startswith("hrft"):
+            for alias in node.names:
+                yield target, f"{target}.{alias.name}", alias.name == "*"
+
+
 def check_imports():
     "imports point to lower numbers, and no study imports another"
-    order, wrong = list(modules()), []
-    for i, (name, path) in enumerate(modules().items()):
-        source = ROOT / (name.replace(".", "/") + ".py")
-        package, study = name.rsplit(".", 1)[0], name.split(".")[1]
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.ImportFrom): continue
-            target = node.module or ""
-            if node.level: target = ".".join([*name.split(".")[: -node.level], *([node.module] if node.module else [])])
-            if not target.startswith("hrft"): continue
-            targets = [target] if target in order else [f"{target}.{a.name}" for a in node.names]
-            for t in targets:
-                if t in order and order.index(t) >= i and name != "hrft.cli": wrong.append(f"{path.name} imports {t}, which has no lower number")
-                if int(path.name[:2]) >= 10 and t in order and int(modules()[t].name[:2]) >= 10 and t.split(".")[1] != study:
-                    wrong.append(f"{path.name} imports another study, {t}")
-            if any(a.name == "*" for a in node.names): wrong.append(f"{path.name} has a star import in the library")
+    found, wrong = modules(), []
+    order = list(found)
+    for i, (name, path) in enumerate(found.items()):
+        for module, member, star in _imported(name, ROOT / (name.replace(".", "/") + ".py")):
+            target = module if module in found else member
+            if star:
+                wrong.append(f"{path.name} has a star import in the library")
+            if target not in found:
+                continue
+            room = found[target].parent.name
+            if room not in (*FLOORS, path.parent.name):
+                wrong.append(f"{path.parent.name}/{path.name} imports another study, {target}")
+            elif order.index(target) >= i and name != "hrft.cli":
+                wrong.append(f"{path.parent.name}/{path.name} imports {target}, which has no lower number")
+    return wrong
+
+
+def check_numbers():
+    "the notebooks of a room are numbered without gaps or doubles"
+    wrong = []
+    for room in {path.parent.name for path in notebooks()} - {"reports"}:
+        numbers = [path.name[:2] for path in notebooks(room)]
+        if numbers != [f"{i:02d}" for i in range(len(numbers))]:
+            wrong.append(f"nbs/{room} has {', '.join(numbers)}")
     return wrong
 
 
 def check_sizes():
     "modules stay short, files small"
-    wrong = [f"{f.relative_to(ROOT)} has {n} lines; move its walls" for f in (ROOT / "hrft").rglob("*.py") if f.name != "_modidx.py" and (n := len(f.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE]
-    return wrong + [f"{f} has {kb} kB" for f in tracked() if (kb := (ROOT / f).stat().st_size // 1024) > LARGEST_FILE_KB]
+    wrong = [
+        f"{f.relative_to(ROOT)} has {n} lines; move its walls"
+        for f in (ROOT / "hrft").rglob("*.py")
+        if f.name != "_modidx.py" and (n := len(f.read_text(encoding="utf-8").splitlines())) > LONGEST_MODULE
+    ]
+    return wrong + [
+        f"{f} has {kb} kB" for f in tracked() if (kb := (ROOT / f).stat().st_size // 1024) > LARGEST_FILE_KB
+    ]
 
 
 def check_data():
@@ -81,9 +132,17 @@ def check_paths():
     skip = ("data/sample/", ".ci/check.py", "LICENSE")
     wrong = []
     for f in tracked():
-        if f.startswith(skip) or not f.endswith((".py", ".md", ".toml", ".ipynb", ".html", ".yml", ".ini", ".txt", "Makefile", "run")): continue
-        text = re.sub(r"data:image/png;base64,[A-Za-z0-9+/=\\n]+|\"image/png\": \"[^\"]*\"", "", (ROOT / f).read_text(encoding="utf-8"))
-        if m := own.search(text): wrong.append(f"{f} holds {text[m.start():m.start() + 40]!r}")
+        if f.startswith(skip) or not f.endswith(
+            (".py", ".md", ".toml", ".ipynb", ".html", ".yml", ".ini", ".txt", "Makefile", "run")
+        ):
+            continue
+        text = re.sub(
+            r"data:image/png;base64,[A-Za-z0-9+/=\\n]+|\"image/png\": \"[^\"]*\"",
+            "",
+            (ROOT / f).read_text(encoding="utf-8"),
+        )
+        if m := own.search(text):
+            wrong.append(f"{f} holds {text[m.start() : m.start() + 40]!r}")
     return wrong
 
 
@@ -93,30 +152,45 @@ def check_templates():
     for path in sorted((ROOT / "nbs/reports").glob("*.ipynb")):
         cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
         tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
-        if len(tagged) != 1: wrong.append(f"{path.name} has {len(tagged)} parameters cells")
-        try: [ast.literal_eval(n.value) for c in tagged for n in ast.parse(c.source).body]
-        except (ValueError, AttributeError): wrong.append(f"{path.name}: parameters are not literals")
+        if len(tagged) != 1:
+            wrong.append(f"{path.name} has {len(tagged)} parameters cells")
+        try:
+            [ast.literal_eval(n.value) for c in tagged for n in ast.parse(c.source).body]
+        except (ValueError, AttributeError):
+            wrong.append(f"{path.name}: parameters are not literals")
         source = "\n".join(re.sub(r"^[%!].*$", "", c.source, flags=re.M) for c in cells)
-        if re.search(r"^\s*(def|class) ", source, re.M): wrong.append(f"{path.name} defines functions or classes")
-        studies = {m for m in re.findall(r"from hrft\.(\w+)", source)} & {name.split(".")[1] for name, nb in modules().items() if int(nb.name[:2]) >= 10}
-        if len(studies) > 1: wrong.append(f"{path.name} imports {len(studies)} studies: {', '.join(sorted(studies))}")
+        if re.search(r"^\s*(def|class) ", source, re.M):
+            wrong.append(f"{path.name} defines functions or classes")
+        rooms = {
+            nb.parent.name
+            for name, nb in modules().items()
+            if name.split(".")[1] in re.findall(r"from hrft\.(\w+)", source)
+        }
+        studies = rooms - set(FLOORS)
+        if len(studies) > 1:
+            wrong.append(f"{path.name} imports {len(studies)} studies: {', '.join(sorted(studies))}")
     return wrong
 
 
 def check_clean():
     "notebooks are clean: no metadata of one session, nothing that failed"
     wrong = []
-    for path in [*sorted((ROOT / "nbs").glob("*.ipynb")), *sorted((ROOT / "nbs/reports").glob("*.ipynb"))]:
+    for path in [ROOT / "nbs/index.ipynb", *notebooks()]:
         for c in nbformat.read(path, as_version=4).cells:
-            if set(c.metadata) - {"tags"}: wrong.append(f"{path.name} has cell metadata {set(c.metadata)}; run `make export`"); break
-            if any(o.output_type == "error" for o in c.get("outputs", [])): wrong.append(f"{path.name} shows an error"); break
+            if set(c.metadata) - {"tags"}:
+                wrong.append(f"{path.name} has cell metadata {set(c.metadata)}; run `make export`")
+            elif any(o.output_type == "error" for o in c.get("outputs", [])):
+                wrong.append(f"{path.name} shows an error")
     return wrong
 
 
 def check_readme():
     "README.md is what nbs/index.ipynb gives"
     from readme import readme
-    return [] if (ROOT / "README.md").read_text(encoding="utf-8") == readme() else ["README.md differs; run `make readme`"]
+
+    return (
+        [] if (ROOT / "README.md").read_text(encoding="utf-8") == readme() else ["README.md differs; run `make readme`"]
+    )
 
 
 def check_light_import():
@@ -128,64 +202,134 @@ def check_light_import():
 def check_road():
     "README's way from an export to a prediction works, and says what is missing where runs are few"
     from road import check_road
+
     return check_road()
 
 
 def check_notebooks():
     "every notebook runs"
     env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run([BIN / "nbdev_test", "--n_workers", "2", "--do_print", "--timing", "--skip_folder_re", "^([_.]|reports)"], cwd=ROOT, env=env)
+    done = subprocess.run(
+        [BIN / "nbdev_test", "--n_workers", "2", "--do_print", "--timing", "--skip_folder_re", "^([_.]|reports)"],
+        cwd=ROOT,
+        env=env,
+    )
     return [] if done.returncode == 0 else ["see above"]
 
 
 def _render(case: str, name: str, parameters: dict, folder: Path):
     "One report on tiny data, in a process of its own: its page and the CPU seconds that it took"
     from hrft.report import render
+
     start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    page = render(name, parameters | ({"runs": str(folder / "runs")} if "logs" not in parameters else {}), folder / "reports", case, ("ipynb", "md", "html"), show=False)["md"]
+    page = render(
+        name,
+        parameters | ({"runs": str(folder / "runs")} if "logs" not in parameters else {}),
+        folder / "reports",
+        case,
+        ("ipynb", "md", "html"),
+        show=False,
+    )["md"]
     return page.read_text(encoding="utf-8"), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start
 
 
 def check_reports():
     "every report template renders on tiny simulated data"
-    from hrft.heart.simulate import simulated_store
+    from hrft.heart.simulate.archives import simulated_store
+
     os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     os.environ.pop("MPLBACKEND", None)
     wrong, few_pixels = [], ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
         store, runs = str(simulated_store(Path(folder) / "data", "tiny").path), Path(folder) / "runs"
         cases = {  # the longest first
-            "clouds": ("clouds", {"kind": "tiny", "settings": ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1", "stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"],
-                                  "overweights": [3.5], "others": [], "alternatives": {}, "labels": [0, 8], "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"]}),
-            "heart": ("heart", {"store": store, "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1}),
-            "ablations": ("ablations", {"store": store, "min_runs": 5, "n_people": 2, "base_epochs": 1, "personal_epochs": 1, "personal_runs": [4], "ablation_seeds": [0],
-                                        "base_groups": ["loss"], "personal_groups": ["stage"]}),
-            "faces": ("faces", {"recipes": ["faces/base", "faces/dice-2.0"], "long_changes": "",
-                                "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5"}),
+            "clouds": (
+                "clouds",
+                {
+                    "kind": "tiny",
+                    "settings": [
+                        "data.images.size=40",
+                        "stages.pretrain.epochs=2",
+                        "stages.final.epochs=1",
+                        "stages.pretrain.warmup_steps=2",
+                        "stages.final.warmup_steps=2",
+                    ],
+                    "overweights": [3.5],
+                    "others": [],
+                    "alternatives": {},
+                    "labels": [0, 8],
+                    "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"],
+                },
+            ),
+            "heart": (
+                "heart",
+                {"store": store, "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1},
+            ),
+            "ablations": (
+                "ablations",
+                {
+                    "store": store,
+                    "min_workouts": 5,
+                    "n_people": 2,
+                    "base_epochs": 1,
+                    "personal_epochs": 1,
+                    "personal_workouts": [4],
+                    "ablation_seeds": [0],
+                    "base_groups": ["loss"],
+                    "personal_groups": ["stage"],
+                },
+            ),
+            "faces": (
+                "faces",
+                {
+                    "recipes": ["faces/base", "faces/dice-2.0"],
+                    "long_changes": "",
+                    "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
+                },
+            ),
             "lips": ("lips", {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}),
             "one-person": ("heart", {"store": store, "person": "watch", "recipes": []}),
         }
         running = {case: pool.submit(_render, case, *words, Path(folder)) for case, words in cases.items()}
         running["heart"].result()
         trained = [str(p.parent) for p in sorted((runs / "heart").glob("*/metrics.json"))]
-        running["runs"] = pool.submit(_render, "runs", "runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder))
+        running["runs"] = pool.submit(
+            _render, "runs", "runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder)
+        )
         running["diagnosis"] = pool.submit(_render, "diagnosis", "diagnosis", {"run": trained[0]}, Path(folder))
         for case, done in running.items():
             page, seconds = done.result()
             print(f"        {case}: {seconds:.0f} s of CPU", flush=True)
-            if case in cases and "SIMULATED" not in page: wrong.append(f"{case} does not say SIMULATED")
-            if not re.search(r"!\[(?!png)[^\]]+\]", page): wrong.append(f"{case} shows no picture with words")
+            if case in cases and "SIMULATED" not in page:
+                wrong.append(f"{case} does not say SIMULATED")
+            if not re.search(r"!\[(?!png)[^\]]+\]", page):
+                wrong.append(f"{case} shows no picture with words")
     return wrong
 
 
 def main():
-    checks = [check_export, check_imports, check_sizes, check_data, check_paths, check_templates, check_clean, check_readme, check_light_import, check_road, check_notebooks, check_reports]
+    checks = [
+        check_export,
+        check_imports,
+        check_numbers,
+        check_sizes,
+        check_data,
+        check_paths,
+        check_templates,
+        check_clean,
+        check_readme,
+        check_light_import,
+        check_road,
+        check_notebooks,
+        check_reports,
+    ]
     failed = 0
     for check in checks:
         found = check()
         failed += bool(found)
         print(f"{'FAILED' if found else 'passed'}  {check.__doc__}", flush=True)
-        for line in found: print(f"        {line}", flush=True)
+        for line in found:
+            print(f"        {line}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed")
     sys.exit(1 if failed else 0)
 

@@ -1,5 +1,12 @@
 """README's way from an export to a prediction, walked literally: by somebody with enough runs, and by people with two, five and fourteen."""
-import os, re, shlex, shutil, subprocess, sys, tempfile
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,20 +24,30 @@ def commands() -> list:
 
 def walk(n_workouts: int, folder: Path) -> list:
     "What went wrong on the way with an export of so many workouts"
-    from hrft.heart.simulate import write_apple_export
+    from hrft.heart.simulate.archives import write_apple_export
+
     folder.mkdir()
     write_apple_export(folder / "export.zip", n_workouts, 3)
     wrong = []
     for words in commands():
         for name in words:  # a file to read that is not there yet is a new workout
-            if re.fullmatch(r"\w+\.(fit|tcx|gpx)", name): shutil.copyfile(ROOT / "data/sample/run_simulated.tcx", folder / name)
+            if re.fullmatch(r"\w+\.(fit|tcx|gpx)", name):
+                shutil.copyfile(ROOT / "data/sample/run_simulated.tcx", folder / name)
         env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        done = subprocess.run([sys.executable, "-c", "import sys; from hrft.cli import main; sys.exit(main())", *words[1:]], cwd=folder, env=env, capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", "import sys; from hrft.cli import main; sys.exit(main())", *words[1:]],
+            cwd=folder,
+            env=env,
+            capture_output=True,
+            text=True,
+        )
         said, name = done.stderr.strip().splitlines(), f"{n_workouts} workouts, `{' '.join(words)}`"
         if done.returncode == 0:
             last = (done.stdout + done.stderr).strip().splitlines()[-1]
-            if not last.startswith("next: "): wrong.append(f"{name} ends with {last!r}, not with what to do next")
-            if words[1] == "personalize" and "\nUse " not in done.stdout: wrong.append(f"{name} has no verdict")
+            if not last.startswith("next: "):
+                wrong.append(f"{name} ends with {last!r}, not with what to do next")
+            if words[1] == "personalize" and "\nUse " not in done.stdout:
+                wrong.append(f"{name} has no verdict")
         elif n_workouts == ENOUGH or done.returncode != 2 or len(said) != 1 or not said[0].startswith("hrft: "):
             wrong.append(f"{name}: exit code {done.returncode}: {' / '.join(said[-3:])}")
     return wrong

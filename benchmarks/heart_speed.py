@@ -7,41 +7,54 @@ in any order. Its third input was the runner's sex, which a store does not have;
 and it goes on until its cap. Both are scored on all measured steps of the same validation runs after each epoch. Times are training and validation; what hrft makes of the history beforehand is added to its own.
 Reading the store, the same for both, is not counted, nor are the scores and intervals that hrft adds when training is over.
 """
-import argparse, tempfile, time
+
+import argparse
+import tempfile
+import time
 from collections import defaultdict
 
 import numpy as np
 import torch
 from torch import nn
 
+from hrft.callbacks import Pruned
 from hrft.core import set_seed
-from hrft.heart.data import HeartItems, person_runs, run_loaders, split_people
-from hrft.heart.models import build, n_parameters, predict_items, step_loss
-from hrft.heart.store import Store
+from hrft.heart.files.store import Store
+from hrft.heart.models.network import build, n_parameters, predict_items, step_loss
+from hrft.heart.prepare.data import HeartItems, person_workouts, workout_loaders, split_people
 from hrft.heart.study import STUDY, HeartRecipe, personalize
 from hrft.recipe import read_recipe
-from hrft.callbacks import Pruned
 from hrft.train import fit
 
 N_STEPS, BATCH = 500, 16
 INPUTS = 'speed_m_s', 'altitude_m', 'elapsed_s'
 
+
 class PlainNet(nn.Module):
     "Two LSTM layers and a head at zero, on z-scored inputs"
+
     def __init__(self):
         super().__init__()
-        self.lstm, self.head = nn.LSTM(len(INPUTS), 64, 2, batch_first=True, dropout=.2), nn.Linear(64, 1)
-        for parameter in self.head.parameters(): nn.init.zeros_(parameter)
-    def forward(self, x, lengths=None): return self.head(self.lstm(x)[0]).squeeze(-1) # padding is masked in the loss
+        self.lstm, self.head = nn.LSTM(len(INPUTS), 64, 2, batch_first=True, dropout=0.2), nn.Linear(64, 1)
+        for parameter in self.head.parameters():
+            nn.init.zeros_(parameter)
+
+    def forward(self, x, lengths=None):
+        return self.head(self.lstm(x)[0]).squeeze(-1)  # padding is masked in the loss
+
 
 class PlainItems(HeartItems):
     "The same runs with three z-scored inputs"
-    def __init__(self, items, mean=0., sd=1.):
+
+    def __init__(self, items, mean=0.0, sd=1.0):
         super().__init__(items.runs, [past[:1] for past in items.pasts], INPUTS)
         self.mean, self.sd = mean, sd
-    def columns(self, i): return ((super().columns(i) - self.mean)/self.sd).astype(np.float32)
 
-def plain_data(splits): # -> inputs `(N, 500, 3)`, heart rate `(N, 500)` with NaN where padded, validation items
+    def columns(self, i):
+        return ((super().columns(i) - self.mean) / self.sd).astype(np.float32)
+
+
+def plain_data(splits):  # -> inputs `(N, 500, 3)`, heart rate `(N, 500)` with NaN where padded, validation items
     "The plain loop's arrays"
     raw = PlainItems(splits.train)
     steps = np.concatenate([raw.columns(i)[:N_STEPS] for i in range(len(raw))])
@@ -50,8 +63,9 @@ def plain_data(splits): # -> inputs `(N, 500, 3)`, heart rate `(N, 500)` with Na
     y = torch.full(x.shape[:2], float('nan'))
     for i in range(len(train)):
         own, hr_bpm = (part[:N_STEPS] for part in train[i])
-        x[i, :len(own)], x[i, len(own):], y[i, :len(own)] = own, own[-1], hr_bpm
+        x[i, : len(own)], x[i, len(own) :], y[i, : len(own)] = own, own[-1], hr_bpm
     return x, y, PlainItems(splits.validation, mean, sd)
+
 
 def timed(parts, name, function, *args):
     "A result, its time added to a part's"
@@ -59,6 +73,7 @@ def timed(parts, name, function, *args):
     result = function(*args)
     parts[name] += time.perf_counter() - start
     return result
+
 
 def step(parts, model, optimizer, loss, x, lengths, y):
     "One optimisation step"
@@ -68,9 +83,11 @@ def step(parts, model, optimizer, loss, x, lengths, y):
     timed(parts, 'backward', error.backward)
     timed(parts, 'update', optimizer.step)
 
+
 def mae_bpm(model, items):
     table = predict_items(model, items)
     return float((table.predicted_bpm - table.measured_bpm).abs().mean())
+
 
 def step_rates(splits, plain, recipe, epochs):
     "Steps of both in turns, over some epochs of hrft's loader"
@@ -80,52 +97,83 @@ def step_rates(splits, plain, recipe, epochs):
     optimizers = {name: torch.optim.Adam(model.parameters(), lr=1e-3) for name, model in models.items()}
     parts, n, read = {name: defaultdict(float) for name in models}, 0, 0
     for _ in range(epochs):
-        batches = iter(run_loaders(splits, BATCH).train)
+        batches = iter(workout_loaders(splits, BATCH).train)
         while (batch := timed(parts['hrft'], 'data', next, batches, None)) is not None:
-            if len(batch[1]) < BATCH: break # the last, smaller one
+            if len(batch[1]) < BATCH:
+                break  # the last, smaller one
             step(parts['hrft'], models['hrft'], optimizers['hrft'], step_loss, *batch)
             drawn = torch.randperm(len(x))[:BATCH]
             own = timed(parts['plain loop'], 'data', lambda: (x[drawn], None, y[drawn]))
-            step(parts['plain loop'], models['plain loop'], optimizers['plain loop'], lambda p, y: step_loss(p, y, 'mse'), *own)
+            step(
+                parts['plain loop'],
+                models['plain loop'],
+                optimizers['plain loop'],
+                lambda p, y: step_loss(p, y, 'mse'),
+                *own,
+            )
             n, read = n + 1, read + batch[0].shape[1]
-    print(f"Optimisation steps: {n} of each in turns, {BATCH} runs a batch, the first {N_STEPS} steps of a run; hrft's batches have {read/n:.0f} steps on average, the plain loop's {N_STEPS}\n")
-    print(f"{'ms a step':<12}{'parameters':>11}{'data':>8}{'forward':>9}{'loss':>7}{'backward':>10}{'update':>8}{'all':>8}{'steps/s':>9}")
+    print(
+        f"Optimisation steps: {n} of each in turns, {BATCH} runs a batch, the first {N_STEPS} steps of a run; hrft's batches have {read / n:.0f} steps on average, the plain loop's {N_STEPS}\n"
+    )
+    print(
+        f"{'ms a step':<12}{'parameters':>11}{'data':>8}{'forward':>9}{'loss':>7}{'backward':>10}{'update':>8}{'all':>8}{'steps/s':>9}"
+    )
     for name, spent in parts.items():
-        times = [1000*spent[part]/n for part in ('data', 'forward', 'loss', 'backward', 'update')]
-        print(f"{name:<12}{n_parameters(models[name]):>11,}{times[0]:>8.1f}{times[1]:>9.1f}{times[2]:>7.1f}{times[3]:>10.1f}{times[4]:>8.1f}{sum(times):>8.1f}{1000/sum(times):>9.1f}")
-    print(f"hrft's steps per second over the plain loop's: {sum(parts['plain loop'].values())/sum(parts['hrft'].values()):.2f}\n", flush=True)
+        times = [1000 * spent[part] / n for part in ('data', 'forward', 'loss', 'backward', 'update')]
+        print(
+            f"{name:<12}{n_parameters(models[name]):>11,}{times[0]:>8.1f}{times[1]:>9.1f}{times[2]:>7.1f}{times[3]:>10.1f}{times[4]:>8.1f}{sum(times):>8.1f}{1000 / sum(times):>9.1f}"
+        )
+    print(
+        f"hrft's steps per second over the plain loop's: {sum(parts['plain loop'].values()) / sum(parts['hrft'].values()):.2f}\n",
+        flush=True,
+    )
 
-def plain_seconds(plain, target_bpm, cap_s): # -> s or None, epochs, best MAE
+
+def plain_seconds(plain, target_bpm, cap_s):  # -> s or None, epochs, best MAE
     "Train the plain loop to the target or its cap"
     set_seed(0)
     x, y, validation = plain
-    model, spent, best, epochs = PlainNet(), 0., float('inf'), 0
+    model, spent, best, epochs = PlainNet(), 0.0, float('inf'), 0
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
     while spent < cap_s:
         start = time.perf_counter()
         model.train()
-        for drawn in torch.randperm(len(x)).split(BATCH): step(defaultdict(float), model, optimizer, lambda p, y: step_loss(p, y, 'mse'), x[drawn], None, y[drawn])
+        for drawn in torch.randperm(len(x)).split(BATCH):
+            step(defaultdict(float), model, optimizer, lambda p, y: step_loss(p, y, 'mse'), x[drawn], None, y[drawn])
         best, epochs = min(best, mae_bpm(model, validation)), epochs + 1
         spent += time.perf_counter() - start
-        if best <= target_bpm: return spent, epochs, best
+        if best <= target_bpm:
+            return spent, epochs, best
     return None, epochs, best
 
-def hrft_seconds(recipe, store, target_bpm): # -> s or None, epochs, best MAE
+
+def hrft_seconds(recipe, store, target_bpm):  # -> s or None, epochs, best MAE
     "Train a recipe to the target or its end"
     seen = []
+
     def reached(run, stage, epoch, value):
         seen.append((value, run.log.epochs().seconds.sum()))
-        if value <= target_bpm or epoch == sum(stage.epochs for stage in recipe.stages): raise Pruned('enough')
+        if value <= target_bpm or epoch == sum(stage.epochs for stage in recipe.stages):
+            raise Pruned('enough')
+
     with tempfile.TemporaryDirectory() as folder:
-        try: fit(STUDY, recipe, store.path, folder, show=False, after_epoch=reached)
-        except Pruned: pass
+        try:
+            fit(STUDY, recipe, store.path, folder, show=False, after_epoch=reached)
+        except Pruned:
+            pass
     best = min(value for value, _ in seen)
     return seen[-1][1] if best <= target_bpm else None, len(seen), best
 
+
 def time_to_target(store, people, splits, plain, given):
     "Seconds to the target of each recipe and of the plain loop"
-    print(f"Time to {given.target_bpm:g} bpm on {len(splits.validation)} runs of {len(splits.people['validation'])} unseen people, {len(splits.train.runs):,} training runs of {len(splits.people['train'])}\n")
-    print(f"{'':<14}{'history s':>10}{'training s':>12}{'epochs':>8}{'before bpm':>12}{'best bpm':>10}{'reached':>9}", flush=True)
+    print(
+        f"Time to {given.target_bpm:g} bpm on {len(splits.validation)} runs of {len(splits.people['validation'])} unseen people, {len(splits.train.runs):,} training runs of {len(splits.people['train'])}\n"
+    )
+    print(
+        f"{'':<14}{'history s':>10}{'training s':>12}{'epochs':>8}{'before bpm':>12}{'best bpm':>10}{'reached':>9}",
+        flush=True,
+    )
     rows = {}
     for name in given.recipes:
         recipe = read_recipe(name, HeartRecipe)
@@ -135,13 +183,22 @@ def time_to_target(store, people, splits, plain, given):
         before = mae_bpm(build(recipe.model, own.normalisation), own.validation)
         seconds, epochs, best = hrft_seconds(recipe, store, given.target_bpm)
         rows[name] = seconds and made_s + seconds
-        print(f"{name:<14}{made_s:>10.1f}{seconds or float('nan'):>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}", flush=True)
+        print(
+            f"{name:<14}{made_s:>10.1f}{seconds or float('nan'):>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}",
+            flush=True,
+        )
     before = mae_bpm(PlainNet(), plain[2])
     seconds, epochs, best = plain_seconds(plain, given.target_bpm, given.cap_s)
-    print(f"{'plain loop':<14}{0:>10.1f}{seconds or given.cap_s:>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}\n")
+    print(
+        f"{'plain loop':<14}{0:>10.1f}{seconds or given.cap_s:>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}\n"
+    )
     for name, own_s in rows.items():
-        if own_s: print(f"the plain loop's time over {name}'s, history included: {'' if seconds else 'at least '}{(seconds or given.cap_s)/own_s:.0f}")
+        if own_s:
+            print(
+                f"the plain loop's time over {name}'s, history included: {'' if seconds else 'at least '}{(seconds or given.cap_s) / own_s:.0f}"
+            )
     print(flush=True)
+
 
 def personal_seconds(store, person):
     "The shipped base personalised for one person, everything included"
@@ -149,7 +206,10 @@ def personal_seconds(store, person):
         start = time.perf_counter()
         run = personalize(store.path, person, folder, show=False)
         total_s, epochs = time.perf_counter() - start, run.log.epochs()
-    print(f"Personalising {person}: {total_s:.1f} s with reading, scores and intervals, of which {epochs.seconds.sum():.1f} s are training and validation in {len(epochs)} epochs")
+    print(
+        f"Personalising {person}: {total_s:.1f} s with reading, scores and intervals, of which {epochs.seconds.sum():.1f} s are training and validation in {len(epochs)} epochs"
+    )
+
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -159,19 +219,29 @@ def main():
     parser.add_argument('--recipes', nargs='+', default=['heart/base', 'heart/plain'])
     parser.add_argument('--person', default='p01', help='whom to personalise for; the base must not have seen them')
     parser.add_argument('--epochs', type=int, default=2, help="epochs of hrft's loader over which steps are timed")
-    parser.add_argument('--parts', nargs='+', choices=('steps', 'target', 'person'), default=['steps', 'target', 'person'])
+    parser.add_argument(
+        '--parts', nargs='+', choices=('steps', 'target', 'person'), default=['steps', 'target', 'person']
+    )
     given = parser.parse_args()
     torch.set_num_threads(1)
     store = Store(given.store)
     if {'steps', 'target'} & set(given.parts):
         recipe = read_recipe('heart/base', HeartRecipe)
         start = time.perf_counter()
-        people = {person: person_runs(store, person, recipe.data) for person in store.people}
-        print(f'reading and gridding {sum(map(len, people.values())):,} runs: {time.perf_counter() - start:.1f} s, for both\n', flush=True)
+        people = {person: person_workouts(store, person, recipe.data) for person in store.people}
+        print(
+            f'reading and gridding {sum(map(len, people.values())):,} runs: {time.perf_counter() - start:.1f} s, for both\n',
+            flush=True,
+        )
         splits = split_people(people, recipe.data.model_copy(update={'max_steps': N_STEPS}))
         plain = plain_data(splits)
-    if 'steps' in given.parts: step_rates(splits, plain, recipe, given.epochs)
-    if 'target' in given.parts: time_to_target(store, people, splits, plain, given)
-    if 'person' in given.parts: personal_seconds(store, given.person)
+    if 'steps' in given.parts:
+        step_rates(splits, plain, recipe, given.epochs)
+    if 'target' in given.parts:
+        time_to_target(store, people, splits, plain, given)
+    if 'person' in given.parts:
+        personal_seconds(store, given.person)
 
-if __name__ == '__main__': main()
+
+if __name__ == '__main__':
+    main()
