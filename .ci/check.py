@@ -1,6 +1,7 @@
 """The whole check: modules match notebooks, notebooks run, repository rules hold.
 
-Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of `make setup`.
+Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of
+`make setup`.
 """
 
 import ast
@@ -20,7 +21,7 @@ import nbformat
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
 BIN = Path(sys.executable).parent
-LONGEST_MODULE, LARGEST_FILE_KB = 550, 2048
+LONGEST_MODULE, LONGEST_FUNCTION, LARGEST_FILE_KB = 550, 40, 2048  # lines, lines without docstring
 FLOORS, NO_MODULES = ("core", "logs"), ("reports", "trials", "tutorials", "__pycache__")
 DATA = re.compile(r"\.(parquet|npz|tar|zip|fit|tcx|gpx|hdf5|h5|pth|pkl|pt)$")
 
@@ -119,6 +120,46 @@ def check_sizes():
     return wrong + [
         f"{f} has {kb} kB" for f in tracked() if (kb := (ROOT / f).stat().st_size // 1024) > LARGEST_FILE_KB
     ]
+
+
+def check_functions():
+    "no function is longer than 40 lines, and the arguments of public ones have types"
+    wrong = []
+    for name in modules():
+        source = ROOT / (name.replace(".", "/") + ".py")
+        tree = ast.parse(source.read_text(encoding="utf-8"))
+        outer = [*tree.body, *(n for c in tree.body if isinstance(c, ast.ClassDef) for n in c.body)]
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.FunctionDef):
+                continue
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            where = f"{source.relative_to(ROOT)}:{node.lineno} {node.name}"
+            if (n := node.end_lineno - body[0].lineno + 1) > LONGEST_FUNCTION:
+                wrong.append(f"{where} has {n} lines")
+            arguments = [*node.args.args, *node.args.kwonlyargs]
+            bare = [a.arg for a in arguments if a.annotation is None and a.arg not in ("self", "cls")]
+            if bare and node in outer and not node.name.startswith("_"):
+                wrong.append(f"{where} says no type of {', '.join(bare)}")
+    return wrong
+
+
+def _tool(*words: str) -> list:
+    "What a tool complains of"
+    done = subprocess.run([BIN / words[0], *words[1:]], cwd=ROOT, capture_output=True, text=True)
+    return [] if done.returncode == 0 else (done.stdout or done.stderr).strip().splitlines()[-40:]
+
+
+def check_format():
+    "notebooks are formatted, and ruff finds nothing in them and in the modules"
+    places = ["nbs", ".ci", "benchmarks", "setup.py"]
+    return _tool("ruff", "format", "--check", "--quiet", *places) + _tool(
+        "ruff", "check", "--quiet", "--output-format", "concise", "hrft", *places
+    )
+
+
+def check_types():
+    "types agree, as pyright sees them"
+    return _tool("basedpyright", "--level", "error")
 
 
 def check_data():
@@ -284,7 +325,8 @@ def check_reports():
                 {
                     "recipes": ["faces/base", "faces/dice-2.0"],
                     "long_changes": "",
-                    "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6 stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
+                    "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6"
+                    " stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
                 },
             ),
             "lips": ("lips", {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}),
@@ -313,6 +355,9 @@ def main():
         check_imports,
         check_numbers,
         check_sizes,
+        check_functions,
+        check_format,
+        check_types,
         check_data,
         check_paths,
         check_templates,
