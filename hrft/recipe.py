@@ -12,7 +12,7 @@ import difflib
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 import pandas as pd
 import tomli_w
@@ -54,6 +54,8 @@ class Kinds(Options):
     "Options of several kinds, each with its own keys; a subclass without subclasses is one kind"
 
     by: ClassVar[str] = 'kind'  # the key that says which
+    if TYPE_CHECKING:
+        kind: ClassVar[str]  # where that is the key
 
     @classmethod
     def kinds(cls) -> dict:  # name -> class; the first is the default, a kind itself has none

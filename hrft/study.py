@@ -64,7 +64,7 @@ class Recordings:
 # %% ../nbs/core/10_study.ipynb #23487cdf
 R = TypeVar('R', bound=Recipe)  # its recipes
 D = TypeVar('D', bound=Data)  # its data, opened
-H = TypeVar('H', bound=Header, default=Header)  # what it keeps with weights
+H = TypeVar('H', bound=Header, default=Any)  # what it keeps with weights, where that is more than `Header`
 
 
 class Study(ABC, Generic[R, D, H]):
@@ -73,7 +73,7 @@ class Study(ABC, Generic[R, D, H]):
     name: str  # as in `heart/base`
     recipe_type: type[R]
     scoring: Scoring  # columns, sums and metrics of its predictions
-    header_type: type[H] = Header  # pyright: ignore[reportAssignmentType]  # its own where it keeps more with weights
+    header_type: type[H] = Header  # pyright: ignore[reportAssignmentType]  # H
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
     shipped: dict[str, str] = {}  # recipes whose weights come with the package -> their folder inside it
 
@@ -134,7 +134,7 @@ class Study(ABC, Generic[R, D, H]):
         "A fresh model, on the CPU"
 
     @abstractmethod
-    def groups(self, model: nn.Module) -> dict[str, list[nn.Parameter]]:
+    def groups(self, model: Any) -> dict[str, list[nn.Parameter]]:
         "Parameter groups by name, from the input to the head"
 
     @abstractmethod
@@ -149,7 +149,7 @@ class Study(ABC, Generic[R, D, H]):
         "How much a batch measured: its items, or its measured steps"
         return len(target)
 
-    def solve(self, recipe: R, data: D, model: nn.Module) -> None:
+    def solve(self, recipe: R, data: D, model: Any) -> None:
         "Fit a model that is not trained by steps, such as trees; called where a recipe has no stages"
         raise UserError(f"{recipe} has no stages, and its model is trained by them; add one.")
 
@@ -158,7 +158,7 @@ class Study(ABC, Generic[R, D, H]):
     def batches(self, data: D, split: Split) -> Iterable[tuple[torch.Tensor, ...]]:
         "Inputs, and last the target, of all items of a split in one fixed order; for validation, those of `loaders`"
 
-    def output(self, model: nn.Module, predicted: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+    def output(self, model: Any, predicted: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         "What to keep of a batch's prediction, items first, such as the most likely class of each pixel"
         return predicted
 
@@ -303,7 +303,7 @@ def study_name(
 def load_run(
     study: Study[R, D, H],
     run: Run | str | Path,  # a finished run, its folder, or its weights
-) -> tuple[nn.Module, R, H]:  # model in evaluation mode, recipe, header
+) -> tuple[Any, R, H]:  # model as `build` gives it, in evaluation mode; recipe, header
     "A run's model, ready to predict"
     state, header = study_weights(study, run)
     recipe = recorded_recipe(study.recipe_type, header.recipe, header.name)
