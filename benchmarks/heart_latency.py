@@ -39,13 +39,13 @@ class Clock:
 
 def predict_once(clock, file, models, header, past):
     "The way from a file to heart rates, a part at a time"
-    options = header['options']
+    options = header.options
     points = clock('read the file', lambda: next(iter(read_recordings(file))).points)
     grid = clock('points to grid', on_grid, points, options.grid_step_s, options.smooth_s)
 
     def inputs():
         run = Workout.from_grid(grid, grid_step_s=options.grid_step_s, loads=past.loads)
-        return pad_batch([HeartItems([run], [[past]], header['normalisation']['features'])[0]])[:2]
+        return pad_batch([HeartItems([run], [[past]], header.normalisation['features'])[0]])[:2]
 
     x, lengths = clock('features', inputs)
     for name in np.random.permutation(list(models)):
@@ -73,7 +73,7 @@ def main():
         start = time.perf_counter()
         models, past, clock = (
             {'torch': model, 'onnxruntime': OnnxModel(path)},
-            kept_past(header['normalisation'], header['options']),
+            kept_past(header.normalisation, header.options),
             Clock(),
         )
         print(
@@ -85,7 +85,7 @@ def main():
             for _ in range(given.repeats):
                 predict_once(clock, given.file, models, header, past)
     print(
-        f'{Path(given.file).name}: {n_steps} steps of {header["options"].grid_step_s:g} s; {given.repeats} times, one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
+        f'{Path(given.file).name}: {n_steps} steps of {header.options.grid_step_s:g} s; {given.repeats} times, one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
     )
     rows = {part: clock.total(part) for part in clock.parts}
     for name in models:

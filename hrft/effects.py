@@ -14,7 +14,7 @@ import torch
 
 from .core import UserError, derive_seed, digest, set_seed
 from .recipe import Kinds, Options, Recipe, Stage, override, validate
-from .study import Study
+from .study import DataFacts, Study
 
 # %% ../nbs/core/17_effects.ipynb #5f913705
 def recipe_keys(
@@ -73,7 +73,7 @@ def made(
     "What a recipe makes of data, model and loss"
     data = study.open(recipe, source)
     set_seed(derive_seed(recipe.seed, 'model'))
-    model, found = study.build(recipe, data), {}
+    model, found = study.build(recipe, DataFacts(data.normalisation, study.inputs(data))), {}
     if not recipe.stages:
         study.solve(recipe, data, model)
     found['model'] = _tensors(*model.state_dict().values(), *([repr(model)] if recipe.stages else []))

@@ -15,7 +15,8 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .core import digest
-from .recipe import Options, Recipe
+from .evaluate import BPM
+from .recipe import Options, Plateau, Recipe, Stage
 from .study import Study
 
 # %% ../nbs/core/13_example.ipynb #0e76718a
@@ -46,14 +47,10 @@ class Signals:
         y = np.sin(np.arange(40) * rng.uniform(0.1, 0.4, (60, 1)) + rng.uniform(0, 6, (60, 1))).astype('float32')
         x = (y + rng.normal(0, noise, y.shape)).astype('float32')
         self.splits = {'train': range(40), 'validation': range(40, 50), 'test': range(50, 60)}
-        self.x, self.y, self.normalisation, self.digest = (
-            torch.from_numpy(x),
-            torch.from_numpy(y),
-            {'mean': 0.0},
-            digest([noise, float(x.sum())]),
-        )
+        self.x, self.y = torch.from_numpy(x), torch.from_numpy(y)
+        self.normalisation, self.digest = {'mean': 0.0}, digest([noise, float(x.sum())])
 
-    def items(self, split: str) -> list:  # of (noisy `(40, 1)`, clean `(40,)`)
+    def items(self, split: str) -> list[tuple[torch.Tensor, torch.Tensor]]:  # noisy `(40, 1)`, clean `(40,)`
         "Pairs of one split"
         return [(self.x[i][:, None], self.y[i]) for i in self.splits[split]]
 
@@ -74,15 +71,15 @@ class SignalNet(nn.Module):
         return self.head(self.drop(self.layer1(self.layer0(x)[0])[0])).squeeze(-1)
 
 # %% ../nbs/core/13_example.ipynb #179ab111
-class SignalStudy(Study):
+class SignalStudy(Study[SignalRecipe, Signals]):
     "A clean signal from a noisy one"
 
-    name, recipe_type = 'signals', SignalRecipe
+    name, recipe_type, scoring = 'signals', SignalRecipe, BPM
 
     def open(self, recipe, source, parent=None):
         return Signals(recipe.data.noise)
 
-    def build(self, recipe, data):
+    def build(self, recipe, facts):
         return SignalNet(recipe.model.hidden)
 
     def groups(self, model):
@@ -97,8 +94,8 @@ class SignalStudy(Study):
     def loss(self, recipe, data):
         return lambda predicted, y: (predicted - y).pow(2).mean()
 
-    def weight(self, y):
-        return y.numel()
+    def weight(self, target):
+        return target.numel()
 
     def fingerprints(self, data, split):
         return [digest(data.y[i].tolist()) for i in data.splits[split]]
@@ -125,10 +122,10 @@ class SignalStudy(Study):
 two_stages = SignalRecipe(
     study='signals',
     name='two',
-    stages=[
-        dict(name='stage1', epochs=4, lr=1e-2, freeze=('layer0',), batch_size=8, patience=0),
-        dict(name='stage2', epochs=4, lr=3e-3, batch_size=8, schedule='plateau', lr_decay=0.5),
-    ],
+    stages=(
+        Stage(name='stage1', epochs=4, lr=1e-2, freeze=('layer0',), batch_size=8, patience=0),
+        Stage(name='stage2', epochs=4, lr=3e-3, batch_size=8, schedule=Plateau(), lr_decay=0.5),
+    ),
 )
 
 # %% ../nbs/core/13_example.ipynb #94ac9220

@@ -24,7 +24,7 @@ from .evaluate import interval_text, scoring_of
 from .evidence import markdown_table
 from .recipe import Recipe, recipe_digest
 from .registry import find_parent
-from .resume import parent_weights
+from .resume import Parent
 from .runfolder import Run
 from .space import Range, Space, check_space, read_space, trial_recipe
 from .study import Study
@@ -448,14 +448,14 @@ def sweep(
     check_space(space, recipe)
     if parent is None:
         parent = find_parent(recipe.parent)
-    runs, weights = Path(runs or project_root() / 'runs'), parent_weights(parent)
+    runs, weights = Path(runs or project_root() / 'runs'), Parent.read(study, parent) if parent else None
     identity = {
         'recipe': recipe_digest(recipe),
         'space': {k: d.model_dump(mode='json') for k, d in space.dimensions.items()},
         'prune': prune,
         'code': code_digest(type(study).__module__),
-        'data': study.open(recipe, source, parent=weights).digest,
-        'parent': weights['digest'] if weights else '',
+        'data': study.open(recipe, source, weights.header if weights else None).digest,
+        'parent': weights.digest if weights else '',
     }
     folder = runs / recipe.study / 'sweeps' / f'{recipe.name}-{digest(identity)}'
     folder.mkdir(parents=True, exist_ok=True)

@@ -47,14 +47,15 @@ def final_again(
     load_into(model, run.weights('pretrain')[0], 'pretrain')
     start = run.path / 'pretrained.safetensors'
     if not start.exists():
-        save_weights(start, model, header | {'stage': 'pretrain', 'name': f"{header['name']}, pretrained"})
+        early = header.model_copy(update={'stage': 'pretrain', 'name': f'{header.name}, pretrained'})
+        save_weights(start, model, early.as_dict())
     settings = dict(run.info['recipe'])
     settings = override(
         settings
         | {
             'stages': [stage for stage in settings['stages'] if stage['name'] == 'final'],
             'name': f"{settings['name']}-final",
-            'parent': header['name'],
+            'parent': header.name,
         },
         overrides,
     )
@@ -83,7 +84,7 @@ def few_shot(
         predictions = child.predictions.query('split == "test"').drop(columns='split')
         by_model = {name: table.drop(columns='model') for name, table in predictions.groupby('model')}
         found.setdefault((0, 'as it is'), by_model['base'])
-        data = STUDY.open(load_run(STUDY, child)[1], source, parent={'metadata': header})
+        data = STUDY.open(load_run(STUDY, child)[1], source, header)
         known = np.r_[data.train.base_km, data.validation.base_km]
         shift = float(
             np.mean(

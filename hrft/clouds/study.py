@@ -45,7 +45,7 @@ from hrft.logs.inputs import (
     target_among_inputs,
 )
 from ..recipe import Recipe, Stage
-from ..study import Lineage, Study, load_run, run_batches
+from ..study import Study, load_run, run_batches
 from ..tables import mark
 
 # %% ../../nbs/clouds/08_study.ipynb #d401861b
@@ -146,14 +146,14 @@ def inspect(splits: CloudSplits) -> list:  # of `Finding`
 HEIGHT = Scoring('block', 'measured_km', 'predicted_km', regression_metrics('km', 3))
 
 
-class CloudStudy(Study):
+class CloudStudy(Study[CloudRecipe, CloudSplits]):
     "Cloud base height from frames and the sun's position"
 
     name, recipe_type, scoring = 'clouds', CloudRecipe, HEIGHT
 
     def open(self, recipe, source, parent=None):
         splits = replace(
-            cloud_splits(source, recipe.data, parent and parent['metadata']['normalisation']), faults=recipe.faults
+            cloud_splits(source, recipe.data, parent and parent.normalisation), faults=recipe.faults
         )
         return replace(splits, validation=splits.test) if 'judge_stops' in splits.faults else splits
 
@@ -161,8 +161,8 @@ class CloudStudy(Study):
         part = weighted(data, stage.flights, stage.overweight, stage.overweight_flight)
         return replace(part, validation=data.validation) if 'judge_stops' in data.faults else part
 
-    def build(self, recipe, data):
-        return build(recipe.model, getattr(data, 'normalisation', None))
+    def build(self, recipe, facts):
+        return build(recipe.model, facts.normalisation)
 
     def groups(self, model):
         return groups(model)
@@ -172,9 +172,6 @@ class CloudStudy(Study):
 
     def loss(self, recipe, data):
         return loss_function(recipe.model)
-
-    def weight(self, target):
-        return len(target)
 
     def baselines(self, data):
         return baselines(data)
@@ -200,9 +197,9 @@ class CloudStudy(Study):
     def table(self, data, split, outputs):
         return prediction_table(getattr(data, split), in_km(outputs, data.normalisation))
 
-    def check_splits(self, recipe, data):
+    def check_splits(self, data, known):
         if 'judge_stops' not in data.faults:
-            super().check_splits(recipe, data)
+            super().check_splits(data, known)
 
     def everything(self, recipe, source, header):
         flights = [flight_items(path, recipe.data) for path in flight_folders(source)]
@@ -211,7 +208,7 @@ class CloudStudy(Study):
             test.take(slice(0)),
             test.take(slice(0)),
             test,
-            header['normalisation'],
+            header.normalisation,
             digest(test.fingerprints()),
             recipe.data,
         )
@@ -254,7 +251,7 @@ def predict_file(
     model, recipe, header = load_run(STUDY, run)
     flight = open_flight(file, labelled=False)
     items = flight_items(file, recipe.data, labelled=False)
-    splits = CloudSplits(items, items, items, header['normalisation'], '', recipe.data)
+    splits = CloudSplits(items, items, items, header.normalisation, '', recipe.data)
     table = pd.DataFrame(
         {
             'time_utc': pd.to_datetime(items.time_s, unit='s', utc=True),
@@ -273,7 +270,7 @@ def predict_file(
             if close.any()
             else ''
         )
-    if Lineage.of(header, header['name']).seen(items_of_flight(flight, recipe)):
+    if header.lineage.seen(items_of_flight(flight, recipe)):
         note += "; the model was trained or stopped on this flight, so this is no test"
     if plot:
         mark(plot_flight(table, flight.name), 'SIMULATED' in flight.camera.name).savefig(plot, dpi=120)

@@ -180,7 +180,7 @@ def _flip_finding(augmentation, images, masks):
     return next((f for f in (flip_keeps_sides(a, b, SIDES) for a, b in zip(masks.numpy(), flipped.numpy())) if f), None)
 
 # %% ../../nbs/faces/06_study.ipynb #a85590dd
-class FacesStudy(Study):
+class FacesStudy(Study[FacesRecipe, FacesSets]):
     "Nineteen classes for each pixel of a face"
 
     name, recipe_type, scoring, device = 'faces', FacesRecipe, SCORING, 'auto'
@@ -189,17 +189,14 @@ class FacesStudy(Study):
         options = recipe.data
         faces = read_faces(source, options.size_px, options.resize)
         sets = {split: faces[chosen] for split, chosen in split_names(len(faces), options).items()}
-        known = parent['metadata']['normalisation'] if parent else colour_moments(sets['train'].images)
+        known = parent.normalisation if parent else colour_moments(sets['train'].images)
         return FacesSets(**sets, normalisation=known, digest=faces.digest, augmentation=Augmentation(recipe.augment))
 
-    def build(self, recipe, data):
+    def build(self, recipe, facts):
         return build(recipe.model).to(memory_format=torch.channels_last)
 
     def groups(self, model):
         return groups(model)
-
-    def weight(self, classes):
-        return len(classes)
 
     def inputs(self, data):
         return {'shape': list(data.train.images.shape[1:]), 'classes': list(CLASSES)}
@@ -246,7 +243,7 @@ class FacesStudy(Study):
 
     def everything(self, recipe, source, header):
         faces = read_faces(source, recipe.data.size_px, recipe.data.resize)
-        return FacesSets(None, None, faces, header['normalisation'], faces.digest)
+        return FacesSets(None, None, faces, header.normalisation, faces.digest)
 
     def predict_file(self, file, run, plot=None):
         return predict_file(file, run, plot)
@@ -287,7 +284,7 @@ def predict_file(
     if not file.is_file():
         raise UserError(f"{file} does not exist; expected a jpg or png.")
     model, recipe, header = load_run(STUDY, run)
-    mask, _ = picture_mask(model, recipe, header['normalisation'], file.read_bytes(), file.name)
+    mask, _ = picture_mask(model, recipe, header.normalisation, file.read_bytes(), file.name)
     pixels = np.bincount(mask.ravel(), minlength=len(CLASSES))
     table = (
         pd.DataFrame({'class': CLASSES, 'pixels': pixels, 'share': (pixels / mask.size).round(5)})

@@ -51,7 +51,7 @@ def write_submission(
     pictures = pictures_of(images_dir)
     model, recipe, header = load_run(STUDY, run)
     note = {
-        'run': header['name'],
+        'run': header.name,
         'size_px': recipe.data.size_px,
         'parameters': check_limit(model),
         'limit': PARAMETER_LIMIT,
@@ -63,7 +63,7 @@ def write_submission(
             for name, path in pictures.items():
                 buffer = io.BytesIO()
                 palette_image(
-                    picture_mask(model, recipe, header['normalisation'], path.read_bytes(), path.name)[0]
+                    picture_mask(model, recipe, header.normalisation, path.read_bytes(), path.name)[0]
                 ).save(buffer, 'png')
                 _add(archive, f'masks/{name}.png', buffer.getvalue())
             _add(archive, 'code/models.py', inspect.getsource(models).encode())

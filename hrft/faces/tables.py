@@ -298,7 +298,7 @@ def plot_predictions(
     )
     names = scores.index[np.linspace(0, len(scores) - 1, n).round().astype(int)]
     chosen = faces[[faces.names.index(name) for name in names]]
-    found = predicted_masks(model, chosen.images, header['normalisation'])
+    found = predicted_masks(model, chosen.images, header.normalisation)
     over = lambda picture, mask: (0.45 * picture + 0.55 * np.asarray(palette_image(mask).convert('RGB'))).astype(
         np.uint8
     )

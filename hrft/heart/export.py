@@ -34,8 +34,8 @@ def _library(name):
 # %% ../../nbs/heart/22_export.ipynb #7e08841a
 def _metadata(header):
     "A run's header as entries of text"
-    entries = {key: value for key, value in header.items() if key != 'options'}
-    entries |= {'data': header['options'].model_dump(mode='json'), 'features': header['normalisation']['features']}
+    entries = header.as_dict()
+    entries |= {'data': header.options.model_dump(mode='json'), 'features': header.normalisation['features']}
     return {key: json.dumps(value, sort_keys=True) for key, value in entries.items()}
 
 # %% ../../nbs/heart/22_export.ipynb #b458e252
@@ -84,7 +84,7 @@ def _write(model, header, kind, path):
         warnings.simplefilter('ignore')
         torch.onnx.export(
             model,
-            _made_batch(header['normalisation'], [40, 33, 21]),
+            _made_batch(header.normalisation, [40, 33, 21]),
             str(path),
             input_names=['features', 'lengths'],
             output_names=['bpm'],
@@ -149,15 +149,15 @@ def check_onnx(
     written, largest = OnnxModel(path), 0.0
     if written.session.get_modelmeta().custom_metadata_map != _metadata(header):
         raise UserError(
-            f"{Path(path).name} is not {header['name']} as it is in {weights_path(run).parent.name}: its metadata differ; write it again with `hrft export`."
+            f"{Path(path).name} is not {header.name} as it is in {weights_path(run).parent.name}: its metadata differ; write it again with `hrft export`."
         )
     for seed, lengths in enumerate(BATCHES):
-        batch = _made_batch(header['normalisation'], lengths, seed)
+        batch = _made_batch(header.normalisation, lengths, seed)
         off = (written(*batch) - model(*batch)).abs()
         largest = max(largest, *(float(row[:n].max()) for row, n in zip(off, lengths)))
     if not largest < TOLERANCE_BPM:
         raise UserError(
-            f"{Path(path).name} differs from {header['name']} by up to {largest:.3g} bpm; expected less than {TOLERANCE_BPM:g}. Write it again with `hrft export`."
+            f"{Path(path).name} differs from {header.name} by up to {largest:.3g} bpm; expected less than {TOLERANCE_BPM:g}. Write it again with `hrft export`."
         )
     return largest
 
@@ -168,7 +168,7 @@ def export_onnx(
 ) -> tuple:  # path, largest difference from torch in bpm
     "Write a finished run's model as ONNX, and compare it with torch"
     model, header = load_model(run)
-    kind = validate(HeartRecipe, header['recipe'], str(header['name'])).model.kind
+    kind = validate(HeartRecipe, header.recipe, header.name).model.kind
     if kind not in KINDS:
         raise UserError(f"a model of kind {kind} cannot be written as ONNX; expected one of {', '.join(KINDS)}.")
     path = Path(out or weights_path(run).parent / 'model.onnx')

@@ -19,7 +19,7 @@ from .baselines import LIPS, clip_scores, probabilities_of
 from .readers import Clips, read_clips
 from .study import STUDY, LipsRecipe, predict_clips
 from ..recipe import read_recipe
-from ..study import Lineage, load_run
+from ..study import load_run
 from ..train import fit
 
 # %% ../../nbs/lips/07_folds.ipynb #b2564d37
@@ -94,7 +94,7 @@ def ensemble(
     for run in runs:
         model, recipe, header = load_run(STUDY, run)
         data = STUDY.everything(recipe, source, header)
-        seen = Lineage.of(header, header['name']).seen(STUDY.fingerprints(data, 'test'))
+        seen = header.lineage.seen(STUDY.fingerprints(data, 'test'))
         if seen:
             raise UserError(
                 f"{Path(getattr(run, 'path', run)).name} was trained or stopped on {seen} of these clips; an ensemble is judged on clips that none of its members has seen."

@@ -18,7 +18,7 @@ from .baselines import LIPS, clip_scores
 from .study import STUDY, LipsRecipe, predict_clips
 from ..logs.claims import class_table
 from ..runfolder import Run, load_into
-from ..study import load_run
+from ..study import DataFacts, load_run
 from ..tables import mark, p_text
 from ..train import fit
 
@@ -36,7 +36,7 @@ def watched(
         if not known:  # once, when the recipe that is really trained has been written down
             own = run.recipe(LipsRecipe)
             data = STUDY.open(own, source)
-            known.update(train=data.train, model=STUDY.build(own, data), normalisation=run.info['normalisation'])
+            known.update(train=data.train, model=STUDY.build(own, DataFacts(data.normalisation, {})), normalisation=run.info['normalisation'])
         state = load_file(run.path / f'last/{stage}-{epoch}.safetensors')
         own = 'average.module.' if 'average.n_averaged' in state else 'model.'  # what was validated
         load_into(
@@ -105,7 +105,7 @@ def gap_table(
             | {
                 'gap, train - test': scores['train']['accuracy'] - scores['test']['accuracy'],
                 'log loss, test': scores['test']['log_loss'],
-                'split': header['split'] + (' (LEAKS: shares speakers)' if header['split'] == 'random' else ''),
+                'split': header.split + (' (LEAKS: shares speakers)' if header.split == 'random' else ''),
             }
         )
     return pd.DataFrame(rows)

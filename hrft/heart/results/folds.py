@@ -225,7 +225,7 @@ def as_a_stranger(
 ) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm
     "A base's predictions of a person's test runs without any history"
     model, header = load_model(base)
-    normalisation, options = header['normalisation'], header['options'].model_copy(update={'histories': 1})
+    normalisation, options = header.normalisation, header.options.model_copy(update={'histories': 1})
     test, everybody = (
         one_person(store, person, options, normalisation).test,
         Population.from_dict(normalisation['population']),
@@ -436,11 +436,11 @@ def intervals_left_out(
     store, own = Store(plan.store), left_out.predictions.query('personal_workouts == 0 and seed == @seed')
     for (fold, _), found in ((unit, found) for unit, found in left_out.trained.items() if unit[1] == seed):
         header = load_model(found['base'])[1]
-        options = header['options'].model_copy(update={'histories': 1})
+        options = header.options.model_copy(update={'histories': 1})
         for person in fold:
-            known = intervals_of(header, one_person(store, person, options, header['normalisation']))
+            known = intervals_of(header.intervals, one_person(store, person, options, header.normalisation))
             cases = {
-                'a stranger': (STRANGER, header['intervals']['stranger']),
+                'a stranger': (STRANGER, header.intervals['stranger']),
                 'with history': ('base', known),
                 'personalised': (KEPT, load_model(found[person, 0, 'all'])[1]['intervals']['personal']),
             }
