@@ -62,6 +62,18 @@ class Study(ABC):
     recipe_type: type = Recipe  # its subclass of Recipe
     scoring: Scoring = BPM  # columns, sums and metrics of its predictions
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
+    shipped: dict[str, str] = {}  # recipes whose weights come with the package -> their folder inside it
+
+    @property
+    def reference(self) -> str:  # such as `hrft.heart.study:STUDY`
+        "Where the study is found again: its module, which holds it as `STUDY`"
+        return f'{type(self).__module__}:STUDY'
+
+    @property
+    def package(self) -> str:  # such as `hrft.heart`
+        "The package around that module, with the study's recipes and report templates; the module itself where it has none"
+        module = type(self).__module__
+        return module.rpartition('.')[0] or module
 
     @property
     def monitor(self):
