@@ -16,7 +16,7 @@ import torch
 from fastai.torch_core import to_device
 from torch import nn
 
-from .core import UserError
+from .core import UserError, recorded_study
 from .evaluate import BPM, Scoring, paired_test, score
 from .recipe import Recipe, recorded_recipe
 from .runfolder import Run, load_header, load_into, load_weights, weights_path
@@ -302,11 +302,11 @@ def kept_lineage(
 def study_name(
     run,  # a finished run, its folder, or its weights
 ) -> str:
-    "The study of a run, from its weights"
+    "How the study of a run is found again, from its weights"
     path = weights_path(run)
     if not path.is_file():
         raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
-    name = _study_said(load_header(path))
-    if not name:
+    header = load_header(path)
+    if not (name := _study_said(header)):
         raise UserError(f"{path.name} of {path.parent.name} was not written by hrft; expected a run of `hrft train`.")
-    return name
+    return recorded_study(name, header.get('study', ''))

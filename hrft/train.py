@@ -166,6 +166,7 @@ def _train_and_score(study, recipe, data, weights, run, identity, show, after_ep
         write_json(
             run.path / 'run.json',
             {
+                'study': study.reference,
                 'recipe': recipe.model_dump(mode='json', exclude_unset=True),
                 'settings': recipe.model_dump(mode='json'),
                 **identity,
@@ -466,6 +467,7 @@ def _judge(study, recipe, data, run, model, weights, done):
         model,
         {
             'name': f'{recipe}',
+            'study': study.reference,
             'recipe': recipe.model_dump(mode='json', exclude_unset=True),
             'normalisation': data.normalisation,
             'stage': kept['name'],

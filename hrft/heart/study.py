@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from pydantic import model_validator
 
-from ..core import UserError, digest, package_path, project_root, write_json
+from ..core import UserError, digest, project_root, write_json
 from ..evaluate import score
 from .files.readers import recorded_workouts
 from .files.store import Store
@@ -440,7 +440,7 @@ def predict_file(
 ) -> tuple:  # table (time_s, predicted_bpm, lower_80_bpm, upper_80_bpm, lower_95_bpm, upper_95_bpm, measured_bpm), a sentence about it
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
     recording, about = one_recording(recorded_workouts(file), workout)
-    weights = run or package_path('weights/heart')
+    weights = run or find_parent('heart/base')
     (model, header), (simple, other), verdict = load_model(weights), kept_simple(weights), verdict_of(weights)
     items = new_item(recording.points, header['options'], header['normalisation'], Path(file).name)
     table = predict_items(model, items)
