@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from ..core import UserError, atomic_path, file_digest
+from ..core import UserError, atomic_path, file_digest, shipped_weights
 from ..evaluate import scoring_of
 from ..evidence import Finding, level, markdown_table
 from .claims import main_score
 from .diagnose import Evidence, gather
 from .symptoms import curves
 from ..recipe import Recipe, core_stage, override, validate
-from ..registry import shipped_weights
 
 # %% ../../nbs/logs/07_proposal.ipynb #ea3855c1
 WARMUP = 0.05  # share of the steps: enough for Adam's second moments to settle (1 / (1 - 0.999) = 1000 steps at most)
