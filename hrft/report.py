@@ -18,26 +18,28 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from .core import UserError, atomic_path, package_path, project_root
+from .core import UserError, atomic_path, declared, package_path, project_root, shown_path, study_file, study_folder
 
 # %% ../nbs/core/21_report.ipynb #7c6a18b2
 def template_path(
-    name: str,  # such as `heart`, or a notebook's path
+    name: str,  # such as `heart`, that of a study as `digits:STUDY/page`, or a notebook's path
 ) -> Path:
-    "Where a template lies: in the checkout's nbs/reports, else in the installed package"
-    places = (
-        [Path(name)]
-        if str(name).endswith('.ipynb')
-        else [
-            folder / f'{name}.ipynb'
-            for folder in (project_root() / 'nbs/reports', package_path('templates'), package_path('../nbs/reports'))
-        ]
-    )
-    for place in places:
-        if place.is_file():
-            return place
-    known = {p.stem for place in places for p in place.parent.glob('*.ipynb')}
-    raise UserError(f"no report template {name}; expected one of {', '.join(sorted(known)) or '(none installed)'}.")
+    "Where a template lies: in the checkout's nbs/reports, else in the installed package, else beside a study's module"
+    if '/' in str(name) or str(name).endswith('.ipynb'):
+        path = study_file(name, 'reports', 'report template', '.ipynb')
+        if not path.is_file():
+            raise UserError(f"{path} does not exist; expected a report template.")
+        return path
+    places = [project_root() / 'nbs/reports', package_path('templates'), package_path('../nbs/reports')]
+    places += [study_folder(study) / 'reports' for study in sorted(declared('hrft.studies').names)]
+    known = {path.stem: path for place in reversed(places) for path in place.glob('*.ipynb')}
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        raise UserError(
+            f"no report template {name}; "
+            + (f"did you mean {near[0]}?" if near else f"expected one of {', '.join(sorted(known))}.")
+        )
+    return known[name]
 
 
 def template_parameters(
@@ -128,18 +130,13 @@ def render(
         failed.unlink(missing_ok=True)
     except PapermillExecutionError as error:
         scratch.replace(failed)
-        said = f"report {template.stem}: {error.evalue} (The notebook up to there: {_short(failed)})"
+        said = f"report {template.stem}: {error.evalue} (The notebook up to there: {shown_path(failed)})"
         if error.ename == 'UserError':
             raise UserError(said) from None
         raise RuntimeError(f"{said.removesuffix(')')}; {error.ename})") from error
     finally:
         scratch.unlink(missing_ok=True)
     return _write(notebook, target, formats)
-
-
-def _short(path):
-    "A path relative to where the user is, where that is shorter"
-    return path.relative_to(Path.cwd()).as_posix() if path.is_relative_to(Path.cwd()) else path
 
 
 def tidy(notebook) -> nbformat.NotebookNode:

@@ -21,7 +21,7 @@ from fastai.torch_core import to_device
 from torch import nn
 from typing_extensions import TypeVar
 
-from .core import UserError
+from .core import UserError, recorded_study
 from .evaluate import Scoring, paired_test, score
 from .evidence import Finding
 from .recipe import Recipe, Stage, recorded_recipe
@@ -282,7 +282,7 @@ def study_weights(
 ) -> tuple[Tensors, H]:  # state dict, header
     "A run's weights and header, if it is one of this study"
     path = weights_path(run)
-    if study_name(path) != study.name:
+    if _study_said(path)[0] != study.name:
         raise UserError(
             f"{path.name} of {path.parent.name} is no model of {study.name}; "
             f"expected a run of `hrft train {study.name}/...`."
@@ -293,11 +293,16 @@ def study_weights(
 def study_name(
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> str:
-    "The study of a run, from its weights"
-    path = weights_path(run)
+    "How the study of a run is found again, from its weights"
+    return recorded_study(*_study_said(weights_path(run)))
+
+
+def _study_said(path):
+    "The study that weights name, and where it was when they were trained"
     if not path.is_file():
-        raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
-    return str(load_header(path).recipe.get('study', ''))
+        raise UserError(f"{path.parent} holds no weights; expected the folder of a finished run.")
+    header = load_header(path)
+    return str(header.recipe.get('study', '')), header.study
 
 
 def load_run(
