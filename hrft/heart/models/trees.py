@@ -8,6 +8,7 @@ __all__ = ['TreeSum', 'fit_trees']
 # %% ../../../nbs/heart/15_models.trees.ipynb #8aff16b0
 import numpy as np
 import torch
+import treelite
 from torch import nn
 
 from .baselines import boosted_trees
@@ -15,6 +16,15 @@ from .baselines import boosted_trees
 # %% ../../../nbs/heart/15_models.trees.ipynb #5a917857
 class TreeSum(nn.Module):
     "A constant and the sum of many regression trees"
+
+    feature: torch.Tensor  # `(trees, nodes)`, which one a node looks at
+    threshold: torch.Tensor
+    below: torch.Tensor  # the node to go to; a leaf names itself
+    above: torch.Tensor
+    missing: torch.Tensor
+    value: torch.Tensor  # of a leaf
+    constant: torch.Tensor  # `(1,)`
+    depth: torch.Tensor  # `(1,)`, levels of the deepest tree
 
     def __init__(
         self,
@@ -61,27 +71,23 @@ def fit_trees(
     model = boosted_trees(loss, n_trees, n_leaves, rate, rows_a_leaf)
     x = np.asarray(x, np.float32)
     model.fit(x, y, sample_weight=weight)
-    trees = TreeSum(n_trees, n_leaves)
-    for i, (tree,) in enumerate(model._predictors):
-        nodes, n = tree.nodes, len(tree.nodes)
-        leaf, own = nodes['is_leaf'].astype(bool), np.arange(n)
-        goes = {
-            'feature': np.where(leaf, 0, nodes['feature_idx']),
-            'below': np.where(leaf, own, nodes['left']),
-            'above': np.where(leaf, own, nodes['right']),
-            'missing': np.where(leaf, own, np.where(nodes['missing_go_to_left'], nodes['left'], nodes['right'])),
+    told, trees = treelite.sklearn.import_model(model), TreeSum(n_trees, n_leaves)
+    trees.constant[0] = float(told.get_header_accessor().get_field('base_scores')[0])
+    trees.depth[0] = int(told.get_tree_depth().max())
+    for i in range(told.num_tree):
+        field = told.get_tree_accessor(i).get_field
+        below, above, threshold = field('cleft'), field('cright'), field('threshold')
+        leaf, own, near = below < 0, np.arange(len(below)), threshold.astype(np.float32)
+        nodes = {
+            'feature': np.where(leaf, 0, field('split_index')),
+            'below': np.where(leaf, own, below),
+            'above': np.where(leaf, own, above),
+            'missing': np.where(leaf, own, np.where(field('default_left'), below, above)),
+            'threshold': np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near),
+            'value': field('leaf_value'),
         }
-        for name, values in goes.items():
-            getattr(trees, name)[i, :n] = torch.from_numpy(values.astype(np.int32))
-        # a float32 feature lies below a float64 threshold exactly if it lies below the largest float32 that does not exceed it
-        threshold = np.where(leaf, 0, nodes['num_threshold'])
-        near = threshold.astype(np.float32)
-        trees.threshold[i, :n] = torch.from_numpy(
-            np.where(near > threshold, np.nextafter(near, np.float32(-np.inf)), near)
-        )
-        trees.value[i, :n] = torch.from_numpy(np.where(leaf, nodes['value'], 0).astype(np.float32))
-        trees.depth[0] = max(int(trees.depth), int(nodes['depth'].max()))
-    trees.constant[0] = float(np.ravel(model._baseline_prediction)[0])
+        for name, values in nodes.items():
+            trees.get_buffer(name)[i, : len(values)] = torch.from_numpy(values)
     some = x[:2000]
     with torch.no_grad():
         apart = np.abs(trees(torch.from_numpy(some)).numpy() - model.predict(some)).max()
