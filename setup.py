@@ -35,8 +35,8 @@ setup(
     ],
     packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
-    package_data={
-        "hrft": ["recipes/*/*.toml", "recipes/*/spaces/*.toml", "weights/*/*"],
+    package_data={  # what a study brings lies beside its module
+        "": ["recipes/*.toml", "recipes/spaces/*.toml", "weights/*/*", "reports/*.ipynb"],
         "hrft.templates": ["*.ipynb"],
     },
     install_requires=cfg["requirements"].split(),
@@ -46,6 +46,11 @@ setup(
         **extras,
     },
     python_requires=f">={cfg['min_python']}",
-    entry_points={"console_scripts": shlex.split(cfg["console_scripts"]), "nbdev": ["hrft=hrft._modidx:d"]},
+    entry_points={
+        "console_scripts": shlex.split(cfg["console_scripts"]),
+        "nbdev": ["hrft=hrft._modidx:d"],
+        "hrft.studies": shlex.split(cfg["studies"]),
+        "hrft.commands": shlex.split(cfg["commands"]),
+    },
     zip_safe=False,
 )

@@ -61,7 +61,7 @@ def main():
         default=project_root() / 'data/sample/run_simulated.tcx',
         help='a workout (default: the sample)',
     )
-    parser.add_argument('--run', default=package_path('weights/heart'), help='a finished run (default: the base)')
+    parser.add_argument('--run', default=package_path('heart/weights/base'), help='a finished run (default: the base)')
     parser.add_argument('--repeats', type=int, default=100)
     given = parser.parse_args()
     torch.set_num_threads(1)

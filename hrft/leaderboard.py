@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .core import UserError, digest
+from .core import UserError, digest, recorded_study
 from .evaluate import Scoring, paired_test, score, scoring_of
 from .logs.claims import gain_in_seed_noise, main_score
 from .recipe import _flat
@@ -65,6 +65,7 @@ def describe(run: Run) -> dict:
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {
         'run': run.path.name,
+        'study': recorded_study(settings['study'], info.get('study', '')),
         'recipe': f"{settings['study']}/{settings['name']}",
         'seed': settings['seed'],
         'kept': metrics['kept_stage'],
@@ -91,7 +92,7 @@ def leaderboard(
     rows, left_out = _ranked(runs)
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
-        judged = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
+        judged = scoring or find_study(same.study.iloc[0]).scoring
         groups = [_judged(group.sort_values('seed'), judged) for _, group in same.groupby('group', sort=False)]
         groups.sort(key=lambda g: g['score'] if judged.monitor.lower_is_better else -g['score'])
         changes = _changes([group['rows'].iloc[0] for group in groups])

@@ -10,7 +10,6 @@ __all__ = ['Share', 'AnyOptions', 'R', 'Options', 'Kinds', 'Optimizer', 'Adam', 
 # %% ../nbs/core/01_recipe.ipynb #4d665306
 import difflib
 import re
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -19,12 +18,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError, core_schema
 
-from .core import UserError, digest, package_path
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from .core import UserError, digest, read_toml, study_file, tomllib
 
 # %% ../nbs/core/01_recipe.ipynb #970f675a
 class Options(BaseModel):
@@ -385,31 +379,13 @@ def _plain(value) -> Any:
 
 
 def read_recipe(
-    source: str | Path,  # a TOML file, or the name of a recipe that comes with hrft, such as `heart/base`
+    source: str | Path,  # a TOML file, or the name of a recipe that comes with a study, such as `heart/base`
     recipe_type: type,  # the study's subclass of `Recipe`
     overrides: tuple = (),  # changes such as `stages.0.lr=5e-4`
 ) -> Recipe:
-    "A recipe from a file or from those installed with hrft"
-    path = Path(source) if str(source).endswith('.toml') else package_path(f'recipes/{source}.toml')
-    if not path.is_file():
-        known = sorted(f'{p.parent.name}/{p.stem}' for p in package_path('recipes').glob('*/*.toml'))
-        study, _, name = str(source).partition('/')
-        near = difflib.get_close_matches(
-            name, [one.partition('/')[2] for one in known if one.startswith(f'{study}/')], 1
-        )
-        raise UserError(
-            f"no recipe {source}; "
-            + (
-                f"did you mean {study}/{near[0]}?"
-                if near
-                else f"expected a .toml file or one of {', '.join(known) or '(none installed)'}."
-            )
-        )
-    try:
-        settings = tomllib.loads(path.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not TOML: {error}.") from None
-    return validate(recipe_type, override(settings, overrides), path.name)
+    "A recipe from a file or from those that come with a study"
+    path = study_file(source, 'recipes', 'recipe')
+    return validate(recipe_type, override(read_toml(path), overrides), path.name)
 
 
 def recorded_recipe(

@@ -15,9 +15,9 @@ from typing import Any
 import pandas as pd
 from pydantic import model_validator
 
-from .core import UserError, package_path
+from .core import UserError, read_toml, study_file
 from .evidence import markdown_table
-from .recipe import Options, Recipe, override, tomllib, validate
+from .recipe import Options, Recipe, override, validate
 
 # %% ../nbs/core/19_space.ipynb #e80c9b12
 class Range(Options):
@@ -146,18 +146,11 @@ def _dimensions(table, prefix=''):
 
 # %% ../nbs/core/19_space.ipynb #71105654
 def read_space(
-    source: str | Path,  # a TOML file, or the name of a space that comes with hrft, such as `heart/batch_size`
+    source: str | Path,  # a TOML file, or the name of a space that comes with a study, such as `heart/batch_size`
 ) -> Space:
-    "A space from a file or from those installed with hrft"
-    group, _, name = str(source).partition('/')
-    path = Path(source) if str(source).endswith('.toml') else package_path(f'recipes/{group}/spaces/{name}.toml')
-    if not path.is_file():
-        known = sorted(f'{p.parent.parent.name}/{p.stem}' for p in package_path('recipes').glob('*/spaces/*.toml'))
-        raise UserError(f"no space {source}; expected a .toml file or one of {', '.join(known) or '(none installed)'}.")
-    try:
-        settings = tomllib.loads(path.read_text(encoding='utf-8'))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path.name} is not TOML: {error}.") from None
+    "A space from a file or from those that come with a study"
+    path = study_file(source, 'recipes/spaces', 'space')
+    settings = read_toml(path)
     if not settings:
         raise UserError(
             f'{path.name} names no key; expected such as "stages.0.lr" = {{low = 1e-4, high = 1e-2, log = true}}.'

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
-from ..core import UserError, digest, package_path, project_root, write_json
+from ..core import UserError, digest, project_root, write_json
 from ..evaluate import BPM, score
 from .files.readers import recorded_workouts
 from .files.store import Store
@@ -442,7 +442,7 @@ def predict_file(
 ) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
     recording, about = one_recording(recorded_workouts(file), workout)
-    weights = run or package_path('weights/heart')
+    weights = run or find_parent('heart/base')
     (model, header), (simple, other) = load_model(weights), kept_simple(weights)
     items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
     table, personal = predict_items(model, items), 'past' in header.normalisation

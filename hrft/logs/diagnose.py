@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..callbacks import lr_at
-from ..core import UserError, read_json
+from ..core import UserError, read_json, read_toml, recorded_study
 from ..evaluate import SHARE, scoring_of
 from ..evidence import SEVERITIES, Finding
 from hrft.logs.claims import (
@@ -39,8 +39,8 @@ from hrft.logs.symptoms import (
     symptoms,
     warmup_too_long,
 )
-from ..recipe import Recipe, core_stage, tomllib
-from ..registry import STUDIES, find_study
+from ..recipe import Recipe, core_stage
+from ..registry import find_study
 from ..runfolder import Run
 
 # %% ../../nbs/logs/06_diagnose.ipynb #bac2f10c
@@ -101,7 +101,10 @@ def _own(run):
         run.weights()[1].get('recipe') if run.finished and (run.path / 'model.safetensors').exists() else None,
         info.get('settings'),
     ]
-    return next((k for k in kept if isinstance(k, dict)), {})
+    settings = next((k for k in kept if isinstance(k, dict)), {})
+    if 'study' in settings:
+        settings = settings | {'study': recorded_study(settings['study'], info.get('study', ''))}
+    return settings
 
 
 def _settings(recipe):
@@ -112,12 +115,7 @@ def _settings(recipe):
         return recipe.model_dump(mode='json', exclude_unset=True)
     if isinstance(recipe, dict):
         return recipe
-    try:
-        return tomllib.loads(Path(recipe).read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError(f"{recipe} does not exist; expected a recipe as TOML.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{Path(recipe).name} is not TOML: {error}.") from None
+    return read_toml(recipe)
 
 # %% ../../nbs/logs/06_diagnose.ipynb #396ccebd
 def _rates(evidence, found, steps_per_epoch):
@@ -173,12 +171,12 @@ def _against(evidence):
     def paired(name):
         own = (table := run.predictions)[table.split == 'test']
         mine, theirs = (own[own.model == model] for model in (scores['kept_stage'], name))
-        if evidence.settings.get('study') not in STUDIES or not len(mine) or not len(theirs):
+        if not len(mine) or not len(theirs):
             return None
         try:
-            return find_study(evidence.settings['study']).compare(mine, theirs)
+            return find_study(evidence.settings.get('study', '')).compare(mine, theirs)
         except UserError:
-            return None  # scored on other items
+            return None  # scored on other items, or by a study that is not here
 
     return paired
 

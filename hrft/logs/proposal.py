@@ -16,14 +16,13 @@ import numpy as np
 import pandas as pd
 import tomli_w
 
-from ..core import UserError, atomic_path, file_digest, package_path
+from ..core import UserError, atomic_path, file_digest, shipped_weights
 from ..evaluate import scoring_of
 from ..evidence import Finding, level, markdown_table
 from .claims import main_score
 from .diagnose import Evidence, gather
 from .symptoms import curves
 from ..recipe import Recipe, core_stage, override, validate
-from ..registry import SHIPPED
 
 # %% ../../nbs/logs/07_proposal.ipynb #ea3855c1
 WARMUP = 0.05  # share of the steps: enough for Adam's second moments to settle (1 / (1 - 0.999) = 1000 steps at most)
@@ -408,7 +407,7 @@ def _start(evidence):
     info = evidence.run.info if evidence.run else {}
     if not info.get('parent') or evidence.settings['stages'][0].get('start'):
         return ''
-    shipped = {file_digest(package_path(folder) / 'model.safetensors'): name for name, folder in SHIPPED.items()}
+    shipped = {file_digest(folder / 'model.safetensors'): name for name, folder in shipped_weights().items()}
     return shipped.get(info['parent']) or info.get('parent_path') or f"the folder of {info['parent_name']}"
 
 

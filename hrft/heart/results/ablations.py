@@ -330,7 +330,7 @@ def base_variants(
         'kind': {
             name: f'heart/{name}'
             for name in ('gru', 'bidirectional', 'embedding', 'tcn', 'llama', 'patchtst', 'physiology', 'trees')
-            if f'heart/{name}' != recipe and package_path(f'recipes/heart/{name}.toml').is_file()
+            if f'heart/{name}' != recipe and package_path(f'heart/recipes/{name}.toml').is_file()
         },
         'augmentation': {
             name.replace('_', ' '): [f'data.augment.{name}={size}']
