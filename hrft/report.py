@@ -86,7 +86,8 @@ def check_parameters(
             value = float(value)
         if default is not None and type(value) is not type(default):
             raise UserError(
-                f"parameter `{key}` of report {name} is {value!r}; expected {type(default).__name__}, such as {default!r}."
+                f"parameter `{key}` of report {name} is {value!r}; "
+                f"expected {type(default).__name__}, such as {default!r}."
             )
         checked[key] = value
     return checked
@@ -101,31 +102,16 @@ def render(
     show: bool = True,  # progress of the cells
 ) -> dict:  # format -> path
     "Run a template with parameters and write its report"
-    import papermill
     from papermill.exceptions import PapermillExecutionError
 
     template = template_path(name)
-    logging.getLogger('papermill').setLevel(
-        logging.ERROR
-    )  # it warns of parameters that its own reading of the template misses
     given = check_parameters(parameters or {}, template_parameters(template), template.stem)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
     target = out / f'{title or template.stem}.ipynb'
     scratch, failed = out / f'.{target.stem}.{os.getpid()}.ipynb', out / f'{target.stem}-failed.ipynb'
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            papermill.execute_notebook(
-                str(template),
-                str(scratch),
-                given,
-                kernel_name='python3',
-                progress_bar=show,
-                cwd=str(Path.cwd()),
-                request_save_on_cell_execute=False,
-                extra_arguments=['--log-level=CRITICAL'],
-            )
+        _execute(template, scratch, given, show)
         notebook = tidy(nbformat.read(scratch, as_version=4))
         failed.unlink(missing_ok=True)
     except PapermillExecutionError as error:
@@ -137,6 +123,25 @@ def render(
     finally:
         scratch.unlink(missing_ok=True)
     return _write(notebook, target, formats)
+
+
+def _execute(template, target, parameters, show):
+    "Run a template where the user stands"
+    import papermill
+
+    logging.getLogger('papermill').setLevel(logging.ERROR)  # it warns of parameters that its own reading misses
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        papermill.execute_notebook(
+            str(template),
+            str(target),
+            parameters,
+            kernel_name='python3',
+            progress_bar=show,
+            cwd=str(Path.cwd()),
+            request_save_on_cell_execute=False,
+            extra_arguments=['--log-level=CRITICAL'],
+        )
 
 
 def tidy(notebook) -> nbformat.NotebookNode:
@@ -157,33 +162,58 @@ def tidy(notebook) -> nbformat.NotebookNode:
     return notebook
 
 
-def _without_folders(text):
-    "Paths relative to where the user is, or to the checkout"
+def _tidy_text(text):
+    "Text with paths relative to where the user is, or to the checkout, and without addresses in memory"
     for folder in sorted({str(Path.cwd()), str(project_root())} - {'/'}, key=len, reverse=True):
         text = re.sub(re.escape(folder) + r'(/|(?![\w.-]))', lambda m: '' if m[1] else '.', text)
-    return text
+    return re.sub(r' at 0x[0-9a-f]+', '', text)
 
 
 def _tidy_output(output):
     "One output without addresses in memory or folders of this machine"
-    clean = lambda text: re.sub(r' at 0x[0-9a-f]+', '', _without_folders(text))
     if 'text' in output:
-        output['text'] = clean(output['text'])
+        output['text'] = _tidy_text(output['text'])
     for kind, value in output.get('data', {}).items():
         if isinstance(value, str) and kind.startswith('text/'):
-            output['data'][kind] = clean(value)
+            output['data'][kind] = _tidy_text(value)
     return output
 
 # %% ../nbs/core/21_report.ipynb #9b69ea09
 _STYLE = '''
-body { margin: 0; color: #222; background: #fff; font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; overflow-wrap: break-word }
+body { margin: 0; color: #222; background: #fff; overflow-wrap: break-word;
+  font: 16px/1.55 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif }
 main { max-width: 56rem; margin: 0 auto; padding: 1rem 1.25rem 4rem }
 p, li { max-width: 44rem }
-h1 { font-size: 1.6rem; line-height: 1.25 } h2 { margin-top: 2.4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem }
-table { display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse; margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums } .short { white-space: nowrap }
-th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left } th { border-bottom: 2px solid #999; vertical-align: bottom }
-pre { overflow-x: auto } .output_png { overflow-x: auto } .output_png img { max-width: 100%; height: auto } .anchor-link { display: none }
-@media (max-width: 600px) { .output_png img { max-width: none; width: 640px } table { font-size: .82rem } th, td { padding: .25rem .4rem } }
+h1 { font-size: 1.6rem; line-height: 1.25 }
+h2 { margin-top: 2.4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem }
+table { display: block; width: max-content; max-width: 100%; overflow-x: auto; border-collapse: collapse;
+  margin: .8rem 0; font-size: .9rem; font-variant-numeric: tabular-nums }
+.short { white-space: nowrap }
+th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left }
+th { border-bottom: 2px solid #999; vertical-align: bottom }
+pre, .output_png { overflow-x: auto }
+.output_png img { max-width: 100%; height: auto }
+.anchor-link { display: none }
+@media (max-width: 600px) {
+  .output_png img { max-width: none; width: 640px }
+  table { font-size: .82rem }
+  th, td { padding: .25rem .4rem }
+}
+'''
+_PAGE = '''<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
+</head>
+<body>
+<main>
+{body}
+</main>
+</body>
+</html>
 '''
 
 
@@ -214,55 +244,52 @@ def picture(
 
 def _write(notebook, target, formats):
     "The report's files"
-    from nbconvert import HTMLExporter, MarkdownExporter
-
-    written, words = {}, list(_words(notebook))
-    if 'ipynb' in formats:
-        with atomic_path(target) as temporary:
-            nbformat.write(notebook, temporary)
-        written['ipynb'] = target
-    if 'html' in formats:
-        body = HTMLExporter(
-            exclude_input=True,
-            exclude_input_prompt=True,
-            exclude_output_prompt=True,
-            embed_images=True,
-            template_name='basic',
-        ).from_notebook_node(notebook)[0]
-        written['html'] = _write_text(target.with_suffix('.html'), _page(body, notebook))
-    if 'md' in formats:
-        resources = {'output_files_dir': f'{target.stem}_files'}
-        text, resources = MarkdownExporter(exclude_input=True).from_notebook_node(notebook, resources)
-        pictures = target.parent / f'{target.stem}_files'
-        for old in pictures.glob('*.png'):
-            old.unlink()
-        for file, content in resources.get('outputs', {}).items():
-            pictures.mkdir(exist_ok=True)
-            (target.parent / file).write_bytes(content)
-        text = re.sub(
-            r'!\[png\]',
-            lambda _, each=iter(words): f"![{next(each).translate({91: '(', 93: ')'})}]",
-            _plain_tables(text),
-        )
-        written['md'] = _write_text(target.with_suffix('.md'), re.sub(r'\n{3,}', '\n\n', text).strip() + '\n')
+    words = list(_words(notebook))  # also beside each picture of the notebook
+    texts = {
+        'ipynb': lambda: nbformat.writes(notebook) + '\n',
+        'html': lambda: _page(notebook),
+        'md': lambda: _markdown(notebook, target, words),
+    }
+    written = {}
+    for kind in [kind for kind in texts if kind in formats]:
+        written[kind] = target.with_suffix(f'.{kind}')
+        with atomic_path(written[kind]) as temporary:
+            temporary.write_text(texts[kind](), encoding='utf-8')
     return written
 
 
-def _write_text(path, text):
-    "A text file, whole or not at all"
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding='utf-8')
-    return path
+def _markdown(notebook, target, words):
+    "The report as Markdown; its pictures are written beside it"
+    from nbconvert import MarkdownExporter
+
+    resources = {'output_files_dir': f'{target.stem}_files'}
+    text, resources = MarkdownExporter(exclude_input=True).from_notebook_node(notebook, resources)
+    pictures = target.parent / f'{target.stem}_files'
+    for old in pictures.glob('*.png'):
+        old.unlink()
+    for file, content in resources.get('outputs', {}).items():
+        pictures.mkdir(exist_ok=True)
+        (target.parent / file).write_bytes(content)
+    text = re.sub(r'<style scoped>.*?</style>\n?', '', text, flags=re.S)  # which pandas puts before a table
+    each = iter(words)
+    text = re.sub(r'!\[png\]', lambda _: f"![{next(each).translate({91: '(', 93: ')'})}]", text)
+    return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
 
 
-def _page(body, notebook):
+def _page(notebook):
     "A whole page, with the report's own title in the browser's tab"
+    from nbconvert import HTMLExporter
+
+    body, _ = HTMLExporter(
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        embed_images=True,
+        template_name='basic',
+    ).from_notebook_node(notebook)
     heading = next(iter(re.findall(r'^# (.+)$', '\n'.join(_texts(cell) for cell in notebook.cells), re.M)), 'Report')
     body = re.sub(r'<td([^>]*)>(?=[^<]{1,22}</td>)', r'<td class="short"\1>', body)
-    return (
-        f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<title>{html.escape(heading)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n'
-    )
+    return _PAGE.format(title=html.escape(heading), style=_STYLE, body=body)
 
 
 def _texts(cell):
@@ -279,11 +306,6 @@ def _words(notebook):
         heading = next(reversed(re.findall(r'^#+ (.+)$', _texts(cell), re.M)), heading)
         for shown in [o for o in cell.get('outputs', []) if 'image/png' in o.get('data', {})]:
             yield shown.metadata.setdefault('image/png', {}).setdefault('alt', f'Figure: {heading}')
-
-
-def _plain_tables(text):
-    "Without the style blocks that pandas puts before an HTML table"
-    return re.sub(r'<style scoped>.*?</style>\n?', '', text, flags=re.S)
 
 # %% ../nbs/core/21_report.ipynb #c1a90db8
 def table(

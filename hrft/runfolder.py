@@ -195,8 +195,8 @@ def load_into(
 class Lineage:
     "Digests of the recordings that weights and all their ancestors have seen"
 
-    trained_on: frozenset[str] = frozenset()
-    stopped_on: frozenset[str] = frozenset()
+    trained_on: frozenset[str]
+    stopped_on: frozenset[str]
 
     def __or__(self, other: 'Lineage') -> 'Lineage':
         return Lineage(self.trained_on | other.trained_on, self.stopped_on | other.stopped_on)

@@ -75,18 +75,11 @@ class Study(ABC, Generic[R, D, H]):
     scoring: Scoring  # columns, sums and metrics of its predictions
     header_type: type[H] = Header  # pyright: ignore[reportAssignmentType]  # H
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
-    shipped: dict[str, str] = {}  # recipes whose weights come with the package -> their folder inside it
 
     @property
     def reference(self) -> str:  # such as `hrft.heart.study:STUDY`
         "Where the study is found again: its module, which holds it as `STUDY`"
         return f'{type(self).__module__}:STUDY'
-
-    @property
-    def package(self) -> str:  # such as `hrft.heart`
-        "The package around that module, with the study's recipes and report templates; a lone module is its own"
-        module = type(self).__module__
-        return module.rpartition('.')[0] or module
 
     @property
     def monitor(self):
@@ -281,8 +274,8 @@ def study_weights(
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> tuple[Tensors, H]:  # state dict, header
     "A run's weights and header, if it is one of this study"
-    path = weights_path(run)
-    if _study_said(path)[0] != study.name:
+    path, found = weights_path(run), _header(run).recipe.get('study')
+    if found != study.name:
         raise UserError(
             f"{path.name} of {path.parent.name} is no model of {study.name}; "
             f"expected a run of `hrft train {study.name}/...`."
@@ -290,19 +283,20 @@ def study_weights(
     return load_tensors(path), load_header(path, study.header_type)
 
 
+def _header(run):
+    "What any study keeps with its weights"
+    path = weights_path(run)
+    if not path.is_file():
+        raise UserError(f"{run} holds no weights; expected the folder of a finished run.")
+    return load_header(path)
+
+
 def study_name(
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> str:
     "How the study of a run is found again, from its weights"
-    return recorded_study(*_study_said(weights_path(run)))
-
-
-def _study_said(path):
-    "The study that weights name, and where it was when they were trained"
-    if not path.is_file():
-        raise UserError(f"{path.parent} holds no weights; expected the folder of a finished run.")
-    header = load_header(path)
-    return str(header.recipe.get('study', '')), header.study
+    header = _header(run)
+    return recorded_study(str(header.recipe.get('study', '')), header.study)
 
 
 def load_run(
