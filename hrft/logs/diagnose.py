@@ -8,11 +8,10 @@ __all__ = ['Evidence', 'gather', 'class_tables', 'diagnose', 'findings_table']
 # %% ../../nbs/logs/06_diagnose.ipynb #c5790768
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from ..callbacks import lr_at
 from ..core import UserError, read_json, read_toml, recorded_study
 from ..evaluate import SHARE, scoring_of
 from ..evidence import SEVERITIES, Finding
@@ -41,7 +40,10 @@ from hrft.logs.symptoms import (
 )
 from ..recipe import Recipe, core_stage
 from ..registry import find_study
-from ..runfolder import Run
+from ..runlog import RunLog
+
+if TYPE_CHECKING:
+    from hrft.runfolder import Run
 
 # %% ../../nbs/logs/06_diagnose.ipynb #bac2f10c
 @dataclass
@@ -51,7 +53,7 @@ class Evidence:
     log: TrainingLog
     settings: dict = field(default_factory=dict)  # the recipe's keys and values, as in TOML
     scores: dict = field(default_factory=dict)  # as metrics.json
-    run: Run | None = None  # folder with predictions and weights
+    run: 'Run | None' = None  # folder with predictions and weights
 
     @property
     def stages(self) -> list:  # of `Stage`, with their defaults
@@ -68,20 +70,14 @@ class Evidence:
 
 
 def gather(
-    source,  # a `Run`, its folder, a log of any tool, or `Evidence`
+    source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     recipe: Recipe | dict | str | Path | None = None,  # by default the run's own
     scores: dict | None = None,  # by default the run's own
 ) -> Evidence:
     "Everything that is known about a run"
     if isinstance(source, Evidence):
         return source
-    run = (
-        source
-        if isinstance(source, Run)
-        else Run(source)
-        if isinstance(source, (str, Path)) and (Path(source) / 'run.json').exists()
-        else None
-    )
+    run = _run(source)
     if run and not run.log.path.exists():
         raise UserError(f"{run.path.name} has no log yet; train it first.")
     settings = _own(run) if run and recipe is None else _settings(recipe)
@@ -91,6 +87,15 @@ def gather(
         scores if scores is not None else run.metrics if run and run.finished else {},
         run,
     )
+
+
+def _run(source):
+    "The run folder that a source is; None for a mere log, for which torch is not loaded"
+    if isinstance(source, TrainingLog) or isinstance(source, (str, Path)) and not (Path(source) / 'run.json').exists():
+        return None
+    from hrft.runfolder import Run
+
+    return Run(source) if isinstance(source, (str, Path)) else source if isinstance(source, Run) else None
 
 
 def _own(run):
@@ -120,6 +125,10 @@ def _settings(recipe):
 # %% ../../nbs/logs/06_diagnose.ipynb #396ccebd
 def _rates(evidence, found, steps_per_epoch):
     "Used rates and warm-up against the recipe, stage by stage; and what the recipe says of a stage's start and end"
+    if not evidence.stages:
+        return
+    from hrft.callbacks import lr_at  # loads torch
+
     for before, stage in zip(evidence.stages, evidence.stages[1:]):
         yield rate_rises(before, stage)
     for curve in found:
@@ -131,12 +140,11 @@ def _rates(evidence, found, steps_per_epoch):
         yield no_early_stop(stage, curve)
         counted, first = evidence.log.has_steps, curve.records[curve.records.epoch == curve.records.epoch.min()]
         length = int(first.step.max()) if counted else steps_per_epoch
-        plan = (
-            (lambda s: lr_at(stage, s, length))
-            if counted
-            else (lambda s: lr_at(stage, s * (length or 100), length or 100))
+        epoch = length if counted else length or 100  # steps
+        unit = 1 if counted else epoch
+        finding = rate_unlike_recipe(
+            curve, stage, lambda step, stage=stage, epoch=epoch, unit=unit: lr_at(stage, step * unit, epoch)
         )
-        finding = rate_unlike_recipe(curve, stage, plan)
         if finding and (counted or finding.code != 'rate-unlike-recipe'):
             yield finding
         epochs = len(curve.table)
@@ -163,7 +171,7 @@ def _resumes(evidence, found):
 
 
 def _against(evidence):
-    "How to test the kept stage against a baseline on the same items; gives None where the run keeps no predictions of both"
+    "How to test the kept stage against a baseline on the same items, where the run keeps predictions of both"
     run, scores = evidence.run, evidence.scores
     if not run or not (run.path / 'predictions.parquet').exists() or 'kept_stage' not in scores:
         return None
@@ -201,7 +209,7 @@ def _scores(evidence):
 
 
 def class_tables(
-    run: Run,  # finished
+    run: 'Run',  # finished
     split: str = 'validation',
 ) -> dict:  # stage -> class table; empty where the target is a number
     "Recall of each class after each stage"
@@ -270,10 +278,10 @@ def _frozen(run, scores):
 
 # %% ../../nbs/logs/06_diagnose.ipynb #bef3ac50
 def diagnose(
-    source,  # a `Run`, its folder, or a log of any tool
+    source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     recipe: Recipe | dict | str | Path | None = None,  # by default the run's own
     scores: dict | None = None,  # as metrics.json; by default the run's own
-    metric: str = '',  # monitored validation metric; by default the one that the run says counts, or the first one logged
+    metric: str = '',  # monitored validation metric; what the run says counts, or the first one logged, by default
     steps_per_epoch: int | None = None,  # of a log by epoch
     n_items: int | None = None,  # validation items, where no scores say it
     target: float | None = None,  # score that was aimed at, for logs without scores
