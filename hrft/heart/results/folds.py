@@ -351,7 +351,7 @@ def intervals_left_out(
             cases = {
                 'a stranger': (STRANGER, header.intervals['stranger']),
                 'with history': ('base', known),
-                'personalised': (KEPT, load_model(left_out.tuned[0][person, seed])[1]['intervals']['personal']),
+                'personalised': (KEPT, load_model(left_out.tuned[0][person, seed])[1].intervals['personal']),
             }
             own = table[table.person == person]
             pieces += [
