@@ -22,7 +22,8 @@ from torch import nn
 from typing_extensions import TypeVar
 
 from .core import UserError, recorded_study
-from .evaluate import Scoring, paired_test, score
+from .compare import paired_test
+from .evaluate import Scoring, score
 from .evidence import Finding
 from .recipe import Recipe, Stage, recorded_recipe
 from .runfolder import Header, Lineage, Run, Tensors, checked, load_header, load_into, load_tensors, weights_path

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import model_validator
 
 from ..core import UserError, digest, project_root, write_json
-from ..evaluate import BPM, score
+from ..evaluate import score
 from .files.readers import recorded_workouts
 from .files.store import Store
 from hrft.heart.judge.intervals import (
@@ -29,7 +29,7 @@ from hrft.heart.judge.intervals import (
     run_intervals,
 )
 from .judge.verdict import choose, judge, kept_simple, verdict_of
-from .models.baselines import baselines
+from .models.baselines import HEART_RATE, baselines
 from hrft.heart.models.network import (
     HeartModel,
     HeartNet,
@@ -112,7 +112,7 @@ class HeartHeader(Header):
 class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
     "Heart rate from speed, altitude, time and the past"
 
-    name, recipe_type, header_type, scoring = 'heart', HeartRecipe, HeartHeader, BPM
+    name, recipe_type, header_type, scoring = 'heart', HeartRecipe, HeartHeader, HEART_RATE
 
     def __init__(self):
         self._left_out = '', {}  # digest of the last people and options, and what `base_intervals` found
@@ -301,8 +301,8 @@ def _coverage(predictions):
     if 'lower_80_bpm' not in predictions or predictions.lower_80_bpm.isna().any():
         return []
     parts = [
-        coverage(predictions).rename(columns={'steps': 'phase'}),
-        coverage(predictions.assign(phase=phase(predictions.time_s)), 'phase'),
+        coverage(predictions, HEART_RATE).rename(columns={'steps': 'phase'}),
+        coverage(predictions.assign(phase=phase(predictions.time_s)), HEART_RATE, 'phase'),
     ]
     return pd.concat(parts, ignore_index=True).astype(object).where(lambda t: t.notna(), None).to_dict('records')
 
@@ -349,9 +349,9 @@ def evaluate(
         'run': header.name,
         'used': simple.name if simple else header.stage,
         'data': data.digest(),
-        'test': score(predictions),
-        'baselines': {label: score(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
-        'people': {name: score(table) for name, table in predictions.groupby('person', sort=False)},
+        'test': score(predictions, HEART_RATE),
+        'baselines': {label: score(pd.concat(parts, ignore_index=True), HEART_RATE) for label, parts in naive.items()},
+        'people': {name: score(table, HEART_RATE) for name, table in predictions.groupby('person', sort=False)},
         'coverage': _coverage(predictions),
         'skipped': skipped,
     }
@@ -476,7 +476,7 @@ def _errors(table, kept):
         return '', []
     shown = table.round(2)
     error = f'MAE {(shown.predicted_bpm - shown.measured_bpm).abs().mean():.1f} bpm'
-    inside = coverage(table).itertuples() if kept else ()
+    inside = coverage(table, HEART_RATE).itertuples() if kept else ()
     return error, [f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside]
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from ..core import UserError, read_json, read_toml, recorded_study
-from ..evaluate import SHARE, scoring_of
+from ..evaluate import SHARE, main_score, scoring_of
 from ..evidence import SEVERITIES, Finding
 from hrft.logs.claims import (
     against_baselines,
@@ -22,7 +22,6 @@ from hrft.logs.claims import (
     class_degraded,
     class_table,
     level_missed,
-    main_score,
     negative_r2,
     stages_that_hurt,
     too_few_items,

@@ -27,6 +27,7 @@ from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, known_past, one_person
 from ..prepare.features import Population
 from ..prepare.workouts import split_by_date, usable_workouts
+from ..models.baselines import HEART_RATE
 from ..study import STUDY, HeartRecipe, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest
@@ -368,7 +369,7 @@ def coverage_over_people(
     "Share of grid steps inside, pooled and as the mean over people, and how far it is from the level"
     rows = []
     for case, own in predictions.groupby('case', sort=False):
-        pooled, each = coverage(own), coverage(own, 'person')
+        pooled, each = coverage(own, HEART_RATE), coverage(own, HEART_RATE, 'person')
         for row in pooled.itertuples():
             people = each[each.level == row.level].coverage
             rows.append(
