@@ -69,7 +69,7 @@ class PooledLoss(LearnerMetric):
     def reset(self):
         self.total, self.count = 0.0, 0
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Any):
         n = int(self.study.weight(*learn.yb))
         self.total, self.count = self.total + learn.loss.item() * n, self.count + n
 
@@ -91,7 +91,7 @@ class MonitoredMetric(LearnerMetric):
     def reset(self):
         self.outputs, self.result = [], None
 
-    def accumulate(self, learn):
+    def accumulate(self, learn: Any):
         self.outputs.append(self.study.output(learn.model, learn.pred, *learn.xb).cpu())
 
     @property

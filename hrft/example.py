@@ -67,7 +67,7 @@ class SignalNet(nn.Module):
         )
         self.drop = nn.Dropout(0.1)
 
-    def forward(self, x):  # `(B, T, 1)` -> `(B, T)`
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # `(B, T, 1)` -> `(B, T)`
         return self.head(self.drop(self.layer1(self.layer0(x)[0])[0])).squeeze(-1)
 
 # %% ../nbs/core/13_example.ipynb #179ab111

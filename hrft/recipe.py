@@ -28,7 +28,7 @@ class Options(BaseModel):
 
     def require(
         self,
-        condition,  # true where the keys have an effect
+        condition: Any,  # true where the keys have an effect
         keys: tuple | list,  # of these options, or dotted ones of those inside them
         why: str,  # what makes them idle, and the remedy
     ) -> None:
@@ -74,13 +74,13 @@ class Kinds(Options):
         return super().__new__(kind)
 
     @classmethod
-    def model_validate(cls, value, **how):
+    def model_validate(cls, value: Any, **how):
         "One of its kinds from keys and values"
         known = cls.kinds()
         kind = known.get(cls._kind_of(value)) if known else None
         return kind.model_validate(value, **how) if kind else super().model_validate(value, **how)
 
-    def model_post_init(self, context):
+    def model_post_init(self, context: Any):
         "A kind that is not the default one is always written down"
         own = getattr(self, self.by)
         family = [c for c in type(self).__mro__ if issubclass(c, Kinds) and c is not Kinds][-1]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['HEIGHT', 'STUDY', 'CloudStage', 'CloudRecipe', 'in_order', 'inspect', 'CloudStudy', 'in_km', 'predicted_heights',
-           'predict_file', 'items_of_flight', 'plot_flight']
+           'predict_file', 'plot_flight']
 
 # %% ../../nbs/clouds/08_study.ipynb #6cefcd97
 from dataclasses import replace
@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pydantic import Field, model_validator
+from torch import nn
 
 from .augment import CloudAugment
 from .baselines import STATISTICS, baselines, picture_statistics, prediction_table
@@ -45,6 +46,7 @@ from hrft.logs.inputs import (
     target_among_inputs,
 )
 from ..recipe import Recipe, Stage
+from ..runfolder import Run
 from ..study import Study, load_run, run_batches
 from ..tables import mark
 
@@ -152,12 +154,10 @@ class CloudStudy(Study[CloudRecipe, CloudSplits]):
     name, recipe_type, scoring = 'clouds', CloudRecipe, HEIGHT
 
     def open(self, recipe, source, parent=None):
-        splits = replace(
-            cloud_splits(source, recipe.data, parent and parent.normalisation), faults=recipe.faults
-        )
+        splits = replace(cloud_splits(source, recipe.data, parent and parent.normalisation), faults=recipe.faults)
         return replace(splits, validation=splits.test) if 'judge_stops' in splits.faults else splits
 
-    def at_stage(self, data, stage):
+    def at_stage(self, data: CloudSplits, stage: CloudStage):
         part = weighted(data, stage.flights, stage.overweight, stage.overweight_flight)
         return replace(part, validation=data.validation) if 'judge_stops' in data.faults else part
 
@@ -229,7 +229,7 @@ def in_km(
 
 
 def predicted_heights(
-    model,
+    model: nn.Module,
     items: CloudItems,
     splits: CloudSplits,  # their normalisation and options
 ) -> np.ndarray:  # `(N,)` km
@@ -242,7 +242,7 @@ STUDY = CloudStudy()
 # %% ../../nbs/clouds/08_study.ipynb #72aad3c5
 def predict_file(
     file: str | Path,  # a flight's folder, or one of its files
-    run,  # a finished run
+    run: Run | str | Path | None,  # a finished run
     plot: str | Path | None = None,  # picture to write
 ) -> tuple:  # table (time_utc, predicted_km, measured_km), a sentence about it
     "Predicted cloud base heights along a flight"
@@ -270,14 +270,14 @@ def predict_file(
             if close.any()
             else ''
         )
-    if header.lineage.seen(items_of_flight(flight, recipe)):
+    if header.lineage.seen(_items_of_flight(flight, recipe)):
         note += "; the model was trained or stopped on this flight, so this is no test"
     if plot:
         mark(plot_flight(table, flight.name), 'SIMULATED' in flight.camera.name).savefig(plot, dpi=120)
     return table, note
 
 
-def items_of_flight(flight, recipe) -> list:
+def _items_of_flight(flight, recipe):
     "Fingerprints of a flight's labelled samples, none without a lidar"
     return flight_items(flight.camera.parent, recipe.data).fingerprints() if flight.lidar else []
 

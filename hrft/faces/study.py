@@ -10,15 +10,18 @@ __all__ = ['STUDY', 'FacesRecipe', 'FacesSets', 'colour_moments', 'normalised', 
 # %% ../../nbs/faces/06_study.ipynb #e6640392
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
+from torch import nn
 
 from ..core import UserError, project_root
 from ..evaluate import score
+from ..evidence import Finding
 from .augment import Augmentation, FacesAugment
 from .losses import CrossEntropy, FacesLoss, SegmentationLoss, class_weights, perfect_loss
 from .metrics import SCORING, overlap_table, per_class
@@ -34,6 +37,7 @@ from hrft.logs.inputs import (
     shared_groups,
 )
 from ..recipe import Recipe
+from ..runfolder import Run
 from ..study import Study, load_run, run_batches
 
 # %% ../../nbs/faces/06_study.ipynb #65eede9b
@@ -55,7 +59,7 @@ class FacesSets:
     test: Faces
     normalisation: dict  # mean and sd of each colour, from train, 0 to 1
     digest: str  # of all pixels and of who is in which set
-    augmentation: Augmentation | None = None
+    augmentation: Augmentation
 
 
 def colour_moments(images: np.ndarray) -> dict:  # mean, sd; three values each, 0 to 1
@@ -96,8 +100,10 @@ class FacesLoader(DataLoader):
             yield self.batch(list(chosen))
 
     def batch(
-        self, chosen
-    ):  # pictures `(B, H, W, 3)`, classes `(B, H, W)`; bytes, a quarter of what would travel otherwise
+        self, chosen: list[int]
+    ) -> tuple[
+        torch.Tensor, torch.Tensor
+    ]:  # pictures `(B, H, W, 3)`, classes `(B, H, W)`; bytes, a quarter of what would travel otherwise
         "Some pictures as read"
         return torch.from_numpy(self.faces.images[chosen]), torch.from_numpy(self.faces.masks[chosen])
 
@@ -108,12 +114,17 @@ class FacesLoader(DataLoader):
             images, masks = self.augmentation(images, masks)
         return normalised(images, self.normalisation), masks
 
-    def raw(self, chosen):  # pictures `(B, 3, H, W)`, 0 to 1; classes `(B, H, W)`
+    def raw(
+        self, chosen: list[int]
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # pictures `(B, 3, H, W)`, 0 to 1; classes `(B, H, W)`
         "Some pictures and their classes, unchanged"
         return as_floats(*self.batch(chosen))
 
 
-def as_floats(images, masks):  # bytes, `(B, H, W, 3)` and `(B, H, W)`
+def as_floats(
+    images: torch.Tensor,  # bytes, `(B, H, W, 3)`
+    masks: torch.Tensor,  # bytes, `(B, H, W)`
+) -> tuple[torch.Tensor, torch.Tensor]:
     "Pictures from 0 to 1 with the colours first, and classes as whole numbers"
     return images.permute(0, 3, 1, 2).float() / 255, masks.long()
 
@@ -125,22 +136,24 @@ def frequent_mask(masks: np.ndarray) -> np.ndarray:  # `(H, W)`
 
 def nearest_masks(train: Faces, test: Faces) -> np.ndarray:  # `(N, H, W)`, for the test pictures
     "The mask of the training picture that looks most alike, pixel by pixel of small copies"
-    small = (
-        lambda images: images[:, :: images.shape[1] // 16, :: images.shape[2] // 16]
-        .reshape(len(images), -1)
-        .astype(np.float32)
-    )
+
+    def small(images):
+        rows, columns = images.shape[1] // 16, images.shape[2] // 16
+        return images[:, ::rows, ::columns].reshape(len(images), -1).astype(np.float32)
+
     a, b = small(test.images), small(train.images)
     return train.masks[((a**2).sum(1)[:, None] - 2 * a @ b.T + (b**2).sum(1)).argmin(1)]
 
 
-def likely_class(model, scores: torch.Tensor, *inputs) -> torch.Tensor:  # `(B, 19, H, W)` -> `(B, H, W)`, bytes
+def likely_class(
+    model: nn.Module, scores: torch.Tensor, *inputs
+) -> torch.Tensor:  # `(B, 19, H, W)` -> `(B, H, W)`, bytes
     "The most likely class of each pixel"
     return scores.argmax(1).to(torch.uint8)
 
 
 def predicted_masks(
-    model,  # on any device; its mode is left as found
+    model: nn.Module,  # on any device; its mode is left as found
     images: np.ndarray,  # `(N, H, W, 3)`, bytes
     normalisation: dict,
     batch_size: int = 20,
@@ -155,8 +168,8 @@ def predicted_masks(
 # %% ../../nbs/faces/06_study.ipynb #2a1a9a8b
 def pipeline_findings(
     data: FacesSets,
-    loss,  # of predictions and classes
-) -> list:  # of Finding
+    loss: SegmentationLoss,  # of predictions and classes
+) -> list[Finding]:
     "What loaders, augmentation and loss really do"
     loader = FacesLoader(data.train, 16, data.normalisation, data.augmentation)
     images, masks = loader.raw(list(range(min(16, len(data.train)))))
@@ -193,7 +206,7 @@ class FacesStudy(Study[FacesRecipe, FacesSets]):
         return FacesSets(**sets, normalisation=known, digest=faces.digest, augmentation=Augmentation(recipe.augment))
 
     def build(self, recipe, facts):
-        return build(recipe.model).to(memory_format=torch.channels_last)
+        return build(recipe.model).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     def groups(self, model):
         return groups(model)
@@ -233,7 +246,7 @@ class FacesStudy(Study[FacesRecipe, FacesSets]):
         return overlap_table(getattr(data, split).names, getattr(data, split).masks, torch.cat(outputs).numpy())
 
     def baselines(self, data):
-        if data.train is None:
+        if not len(data.train):
             return {}
         frequent = np.broadcast_to(frequent_mask(data.train.masks), data.test.masks.shape)
         return {
@@ -243,7 +256,7 @@ class FacesStudy(Study[FacesRecipe, FacesSets]):
 
     def everything(self, recipe, source, header):
         faces = read_faces(source, recipe.data.size_px, recipe.data.resize)
-        return FacesSets(None, None, faces, header.normalisation, faces.digest)
+        return FacesSets(faces[[]], faces[[]], faces, header.normalisation, faces.digest, Augmentation(recipe.augment))
 
     def predict_file(self, file, run, plot=None):
         return predict_file(file, run, plot)
@@ -254,9 +267,9 @@ STUDY = FacesStudy()
 # %% ../../nbs/faces/06_study.ipynb #41f435f6
 @torch.no_grad()
 def picture_mask(
-    model,
+    model: nn.Module,
     recipe: FacesRecipe,
-    normalisation: dict,
+    normalisation: dict[str, Any],
     content: bytes,  # of a jpg or png
     name: str = 'picture',  # for errors
 ) -> tuple:  # mask at the picture's own size, the picture
@@ -276,13 +289,15 @@ def picture_mask(
 
 def predict_file(
     file: str | Path,  # a picture
-    run,  # a finished run
+    run: Run | str | Path | None,  # a finished run
     plot: str | Path | None = None,  # palette mask to write, as png
 ) -> tuple:  # table (class, pixels, share), a sentence about it
     "The mask of one picture"
     file = Path(file)
     if not file.is_file():
         raise UserError(f"{file} does not exist; expected a jpg or png.")
+    if run is None:
+        raise UserError('name a run with --run; no model of faces comes with hrft.')
     model, recipe, header = load_run(STUDY, run)
     mask, _ = picture_mask(model, recipe, header.normalisation, file.read_bytes(), file.name)
     pixels = np.bincount(mask.ravel(), minlength=len(CLASSES))

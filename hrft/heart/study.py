@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from pydantic import model_validator
 
-from ..core import UserError, digest, project_root, write_json
+from ..core import UserError, digest, project_root, shipped_weights, write_json
 from ..evaluate import score
 from .files.readers import recorded_workouts
 from .files.store import Store
@@ -55,7 +55,7 @@ from hrft.heart.prepare.data import (
     workout_loaders,
 )
 from .prepare.features import STEP_FEATURES, Population
-from .prepare.workouts import UsableRule, usable_workouts, usable_sentence
+from .prepare.workouts import UsableRule, usable_sentence, usable_workouts
 from ..intervals import coverage, source_text
 from ..recipe import Recipe, read_recipe, recorded_recipe
 from ..registry import find_parent
@@ -234,8 +234,8 @@ def pretrain(
     show: bool = True,  # progress
 ) -> Run:
     "Train a base on many people"
-    recipe = read_recipe(recipe, HeartRecipe, [*overrides, f'seed={seed}', f'exclude={list(exclude)}'])
-    return fit(STUDY, recipe, store, runs, show=show)
+    own = read_recipe(recipe, HeartRecipe, (*overrides, f'seed={seed}', f'exclude={list(exclude)}'))
+    return fit(STUDY, own, store, runs, show=show)
 
 
 def personalize(
@@ -249,13 +249,13 @@ def personalize(
     show: bool = True,  # progress
 ) -> Run:
     "Fine-tune a base in stages on one person's runs, keep what validation shows to be better, and say what to use"
-    own = read_recipe(recipe, HeartRecipe, [*overrides, f'seed={seed}', f'person="{person}"'])
-    base = base or find_parent(own.parent or 'heart/base')
-    study_weights(STUDY, base)  # of a heart model, or an error
+    own = read_recipe(recipe, HeartRecipe, (*overrides, f'seed={seed}', f'person="{person}"'))
+    base = base or find_parent(own.parent) or shipped_weights()['heart/base']
+    header = study_weights(STUDY, base)[1]  # of a heart model, or an error
     own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
     run = fit(STUDY, own, store, runs, parent=base, show=show)
     if not verdict_of(run):
-        splits = STUDY.open(run.recipe(HeartRecipe), store, study_weights(STUDY, base)[1])
+        splits = STUDY.open(run.recipe(HeartRecipe), store, header)
         judge(run, splits, tested_on=fingerprints(splits.test))
     return run
 
@@ -312,7 +312,7 @@ def kept_predictions(
 ) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm, phase, and the intervals where there are any
     "The kept stage's predictions of the test runs with their intervals"
     table, kept = run.kept_predictions(), study_weights(STUDY, run)[1].intervals.get('personal')
-    return (heart_intervals(table, kept) if kept else table).assign(phase=phase(table.time_s))
+    return (heart_intervals(table, kept) if kept else table).assign(phase=phase(table.time_s.to_numpy()))
 
 
 def evaluate(
@@ -442,7 +442,7 @@ def predict_file(
 ) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
     recording, about = one_recording(recorded_workouts(file), workout)
-    weights = run or find_parent('heart/base')
+    weights = run or shipped_weights()['heart/base']
     (model, header), (simple, other) = load_model(weights), kept_simple(weights)
     items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
     table, personal = predict_items(model, items), 'past' in header.normalisation
@@ -462,7 +462,7 @@ def predict_file(
         _familiar(header, items),
         *_warnings(recording, personal and not verdict_of(weights)),
     ]
-    bounds = [column for column in table if column.startswith(('lower', 'upper'))]
+    bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
     table = table[['time_s', 'predicted_bpm', *bounds, 'measured_bpm']].round(2)
     if plot:
         title = f"{Path(file).name}: {', '.join(filter(None, [used, error]))}"

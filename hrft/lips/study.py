@@ -34,7 +34,7 @@ from .models import LipNet, LipsModel, MotionModel, build, groups, member_loss
 from .readers import read_clips
 from .simulate import is_simulated, simulated_clips
 from ..recipe import Recipe
-from ..runfolder import Header
+from ..runfolder import Header, Run
 from ..study import Study, load_run, run_batches
 
 # %% ../../nbs/lips/06_study.ipynb #30c9dd77
@@ -141,7 +141,8 @@ class LipsStudy(Study[LipsRecipe, LipsSplits, LipsHeader]):
         clips, normalisation = read_clips(source), header.normalisation
         if (clips.about.class_ == '').any():
             raise UserError(
-                f"{(clips.about.class_ == '').sum()} of the clips have no class, so nothing can be scored; `hrft predict` takes clips without one."
+                f"{(clips.about.class_ == '').sum()} of the clips have no class, so nothing can be scored; "
+                '`hrft predict` takes clips without one.'
             )
         test = items_of(clips, normalisation['classes'], tuple(normalisation['shape']))
         none = items_of(clips.take([]), normalisation['classes'], tuple(normalisation['shape']))
@@ -167,7 +168,7 @@ def open_clips(
 # %% ../../nbs/lips/06_study.ipynb #e35cba5c
 def predict_file(
     file: str | Path,  # a video, an npz, or a folder of clips
-    run,  # a finished run, its folder, or its weights
+    run: Run | str | Path | None,  # a finished run, its folder, or its weights
     plot: str | Path | None = None,  # picture to write
 ) -> tuple:  # table (clip, predicted_class, probability of each class), a sentence about it
     "The class of one clip or of several"
@@ -185,7 +186,8 @@ def predict_file(
     seen = len(header.lineage.seen(clips.fingerprints()))
     sure = probabilities_of(table).max(axis=1)
     note = (
-        f"{Path(file).name}: {len(table)} clip{'s' if len(table) > 1 else ''}, sampled to {' x '.join(map(str, normalisation['shape']))}; "
+        f"{Path(file).name}: {len(table)} clip{'s' if len(table) > 1 else ''}, "
+        f"sampled to {' x '.join(map(str, normalisation['shape']))}; "
         + (
             f"{table.predicted_class[0]} with probability {sure[0]:.2f}"
             if len(table) == 1
@@ -193,7 +195,8 @@ def predict_file(
         )
     )
     if known.any():
-        note += f"; {int((table.predicted_class == clips.about.class_)[known].sum())} of {int(known.sum())} with a known class are right"
+        right = int((table.predicted_class == clips.about.class_)[known].sum())
+        note += f'; {right} of {int(known.sum())} with a known class are right'
     if seen:
         note += f"; {seen} of them trained or stopped the run, so it knows them"
     if plot:

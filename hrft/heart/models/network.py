@@ -10,8 +10,9 @@ __all__ = ['HeartStart', 'FromHistory', 'FromMean', 'FromZero', 'HeartLoss', 'Ab
            'predict_items']
 
 # %% ../../../nbs/heart/16_models.network.ipynb #b6b003ec
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -103,7 +104,7 @@ class RecurrentModel(NetworkModel):
 
     bidirectional: bool = False  # a step also sees later ones: the run's speed is known, its heart rate is not
 
-    def backbone(self, n_inputs):
+    def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return recurrent(self.kind, n_inputs, self.hidden, self.layers, self.bidirectional, self.dropout)
 
 
@@ -126,7 +127,7 @@ class TcnModel(NetworkModel):
     kernel: Annotated[int, Field(ge=2)] = 3  # steps of a convolution
     dilation: Annotated[int, Field(ge=1)] = 2  # growth of the dilation from block to block
 
-    def backbone(self, n_inputs):
+    def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return TemporalConvolution(n_inputs, self.hidden, self.layers, self.kernel, self.dilation, self.dropout)
 
 
@@ -144,7 +145,7 @@ class LlamaModel(AttentionModel):
     lags: tuple[int, ...] = (1, 2, 3, 6, 12, 30)  # earlier steps whose inputs a step gets
     bidirectional: bool = False  # an encoder: a step also sees later ones
 
-    def backbone(self, n_inputs):
+    def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return LaggedDecoder(
             n_inputs,
             self.hidden,
@@ -164,7 +165,7 @@ class PatchTstModel(AttentionModel):
     patch: Annotated[int, Field(ge=2)] = 8  # steps a patch
     stride: Annotated[int, Field(ge=1)] | None = None  # steps from patch to patch; by default as many as a patch has
 
-    def backbone(self, n_inputs):
+    def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return PatchEncoder(
             n_inputs, self.hidden, self.layers, self.heads, self.feedforward, self.patch, self.stride, self.dropout
         )
@@ -179,7 +180,8 @@ class PhysiologyModel(HeartModel):
     def _starts_alive(self):
         if self.start.kind == 'zero':
             raise ValueError(
-                "start is 'zero', but a body has no heart rate of 0 bpm; start a physiological model at 'mean' or 'history'"
+                "start is 'zero', but a body has no heart rate of 0 bpm; "
+                "start a physiological model at 'mean' or 'history'"
             )
         return self
 
@@ -203,6 +205,10 @@ class TreesModel(HeartModel):
 class _FromStart(nn.Module):
     "What all kinds share: a start, and what they add to it"
 
+    start_bpm: torch.Tensor
+    _assemble: Callable[..., None]  # options, normalisation, names of the features
+    correct: Callable[..., torch.Tensor]  # features, lengths and start -> `(B, T)`, bpm, to be added to the start
+
     def __init__(
         self,
         options: HeartModel,
@@ -214,7 +220,7 @@ class _FromStart(nn.Module):
             raise UserError(
                 "model.start is 'history', but data.features has no expected_bpm; add it, or start at 'mean'."
             )
-        self.centred = start == 'history' and options.start.correction == 'shape'
+        self.centred = isinstance(options.start, FromHistory) and options.start.correction == 'shape'
         self.expected = names.index('expected_bpm') if start == 'history' else None
         self.register_buffer('start_bpm', torch.tensor(float(normalisation['bpm_mean']) if start == 'mean' else 0.0))
         self._assemble(options, normalisation, names)
@@ -236,6 +242,10 @@ class _FromStart(nn.Module):
 # %% ../../../nbs/heart/16_models.network.ipynb #97daefd7
 class HeartNet(_FromStart):
     "A backbone between normalised inputs and a linear head, from raw features to bpm"
+
+    read: torch.Tensor  # which features, and their mean and standard deviation
+    mean: torch.Tensor
+    sd: torch.Tensor
 
     def _assemble(self, options, normalisation, names):
         read = [i for i, name in enumerate(names) if name not in ('expected_bpm', 'person')]
@@ -263,21 +273,21 @@ class HeartNet(_FromStart):
             nn.init.zeros_(parameter)
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> Any:  # a `Backbone`
         return getattr(self, self.part)
 
     @property
     def causal(self):
         return self.backbone.causal and not self.centred  # a mean over the run knows its end
 
-    def vectors(self, x):  # -> `(B, T, person_dim)`
+    def vectors(self, x: torch.Tensor) -> torch.Tensor:  # `(B, T, C)` -> `(B, T, person_dim)`
         "The vector of each run's person, at every step"
         code = x[:, 0, self.who].long()
         if self.training:
             code = code * (torch.rand(len(x), device=x.device) >= self.person_dropout)
         return self.person(code)[:, None].expand(-1, x.shape[1], -1)
 
-    def correct(self, x, lengths, start):  # -> `(B, T)`, bpm
+    def correct(self, x: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor) -> torch.Tensor:  # `(B, T)`, bpm
         "What the network adds to the start"
         inputs = torch.nan_to_num((x[..., self.read] - self.mean) / self.sd).clamp(-6, 6)
         if self.who is not None:
@@ -302,7 +312,8 @@ class PhysiologyNet(_FromStart):
     def _assemble(self, options, normalisation, names):
         if 'person' in names:
             raise UserError(
-                "data.features has `person`, which a physiological model does not read; leave it out, and fit the body to a person in a stage of its own."
+                "data.features has `person`, which a physiological model does not read; leave it out, "
+                "and fit the body to a person in a stage of its own."
             )
         self.power, self.elapsed = physiology_columns(names)
         self.body = Physiology()
@@ -313,7 +324,7 @@ class PhysiologyNet(_FromStart):
     def causal(self):
         return not self.centred
 
-    def correct(self, x, lengths, start):  # -> `(B, T)`, bpm
+    def correct(self, x: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor) -> torch.Tensor:  # `(B, T)`, bpm
         "From the start to the body's heart rate, all the way or as far as it is trusted"
         bpm = self.body(
             torch.nan_to_num(x[..., self.power]), 2 * x[:, 0, self.elapsed]
@@ -328,6 +339,8 @@ class PhysiologyNet(_FromStart):
 # %% ../../../nbs/heart/16_models.network.ipynb #e388fbb7
 class TreesNet(_FromStart):
     "Boosted trees in place of backbone and head"
+
+    read: torch.Tensor  # which features
 
     causal = property(lambda self: not self.centred)
 
@@ -344,7 +357,7 @@ class TreesNet(_FromStart):
             'loss': {'l1': 'absolute_error', 'mse': 'squared_error'}[options.loss.kind],
         }
 
-    def correct(self, x, lengths, start):  # -> `(B, T)`, bpm
+    def correct(self, x: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor) -> torch.Tensor:  # `(B, T)`, bpm
         "What the trees add to the start"
         return self.trees(x[..., self.read])
 
@@ -411,13 +424,11 @@ def step_loss(
     return nn.functional.l1_loss(predicted, measured)
 
 
-def loss_function(options: HeartModel):  # a function of prediction and measurement
+def loss_function(options: HeartModel) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
     "The loss that a recipe asks for"
-    return partial(
-        step_loss,
-        kind=options.loss.kind,
-        **({'huber_bpm': options.loss.delta_bpm} if options.loss.kind == 'huber' else {}),
-    )
+    if isinstance(options.loss, Huber):
+        return partial(step_loss, kind='huber', huber_bpm=options.loss.delta_bpm)
+    return partial(step_loss, kind=options.loss.kind)
 
 
 def n_measured(measured_bpm: torch.Tensor) -> int:
@@ -427,7 +438,7 @@ def n_measured(measured_bpm: torch.Tensor) -> int:
 
 def items_table(
     items: HeartItems,  # validation or test items: one past a run
-    outputs: list,  # what a model says of each batch of `WorkoutLoader(items)`, `(B, T)`, bpm
+    outputs: list[torch.Tensor],  # what a model says of each batch of `WorkoutLoader(items)`, `(B, T)`, bpm
 ) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm
     "Predictions of whole runs, in the order of the runs"
     assert items.n_pasts == 1, 'scored items have one past'
