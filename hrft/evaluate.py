@@ -4,8 +4,9 @@
 
 # %% auto #0
 __all__ = ['ITEM', 'MEASURED', 'PREDICTED', 'ERROR', 'SHARE', 'BPM', 'FEW', 'N_RESAMPLES', 'item_sums', 'check_columns', 'Metric',
-           'regression_metrics', 'step_sums', 'Scoring', 'scoring_of', 'jackknife_interval', 'mean_interval', 'score',
-           'items_digest', 'paired_test', 'rank', 'span_text', 'interval_text']
+           'regression_metrics', 'step_sums', 'Scoring', 'scoring_of', 'jackknife_interval', 'mean_interval', 'Sums',
+           'different_items', 'score', 'items_digest', 'paired_test', 'rank', 'metric_text', 'span_text',
+           'interval_text']
 
 # %% ../nbs/core/05_evaluate.ipynb #c0f4e9bb
 import hashlib
@@ -173,21 +174,27 @@ def jackknife_interval(
     left_out: np.ndarray,  # the score without each item, `(N,)`
     counts: np.ndarray,  # how much was measured in each item, `(N,)`
     bounds: tuple = (-math.inf, math.inf),  # that the score cannot pass
+    strata: np.ndarray
+    | None = None,  # group of each item, `(N,)`, where a score is the mean of groups that stay as they are
 ) -> list:  # low, high; None, None where there is none
     "95 % interval of a score over items"
-    n, (low, high) = len(left_out), bounds
-    if n < 2 or not np.isfinite([value, *left_out]).all():
+    low, high = bounds
+    parts = [np.full(len(left_out), True)] if strata is None else [strata == own for own in np.unique(strata)]
+    sizes = np.array([own.sum() for own in parts])
+    if sizes.min() < 2 or not np.isfinite([value, *left_out]).all():
         return [None, None]
-    effective = counts.sum() ** 2 / (counts**2).sum()
-    t = stats.t.ppf(0.975, np.clip(effective - 1, 1, n - 1))
+    effective = np.array([counts[own].sum() ** 2 / (counts[own] ** 2).sum() for own in parts])
 
     def error(x, others):
-        return math.sqrt((n - 1) / n * ((others - x) ** 2).sum())
+        squared = np.array([(n - 1) / n * ((others[own] - x) ** 2).sum() for n, own in zip(sizes, parts)])
+        freedom = _together(np.clip(effective - 1, 1, sizes - 1), squared)
+        return math.sqrt(squared.sum()), stats.t.ppf(0.975, freedom)
 
     if bounds == SHARE:
-        se = error(value, left_out)
+        se, t = error(value, left_out)
         # as many items, right or wrong, as have that standard error
-        alike = value * (1 - value) / se**2 if se > 0 and 0 < value < 1 else effective
+        inside = se > 0 and 0 < value < 1
+        alike = value * (1 - value) / se**2 if inside else _together(effective, np.ones(len(parts)))
         return list(wilson(value * alike, alike, t)[1:])
     inside = min(value, *left_out) > low and max(value, *left_out) < high  # off the bounds, where the logarithm ends
     if inside and math.isfinite(low):
@@ -196,10 +203,16 @@ def jackknife_interval(
         scale, back = (lambda x: -np.log(high - x)), (lambda x: high - np.exp(-x))
     else:
         scale, back = (lambda x: x), (lambda x: min(max(x, low), high))
-    half, bounded = t * error(scale(value), scale(left_out)), math.isfinite(low) or math.isfinite(high)
+    half, bounded = math.prod(error(scale(value), scale(left_out))), math.isfinite(low) or math.isfinite(high)
     if inside and bounded and half > 50:
         return [None, None]  # a factor of 1e21 either way
     return [float(back(scale(value) - half)), float(back(scale(value) + half))]
+
+
+def _together(sizes, parts):
+    "How many items groups amount to that have so large parts in a squared error (Satterthwaite 1946)"
+    shares = parts / parts.sum() if parts.sum() else np.full(len(parts), 1 / len(parts))
+    return sizes[0] / (shares**2 * (sizes[0] / sizes)).sum()
 
 
 def mean_interval(
@@ -212,47 +225,93 @@ def mean_interval(
     return jackknife_interval(float(values.mean()), left_out, np.ones(len(values)), bounds)
 
 
-def _stacked(predictions, scoring):
-    "Items, columns and sums `(N, K, C)` of one table, or of K tables of the same items"
-    predictions = predictions if isinstance(predictions, list) else [predictions]
-    tables = [scoring.sums(table, scoring) for table in predictions]
-    first = tables[0]
-    if not len(first):
-        raise UserError("nothing to score: no predicted step has a measurement.")
-    for other in tables[1:]:
-        _same_items(first, other, scoring)
-    return first.index, list(first.columns), np.stack([table.to_numpy(float) for table in tables], 1)
+@dataclass(frozen=True)
+class Sums:
+    "What a score is made of: the sums of each item, of one seed or of several that are averaged"
+
+    scoring: Scoring
+    items: pd.Index  # names, `(N,)`
+    columns: list  # names of the sums, `(C,)`
+    values: np.ndarray  # `(N, K, C)`; K seeds
+
+    @classmethod
+    def of(
+        cls,
+        predictions: pd.DataFrame | list,  # a list holds one table a seed, all of the same items
+        scoring: Scoring,
+    ) -> 'Sums':
+        "Sums of a table, or of one table a seed"
+        tables = [scoring.sums(table, scoring) for table in _listed(predictions)]
+        first = tables[0]
+        if not len(first):
+            raise UserError("nothing to score: no predicted step has a measurement.")
+        for other in tables[1:]:
+            if not other.index.equals(first.index):
+                raise different_items(first.index, other.index, scoring)
+        return cls(scoring, first.index, list(first.columns), np.stack([table.to_numpy(float) for table in tables], 1))
+
+    @property
+    def counts(self) -> np.ndarray:  # `(N,)`
+        "How much was measured in each item"
+        return self.values[:, 0, self.columns.index('n')]
+
+    def metric_of(
+        self,
+        metric: Metric,
+        sums: np.ndarray,  # `(..., K, C)`
+    ) -> np.ndarray:  # `(...)`
+        "A metric of any such sums, averaged over seeds"
+        return self.by_seed(metric, sums).mean(-1)
+
+    def by_seed(
+        self,
+        metric: Metric,
+        sums: np.ndarray | None = None,  # `(..., K, C)`; of all items by default
+    ) -> np.ndarray:  # `(..., K)`
+        "A metric of each seed"
+        sums = self.values.sum(0) if sums is None else sums
+        return np.asarray(metric.value(dict(zip(self.columns, np.moveaxis(sums, -1, 0)))))
+
+    def value(self, metric: Metric) -> float:
+        "The score of all items"
+        return float(self.metric_of(metric, self.values.sum(0)))
+
+    def left_out(self, metric: Metric) -> np.ndarray:  # `(N,)`; NaN where there is only one item
+        "The score without each item"
+        if len(self.items) == 1:
+            return np.array([np.nan])
+        return self.metric_of(metric, self.values.sum(0) - self.values)
 
 
-def _same_items(first, second, scoring):
-    "Refuse sums of other items"
-    if first.index.equals(second.index):
-        return
-    raise UserError(
-        f"the two were scored on different test sets ({len(first)} and {len(second)} {scoring.item}s, "
-        f"{len(first.index.intersection(second.index))} shared); score both on the same items."
-    )
+def _listed(predictions):
+    return predictions if isinstance(predictions, list) else [predictions]
 
 
-def _mean_value(metric, columns, sums):
-    "A metric of sums `(..., K, C)`, averaged over the K tables"
-    return np.asarray(metric.value(dict(zip(columns, np.moveaxis(sums, -1, 0))))).mean(-1)
+def different_items(
+    first: pd.Index,  # items of one model
+    second: pd.Index,  # and of another
+    scoring: Scoring,
+    who: str = 'the two',
+) -> UserError:
+    "What is wrong with scores of different test sets"
+    if first.equals(second):
+        sizes = f"{len(first)} {scoring.item}s, but not measured the same"
+    else:
+        sizes = f"{len(first)} and {len(second)} {scoring.item}s, {len(first.intersection(second))} shared"
+    return UserError(f"{who} were scored on different test sets ({sizes}); score both on the same items.")
 
 
 def score(
     predictions: pd.DataFrame | list,  # one row a step, a clip, or an image and class; a list holds one table a seed
     scoring: Scoring = BPM,
-) -> (
-    dict
-):  # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where it is true
+) -> dict:  # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where true
     "Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items"
-    items, columns, sums = _stacked(predictions, scoring)
-    total, counts, n = sums.sum(0), sums[:, 0, columns.index('n')], len(items)
-    result = {m.name: float(_mean_value(m, columns, total)) for m in scoring.metrics}
+    sums = Sums.of(predictions, scoring)
+    n, counts = len(sums.items), sums.counts
+    result = {m.name: sums.value(m) for m in scoring.metrics}
     result |= {f'n_{scoring.item}s': n} | ({'n_steps': int(counts.sum())} if counts.sum() != n else {})
     for m in scoring.metrics:
-        left_out = _mean_value(m, columns, total - sums) if n > 1 else np.empty(0)
-        result[m.interval_key] = jackknife_interval(result[m.name], left_out, counts, m.bounds)
+        result[m.interval_key] = jackknife_interval(result[m.name], sums.left_out(m), counts, m.bounds)
     return result | ({'few': True} if n < FEW else {})
 
 # %% ../nbs/core/05_evaluate.ipynb #93fd623c
@@ -290,8 +349,10 @@ def paired_test(
 ) -> dict:  # metric, difference (first - second), ci95, p, n, verdict: better, worse, no difference shown, too few items to tell
     "Whether one model beats another on the same items"
     metric, both = metric or scoring.monitor, [p if isinstance(p, list) else [p] for p in (first, second)]
-    (items, columns, a), (others, _, b) = (_stacked(tables, scoring) for tables in both)
-    _same_items(pd.DataFrame(index=items), pd.DataFrame(index=others), scoring)
+    x, y = (Sums.of(tables, scoring) for tables in both)
+    (items, columns, a), (others, _, b) = (x.items, x.columns, x.values), (y.items, y.columns, y.values)
+    if not items.equals(others):
+        raise different_items(items, others, scoring)
     if len({items_digest(table, scoring) for tables in both for table in tables}) > 1:
         raise UserError(
             f"the two were scored on different test sets ({len(items)} {scoring.item}s, but not measured the same); "
@@ -299,7 +360,7 @@ def paired_test(
         )
 
     def value(sums):
-        return _mean_value(metric, columns, sums)
+        return x.metric_of(metric, sums)
 
     observed, n, counts = float(value(a.sum(0)) - value(b.sum(0))), len(items), a[:, 0, columns.index('n')]
     left_out = value(a.sum(0) - a) - value(b.sum(0) - b) if n > 1 else np.empty(0)
@@ -354,6 +415,18 @@ def rank(
     return pd.DataFrame(rows)
 
 # %% ../nbs/core/05_evaluate.ipynb #b7516add
+_SHOWN = {'mae': 'MAE', 'rmse': 'RMSE', 'r2': 'R2', 'f1': 'F1', 'iou': 'IoU', 'crps': 'CRPS'}  # not a word
+
+
+def metric_text(
+    metric: str,  # such as `mae_mm`
+    unit: str = '',  # such as `mm`
+) -> str:  # such as `MAE (mm)`
+    "A metric as a column's title"
+    words = metric.removesuffix(f'_{unit}' if unit else '').split('_')
+    return ' '.join(_SHOWN.get(word, word) for word in words) + (f' ({unit})' if unit else '')
+
+
 def span_text(
     interval: list,  # low, high; None where there is none, as of one item
     digits: int = 2,  # decimals
