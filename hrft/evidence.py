@@ -158,23 +158,31 @@ class Finding:
 def markdown_table(
     table: pd.DataFrame,  # its index is written too if it has a name
     digits: int = 4,  # significant digits
+    decimals: int | dict | None = None,  # decimals instead, for all columns or by column
 ) -> str:
-    "A table as Markdown; missing values are blank"
+    "A table as Markdown; a dash stands for what is missing"
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
 
-    def cell(v):
-        if isinstance(v, (bool, np.bool_)):
-            return 'yes' if v else ''
-        if v is None or (isinstance(v, (float, np.floating)) and math.isnan(v)):
-            return ''
-        if isinstance(v, (float, np.floating)):
-            return f'{v:.0f}' if float(v).is_integer() and abs(v) < 1e9 else f'{v:.{digits}g}'
-        return str(v).replace('|', '/').replace('\n', ' ')
+    def number(v, places):
+        if not isinstance(v, (float, np.floating)):
+            return f'{v:,}' if places is not None else str(v)
+        if places is not None:
+            return f'{v:,.{places}f}'
+        return f'{v:.0f}' if float(v).is_integer() and abs(v) < 1e9 else f'{v:.{digits}g}'
 
-    rows = [
-        list(map(str, table.columns)),
-        ['---'] * table.shape[1],
-        *([cell(v) for v in row] for row in table.itertuples(index=False)),
+    def cell(column, v):
+        if isinstance(v, (bool, np.bool_)):
+            return 'yes' if v else 'no'
+        if v is None or v is pd.NA or v != v:
+            return '-'
+        if isinstance(v, (int, float, np.number)):
+            return number(v, decimals.get(column, 2) if isinstance(decimals, dict) else decimals)
+        return str(v).replace('|', '\\|').replace('\n', ' ')
+
+    aligned = [
+        '---:' if kind.kind in 'iuf' else '---' for kind in map(np.dtype, (table[c].to_numpy().dtype for c in table))
     ]
+    rows = [list(map(str, table.columns)), aligned]
+    rows += [[cell(c, v) for c, v in zip(table.columns, row)] for row in table.itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)

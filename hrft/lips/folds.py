@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, derive_seed
-from ..evaluate import paired_test, score
+from ..compare import paired_test
+from ..evaluate import score
 from .baselines import LIPS, clip_scores, probabilities_of
 from .readers import Clips, read_clips
 from .study import STUDY, LipsRecipe, predict_clips

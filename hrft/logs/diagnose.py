@@ -23,7 +23,6 @@ from hrft.logs.claims import (
     class_degraded,
     class_table,
     level_missed,
-    main_score,
     negative_r2,
     stages_that_hurt,
     too_few_items,

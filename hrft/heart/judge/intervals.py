@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ...core import UserError
-from ..models.baselines import BASELINE_FEATURES, boosted_trees
+from ..models.baselines import BASELINE_FEATURES, HEART_RATE, boosted_trees
 from ..prepare.data import HeartData, HeartSplits, known_past
 from ..prepare.features import HISTORY_FEATURES, STEP_FEATURES, Population, population
 from ...intervals import calibrate, interval_levels, weighted_quantile, with_intervals
@@ -197,7 +197,8 @@ def base_intervals(
             (1.0, 0.0) if kind == 'stranger' else (_factor(table.earlier_bpm, table.n_earlier, usual), 0.5)
         )
         phases = phase_sizes(table.assign(size=factor), 'size', item_power)
-        quantiles = calibrate(table.assign(size=factor * _size_at(table.time_s, phases)), 'size', item_power=item_power)
+        table = table.assign(size=factor * _size_at(table.time_s, phases))
+        quantiles = calibrate(table, HEART_RATE, 'person', 'size', item_power=item_power)
         found[kind] = quantiles | {
             'phases': phases,
             'ratio': float(ratios.get(kind, 1)),
@@ -246,7 +247,7 @@ def person_intervals(
         raise UserError(
             "an interval from the person's own runs needs at least 2 validation workouts with a heart rate."
         )
-    quantiles = calibrate(own, 'size', group='workout', item_power=0)
+    quantiles = calibrate(own, HEART_RATE, 'workout', 'size', item_power=0)
     return quantiles | {
         'phases': [1.0] * len(PHASES),
         'ratio': 1.0,
@@ -263,6 +264,7 @@ def heart_intervals(
     return with_intervals(
         predictions,
         intervals,
+        HEART_RATE,
         _size_at(predictions.time_s, intervals['phases']) * intervals['ratio'] * intervals.get('factor', 1.0),
     )
 
@@ -327,7 +329,7 @@ def plot_intervals(
     "Predicted heart rate with what intervals it has and, where there is one, the measured"
     minutes, levels = (
         table.time_s / 60,
-        interval_levels(table) if any(name.startswith('lower_') for name in table) else [],
+        interval_levels(table, HEART_RATE) if any(name.startswith('lower_') for name in table) else [],
     )
     few = table.attrs.get('too_few', [])
     for level, alpha in zip(reversed(levels), (0.13, 0.25, 0.35)):

@@ -18,9 +18,10 @@ from scipy import stats
 from torch import nn
 
 from ...core import UserError, read_json, write_json
-from ...evaluate import paired_test, span_text
+from ...compare import paired_test
+from ...evaluate import span_text
 from .intervals import run_intervals
-from ..models.baselines import LEARNERS, baselines, mean_curve, measured_steps
+from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps
 from ..models.trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, Workout, HeartSplits, known_past
 from ..prepare.features import STEP_FEATURES, TERMS, Population
@@ -37,7 +38,7 @@ def choose(
 ) -> tuple:  # name, and the paired test of the best challenger against the first (None without challengers)
     "The best on validation where a paired test speaks for it, else the first"
     first, *others = validation
-    tests = {name: paired_test(validation[name], validation[first]) for name in others}
+    tests = {name: paired_test(validation[name], validation[first], HEART_RATE) for name in others}
     best = min(tests, key=lambda name: tests[name]['difference'], default=first)
     test = tests.get(best)
     return best if test and test['difference'] < 0 and test['p'] < level else first, test
@@ -243,7 +244,7 @@ def _why(use, kept, test, before, n_validation, n_windows, n_simple):
 
 def _shown(use, other, scores, tables):
     "What the test workouts, which chose nothing, say"
-    test = paired_test(tables[use], tables[other])
+    test = paired_test(tables[use], tables[other], HEART_RATE)
     interval = (
         f" (95 % interval {span_text(scores[use]['mae_ci95'], 1, scores[use].get('few', False))})"
         if scores[use]['mae_ci95'][0] is not None
@@ -259,7 +260,7 @@ def _shown(use, other, scores, tables):
         f"{said} ({_p(test['p'])})."
     )
     best = min(scores, key=lambda name: scores[name]['mae_bpm'])
-    against = paired_test(tables[best], tables[use]) if best not in (use, other) else {'verdict': ''}
+    against = paired_test(tables[best], tables[use], HEART_RATE) if best not in (use, other) else {'verdict': ''}
     if against['verdict'] != 'better':
         return test, first
     return test, (
@@ -287,7 +288,7 @@ def judge(
     windows = earlier_windows(splits)
     stages = {name: table for name, table in predictions[predictions.split == 'validation'].groupby('model')}
     use, test = choose({kept: stand_in_windows(stages[kept], windows)} | windows, SIMPLE_LEVEL / len(windows))
-    before = paired_test(stages[kept], stages['base']) if 'base' in stages and kept != 'base' else None
+    before = paired_test(stages[kept], stages['base'], HEART_RATE) if 'base' in stages and kept != 'base' else None
     scores = {name: (table.predicted_bpm - table.measured_bpm).abs().mean() for name, table in windows.items()}
     other = kept if use != kept else min(scores, key=scores.get)
     tested = {name: table for name, table in predictions[predictions.split == 'test'].groupby('model')}

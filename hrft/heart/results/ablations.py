@@ -19,7 +19,9 @@ from ...evaluate import FEW
 from ..files.store import Store
 from ..prepare.data import HeartData
 from ..prepare.features import HISTORY_FEATURES
-from .comparison import Comparison, candidates_table
+from ...compare import Comparison, models_table
+from ..models.baselines import HEART_RATE
+from .tables import PEOPLE
 from .folds import LeftOut, in_processes, stages_as, training_seconds
 from ..study import HeartRecipe
 from ...recipe import Recipe, diff, override, read_recipe, validate
@@ -138,15 +140,17 @@ class Ablation:
 
     def test_table(self) -> pd.DataFrame:  # as `candidates_table`, without what pooled people cannot have
         "The chosen variant and the reference on test, which chose nothing"
-        comparison = Comparison(self.predictions('test', list(dict.fromkeys([REFERENCE, self.chosen()]))))
-        pooled = ['people', 'mean of ratios', 'p, people in general'] if comparison.people == [''] else []
-        return candidates_table(comparison, REFERENCE).drop(columns=pooled)
+        comparison = Comparison(
+            self.predictions('test', list(dict.fromkeys([REFERENCE, self.chosen()]))), HEART_RATE, 'person'
+        )
+        pooled = ['people', 'mean of ratios', 'p, people in general'] if comparison.groups == [''] else []
+        return models_table(comparison, REFERENCE).rename(columns=PEOPLE).drop(columns=pooled)
 
 
 def ablation_table(ablation: Ablation) -> pd.DataFrame:  # one row a variant, the reference first
     "Validation errors, paired differences to the reference and what can be said of them"
-    comparison, rows = Comparison(ablation.predictions('validation')), []
-    by_seed = comparison.seed_mae
+    comparison, rows = Comparison(predictions := ablation.predictions('validation'), HEART_RATE, 'person'), []
+    by_seed = comparison.seed_scores
     sd = lambda name: by_seed[name].std() if len(by_seed[name]) > 1 else np.nan
     tests = {name: comparison.paired(name, REFERENCE) for name in ablation.runs if name != REFERENCE}
     corrected = dict(zip(tests, holm([test['p'] for test in tests.values()])))
@@ -162,10 +166,10 @@ def ablation_table(ablation: Ablation) -> pd.DataFrame:  # one row a variant, th
             'group': group,
             'variant': variant,
             'change': ablation.changes[name],
-            'people': comparison.absolute.index.get_level_values('workout').str.rsplit('-', n=1).str[0].nunique(),
-            'workouts': len(comparison.steps),
+            'people': predictions.workout.astype(str).str.rsplit('-', n=1).str[0].nunique(),
+            'workouts': len(comparison.counts),
             'seeds': n,
-            'validation MAE (bpm)': comparison.mae[name].mean(),
+            'validation MAE (bpm)': comparison.group_scores[name].mean(),
             'seed SD (bpm)': sd(name),
         }
         if test:

@@ -15,7 +15,9 @@ import pandas as pd
 from scipy.optimize import minimize
 
 from ...core import UserError, atomic_path, digest, write_json
-from ...evaluate import BPM, items_digest, paired_test, score
+from ...compare import mean_prediction, paired_test
+from ...evaluate import items_digest, score
+from ..models.baselines import HEART_RATE
 from ...runfolder import Run
 from ...study import kept_lineage
 
@@ -66,7 +68,11 @@ def ensemble(
     first, tables = members[0], {}
     for split in ('validation', 'test'):
         parts = [_kept(run, split) for run in members]
-        other = [run.path.name for run, part in zip(members, parts) if items_digest(part) != items_digest(parts[0])]
+        other = [
+            run.path.name
+            for run, part in zip(members, parts)
+            if len({items_digest(table, HEART_RATE) for table in (part, parts[0])}) > 1
+        ]
         if other:
             raise UserError(
                 f"{', '.join(other)} has other {split} items than {first.path.name}; average runs of the same data and split."
@@ -81,7 +87,7 @@ def ensemble(
         pull_bpm,
     )
     means = {
-        split: parts[0].assign(predicted_bpm=weights @ np.stack([part.predicted_bpm for part in parts]), model=name)
+        split: mean_prediction(parts, ['workout', 'time_s'], ['predicted_bpm'], weights).assign(model=name)
         for split, parts in tables.items()
     }
     settings = {
@@ -110,8 +116,8 @@ def ensemble(
             for r in members
         ),
     }
-    stage |= {split: score(table) for split, table in means.items()}
-    against = {r.path.name: paired_test(means['test'], part) for r, part in zip(members, tables['test'])}
+    stage |= {split: score(table, HEART_RATE) for split, table in means.items()}
+    against = {r.path.name: paired_test(means['test'], part, HEART_RATE) for r, part in zip(members, tables['test'])}
     naive = first.predictions[first.predictions.model.isin(first.metrics['baselines'])]
     lineages = [kept_lineage(run) for run in members]
     run.path.mkdir(parents=True, exist_ok=True)
@@ -138,7 +144,7 @@ def ensemble(
             'kept_stage': name,
             'test_items': first.metrics['test_items'],
             'against_members': against,
-            'scoring': BPM.about(),
+            'scoring': HEART_RATE.about(),
         },
     )
     return run

@@ -24,12 +24,13 @@ from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, known_past, one_person
 from ..prepare.features import Population
 from ..prepare.workouts import split_by_date, usable_workouts
-from .comparison import Comparison
+from ...compare import Comparison, p_text, verdict_text
+from ..models.baselines import HEART_RATE
 from ..study import HeartRecipe, intervals_of, load_model, personalize, pretrain
 from ...intervals import coverage
 from ...recipe import read_recipe
 from ...runfolder import Run
-from ...tables import mark, p_text, span_text, verdict_text
+from ...tables import mark, span_text
 
 # %% ../../../nbs/heart/27_results.folds.ipynb #ee2cad86
 def draw_folds(
@@ -250,7 +251,7 @@ class LeftOut:
             self._comparisons = {}
         if personal_workouts not in self._comparisons:
             self._comparisons[personal_workouts] = Comparison(
-                self.predictions[self.predictions.personal_workouts == personal_workouts]
+                self.predictions[self.predictions.personal_workouts == personal_workouts], HEART_RATE, 'person'
             )
         return self._comparisons[personal_workouts]
 
@@ -374,20 +375,20 @@ def stages_table(left_out: LeftOut) -> pd.DataFrame:  # one row a pair
     comparison, stages, rows = left_out.comparison(), left_out.stages, []
     pairs = [(a, b) for i, a in enumerate(stages) for b in stages[:i]] + [(KEPT, stages[0]), (KEPT, stages[-1])]
     for a, b in pairs:
-        test, mae = comparison.paired(a, b), comparison.mae
+        test, mae = comparison.paired(a, b), comparison.group_scores
         rows.append(
             {
                 'candidate': a,
                 'against': b,
-                'people': test['n_people'],
+                'people': test['n_groups'],
                 'workouts': test['n'],
                 'seeds': len(comparison.seeds(a)),
                 'MAE (bpm)': mae[a].mean(),
                 'difference (bpm)': test['difference'],
                 '95 %, these people': span_text(test['ci95'], 2, test['n'] < FEW),
                 'p, these people': p_text(test['p']),
-                '95 %, somebody else': span_text(test['ci95_people'], 2, test['n_people'] < FEW),
-                'p, people in general': p_text(test['p_people']),
+                '95 %, somebody else': span_text(test['ci95_groups'], 2, test['n_groups'] < FEW),
+                'p, people in general': p_text(test['p_groups']),
                 'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}",
                 'verdict': test['verdict'],
             }
@@ -412,13 +413,13 @@ def stage_answer(left_out: LeftOut, reference: str = 'own trees') -> str:  # Mar
     "Which stage to keep, in words that come from the tests"
     comparison = left_out.comparison()
     kept, steps = stage_to_keep(comparison, [*left_out.stages, KEPT])
-    test, mae = comparison.paired(kept, reference), comparison.mae
+    test, mae = comparison.paired(kept, reference), comparison.group_scores
     lines = [
-        f"Keep **{kept}**: {mae[kept].mean():.2f} bpm in the mean over {len(comparison.people)} people who were left out ({len(comparison.steps)} test workouts, seeds: {len(comparison.seeds(kept))}). "
-        f"{reference.capitalize()}: {mae[reference].mean():.2f} bpm, a ratio of {mae[kept].mean() / mae[reference].mean():.3f}; {verdict_text(test)}; for people in general {p_text(test['p_people'])}."
+        f"Keep **{kept}**: {mae[kept].mean():.2f} bpm in the mean over {len(comparison.groups)} people who were left out ({len(comparison.counts)} test workouts, seeds: {len(comparison.seeds(kept))}). "
+        f"{reference.capitalize()}: {mae[reference].mean():.2f} bpm, a ratio of {mae[kept].mean() / mae[reference].mean():.3f}; {verdict_text(test, HEART_RATE.monitor)}; for people in general {p_text(test['p_groups'])}."
     ]
     lines += [
-        f'{a} ({mae[a].mean():.2f} bpm) against {b} ({mae[b].mean():.2f} bpm): {verdict_text(t)}; for people in general {p_text(t["p_people"])}.'
+        f'{a} ({mae[a].mean():.2f} bpm) against {b} ({mae[b].mean():.2f} bpm): {verdict_text(t, HEART_RATE.monitor)}; for people in general {p_text(t["p_groups"])}.'
         for a, b, t in steps
     ]
     return '\n'.join(f'- {line}' for line in lines)
@@ -458,7 +459,7 @@ def coverage_over_people(
     "Share of steps inside, pooled and as the mean over people, and how far it is from the level"
     rows = []
     for case, own in predictions.groupby('case', sort=False):
-        pooled, each = coverage(own), coverage(own, 'person')
+        pooled, each = coverage(own, HEART_RATE), coverage(own, HEART_RATE, 'person')
         for row in pooled.itertuples():
             people = each[each.level == row.level].coverage
             rows.append(
@@ -490,9 +491,9 @@ def amounts_table(
     rows, known = [], left_out.known_workouts
     for n in (*left_out.plan.personal_workouts, 0):
         comparison = left_out.comparison(n)
-        mae, _ = comparison.mae, comparison.column(reference)
+        mae, _ = comparison.group_scores, comparison.check(reference)
         for model in models or [m for m in (*left_out.stages, KEPT, reference) if m in comparison.models]:
-            test, items = None if model == against else comparison.paired(model, against), len(comparison.steps)
+            test, items = None if model == against else comparison.paired(model, against), len(comparison.counts)
             low, high = np.array(comparison.interval(model), float)
             rows.append(
                 {
@@ -500,7 +501,7 @@ def amounts_table(
                     'n': n or float(known.median()),
                     'people with as many': int((known >= n).sum()),
                     'candidate': model,
-                    'people': len(comparison.people),
+                    'people': len(comparison.groups),
                     'workouts': items,
                     'seeds': len(comparison.seeds(model)),
                     'MAE (bpm)': mae[model].mean(),
