@@ -370,6 +370,12 @@ class Run:
         "How much of the log belongs to finished epochs"
         return max((self.memory(stage).log_size for stage in stages), default=0)
 
+    def validated_weights(self, stage: str) -> dict[str, torch.Tensor]:  # state dict
+        "The weights that a stage's last finished epoch was validated with: their average, where one is kept"
+        kept = self.arrays(self.memory(stage))
+        own = 'average.module.' if 'average.n_averaged' in kept else 'model.'
+        return {name.removeprefix(own): value for name, value in kept.items() if name.startswith(own)}
+
     def __repr__(self):
         return f"Run({self.path.parent.name}/{self.path.name}{'' if self.finished else ', unfinished'})"
 

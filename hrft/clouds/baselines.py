@@ -23,32 +23,15 @@ def prediction_table(
     predicted_km: np.ndarray,  # `(N,)`
 ) -> pd.DataFrame:  # block, flight, sample, time_s, measured_km, predicted_km
     "Predictions of samples, as everything that scores wants them"
-    return pd.DataFrame(
-        {
-            'block': items.blocks(),
-            'flight': items.flight.astype(str),
-            'sample': items.sample,
-            'time_s': items.time_s,
-            'measured_km': items.base_km.astype(float),
-            'predicted_km': np.asarray(predicted_km, float),
-        }
-    )
+    names = {'block': items.blocks(), 'flight': items.flight.astype(str), 'sample': items.sample}
+    heights = {'measured_km': items.base_km.astype(float), 'predicted_km': np.asarray(predicted_km, float)}
+    return pd.DataFrame(names | {'time_s': items.time_s} | heights)
 
 # %% ../../nbs/clouds/07_baselines.ipynb #4c86c1e2
 STATISTICS = (
-    'zenith',
-    'azimuth_sine',
-    'azimuth_cosine',
-    'darkest',
-    'dark',
-    'median',
-    'bright',
-    'brightest',
-    'skewness',
-    'scale1',
-    'scale2',
-    'scale4',
-    'scale8',
+    *('zenith', 'azimuth_sine', 'azimuth_cosine'),
+    *('darkest', 'dark', 'median', 'bright', 'brightest', 'skewness'),
+    *('scale1', 'scale2', 'scale4', 'scale8'),
 )
 
 
@@ -59,34 +42,30 @@ def picture_statistics(items: CloudItems) -> np.ndarray:  # `(N, 13)`
     quantiles = np.quantile(flat, (0.01, 0.1, 0.5, 0.9, 0.99), axis=1)
     smooth = [frames] + [ndimage.gaussian_filter(frames, (0, s, s)) for s in (1, 2, 4, 8)]
     scales = [(a - b).std((1, 2)) for a, b in zip(smooth, smooth[1:])]
-    return np.stack(
-        [items.angles[:, 0], np.sin(azimuth), np.cos(azimuth), *quantiles, stats.skew(flat, axis=1), *scales], 1
-    ).astype(float)
+    sun = items.angles[:, 0], np.sin(azimuth), np.cos(azimuth)
+    return np.stack([*sun, *quantiles, stats.skew(flat, axis=1), *scales], 1).astype(float)
 
 # %% ../../nbs/clouds/07_baselines.ipynb #15694984
-def baselines(splits: CloudSplits) -> dict:  # name -> table of the test samples
+def baselines(splits: CloudSplits) -> dict[str, pd.DataFrame]:  # name -> table of the test samples
     "Predictions that need no network"
     train, test, aligned = splits.train, splits.test, splits.options.images.align == 'sun'
+    shadows = shadow_heights(test, aligned)
     if not len(train):  # other flights: what was learned is in the normalisation
-        return {
-            'train mean': prediction_table(test, np.full(len(test), splits.normalisation['mean_km'])),
-            'shadow matching': prediction_table(test, shadow_heights(test, aligned)),
-        }
+        found = {'train mean': np.full(len(test), splits.normalisation['mean_km']), 'shadow matching': shadows}
+        return {name: prediction_table(test, values) for name, values in found.items()}
     y, (x, x_test) = train.base_km.astype(float), (picture_statistics(part) for part in (train, test))
     ridge = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-2, 4, 13))).fit(x, y)
-    trees = HistGradientBoostingRegressor(
-        max_iter=200, learning_rate=0.05, min_samples_leaf=10, early_stopping=False, random_state=0
-    ).fit(x, y)
-    shadows, slope_intercept = shadow_heights(test, aligned), line(shadow_heights(train, aligned), y)
+    grown = {'max_iter': 200, 'learning_rate': 0.05, 'min_samples_leaf': 10, 'early_stopping': False}
+    trees = HistGradientBoostingRegressor(**grown, random_state=0).fit(x, y)
+    slope, intercept = line(shadow_heights(train, aligned), y)
+    flight_means = [y[train.flight == name].mean() for name in sorted(set(train.flight))]
     found = {
         'train mean': np.full(len(test), y.mean()),
-        'mean of flight means': np.full(
-            len(test), np.mean([y[train.flight == f].mean() for f in sorted(set(train.flight))])
-        ),
+        'mean of flight means': np.full(len(test), np.mean(flight_means)),
         'ridge': ridge.predict(x_test),
         'boosted trees': trees.predict(x_test),
         'shadow matching': shadows,
-        'shadow matching, fitted': slope_intercept[0] * shadows + slope_intercept[1],
+        'shadow matching, fitted': slope * shadows + intercept,
     }
     if test.frames.shape[1] > 1:
         found['drift matching'] = drift_heights(test, aligned)
@@ -94,5 +73,5 @@ def baselines(splits: CloudSplits) -> dict:  # name -> table of the test samples
 
 
 def oracle(predictions: pd.DataFrame) -> pd.DataFrame:
-    "ORACLE: the mean of the very labels that are judged, flight by flight, as if it were known; no model may know it"
+    "ORACLE: each flight's mean of the very labels that are judged, as if it were known; no model may know it"
     return predictions.assign(predicted_km=predictions.groupby('flight').measured_km.transform('mean'))

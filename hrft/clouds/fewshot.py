@@ -6,6 +6,7 @@
 __all__ = ['train', 'final_again', 'few_shot', 'few_shot_table']
 
 # %% ../../nbs/clouds/09_fewshot.ipynb #e43a73d3
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,21 +27,19 @@ def train(
     source: str | Path,  # a folder of flights
     runs: str | Path,  # folder of run folders
     seed: int = 0,
-    overrides: tuple | list = (),  # changes such as `stages.0.lr=5e-4`
-    parent: Run | str | Path | None = None,  # finished run to start from
-    show: bool = False,  # progress
+    overrides: Sequence[str] = (),  # changes such as `stages.0.lr=5e-4`
+    parent: Run | Path | None = None,  # finished run to start from
 ) -> Run:
     "A finished run of a recipe: trained now, or before"
-    return fit(
-        STUDY, read_recipe(recipe, CloudRecipe, [*overrides, f'seed={seed}']), source, runs, parent=parent, show=show
-    )
+    seeded = read_recipe(recipe, CloudRecipe, (*overrides, f'seed={seed}'))
+    return fit(STUDY, seeded, source, runs, parent=parent, show=False)
 
 # %% ../../nbs/clouds/09_fewshot.ipynb #4e3ce037
 def final_again(
     run: Run,  # finished, with stages `pretrain` and `final`
     source: str | Path,  # a folder of flights
     runs: str | Path,  # folder of run folders
-    overrides: tuple | list = (),  # changes such as `stages.final.overweight=3.5`
+    overrides: Sequence[str] = (),  # changes such as `stages.final.overweight=3.5`
 ) -> Run:
     "The final stage from a run's pretrained weights, with changes"
     model, _, header = load_run(STUDY, run)
@@ -49,17 +48,11 @@ def final_again(
     if not start.exists():
         early = header.model_copy(update={'stage': 'pretrain', 'name': f'{header.name}, pretrained'})
         save_weights(start, model, early.as_dict())
-    settings = dict(run.info['recipe'])
-    settings = override(
-        settings
-        | {
-            'stages': [stage for stage in settings['stages'] if stage['name'] == 'final'],
-            'name': f"{settings['name']}-final",
-            'parent': header.name,
-        },
-        overrides,
-    )
-    return fit(STUDY, validate(CloudRecipe, settings, 'final training'), source, runs, parent=start, show=False)
+    kept = dict(run.info['recipe'])
+    final = [stage for stage in kept['stages'] if stage['name'] == 'final']
+    settings = kept | {'stages': final, 'name': f"{kept['name']}-final", 'parent': header.name}
+    recipe = validate(CloudRecipe, override(settings, tuple(overrides)), 'final training')
+    return fit(STUDY, recipe, source, runs, parent=start, show=False)
 
 # %% ../../nbs/clouds/09_fewshot.ipynb #1e041e55
 def few_shot(
@@ -67,33 +60,22 @@ def few_shot(
     source: str | Path,  # a folder of flights
     runs: str | Path,  # folder of run folders
     flight: str = '12Feb25',  # that it is adapted to
-    labels: tuple | list = (0, 10, 25, 50),  # first labels of the flight, in time
-    overrides: tuple | list = (),  # changes of `clouds/adapt`
-) -> dict:  # (labels, way) -> table of predictions
+    labels: Sequence[int] = (0, 10, 25, 50),  # first labels of the flight, in time
+    overrides: Sequence[str] = (),  # changes of `clouds/adapt`
+) -> dict[tuple[int, str], pd.DataFrame]:  # (labels, way) -> predictions
     "Predictions of a flight's end after adaptation to its beginning"
     (model, _, header), found = load_run(STUDY, run), {}
     for n in sorted(set(labels) - {0}):
-        child = train(
-            'clouds/adapt',
-            source,
-            runs,
-            run.info['settings']['seed'],
-            [*overrides, f'data.held_out="{flight}"', f'data.adapt_labels={n}'],
-            parent=run,
-        )
+        changes = (*overrides, f'data.held_out="{flight}"', f'data.adapt_labels={n}')
+        child = train('clouds/adapt', source, runs, run.info['settings']['seed'], changes, parent=run)
         predictions = child.predictions.query('split == "test"').drop(columns='split')
         by_model = {name: table.drop(columns='model') for name, table in predictions.groupby('model')}
-        found.setdefault((0, 'as it is'), by_model['base'])
+        before = found.setdefault((0, 'as it is'), by_model['base'])
         data = STUDY.open(load_run(STUDY, child)[1], source, header)
         known = np.r_[data.train.base_km, data.validation.base_km]
-        shift = float(
-            np.mean(
-                np.r_[predicted_heights(model, data.train, data), predicted_heights(model, data.validation, data)]
-                - known
-            )
-        )
-        found[n, 'shifted by its mean error'] = by_model['base'].assign(
-            predicted_km=by_model['base'].predicted_km - shift
+        said = np.concatenate([predicted_heights(model, part, data) for part in (data.train, data.validation)])
+        found[n, 'shifted by its mean error'] = before.assign(
+            predicted_km=before.predicted_km - float(np.mean(said - known))
         )
         found[n, 'fine-tuned'] = by_model[child.metrics['kept_stage']]
         found[n, 'mean of the labels alone'] = prediction_table(data.test, np.full(len(data.test), known.mean()))
@@ -101,12 +83,13 @@ def few_shot(
 
 
 def few_shot_table(
-    found: dict,  # (labels, way) -> predictions, of several seeds: a list of them
+    # (labels, way) -> predictions; of several seeds a list of them
+    found: dict[tuple[int, str], pd.DataFrame] | dict[tuple[int, str], list[pd.DataFrame]],
 ) -> pd.DataFrame:  # labels, way, MAE, interval, R2, bias
-    "Scores of adapted runs; seeds are pooled"
+    "Scores of adapted runs, averaged over seeds"
     rows = []
     for (n, way), tables in found.items():
-        scores = score(pd.concat(tables) if isinstance(tables, list) else tables, HEIGHT)
+        scores = score(tables, HEIGHT)
         rows.append(
             {
                 'labels': n,

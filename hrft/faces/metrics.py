@@ -9,31 +9,21 @@ __all__ = ['SCORING', 'overlap_table', 'picture_sums', 'batch_f1', 'class_table'
 import numpy as np
 import pandas as pd
 
-from ..core import UserError
-from ..evaluate import SHARE, Metric, Scoring, mean_interval
+from ..evaluate import SHARE, Metric, Scoring, check_columns, mean_interval
 from .readers import CLASSES
 
 # %% ../../nbs/faces/05_metrics.ipynb #bd1b6a2b
 def overlap_table(
-    names: list,  # one a picture
+    names: list[str],  # one a picture
     measured: np.ndarray,  # classes, `(N, H, W)`
     predicted: np.ndarray,  # classes, `(N, H, W)`
 ) -> pd.DataFrame:  # image, class, measured_px, predicted_px, both_px
     "Pixels of each class in truth, prediction and both"
     k, n = len(CLASSES), len(names)
-    picture = np.arange(n)[:, None, None] * k
-    counts = [np.bincount((picture + values).ravel(), minlength=n * k) for values in (measured, predicted)]
-    agree = measured == predicted
-    counts.append(np.bincount((picture + measured)[agree], minlength=n * k))
-    return pd.DataFrame(
-        {
-            'image': np.repeat(names, k),
-            'class': np.tile(CLASSES, n),
-            'measured_px': counts[0],
-            'predicted_px': counts[1],
-            'both_px': counts[2],
-        }
-    )
+    cell = np.arange(n)[:, None, None] * k + measured
+    found = {'measured_px': cell, 'predicted_px': cell - measured + predicted, 'both_px': cell[measured == predicted]}
+    counts = {name: np.bincount(cells.ravel(), minlength=n * k) for name, cells in found.items()}
+    return pd.DataFrame({'image': np.repeat(names, k), 'class': np.tile(CLASSES, n)} | counts)
 
 # %% ../../nbs/faces/05_metrics.ipynb #9c54ae92
 def picture_sums(
@@ -41,19 +31,14 @@ def picture_sums(
     scoring: Scoring,  # its columns' names
 ) -> pd.DataFrame:  # one row a picture: n, f1, and measured, predicted, both for each class
     "One picture's F1, and its pixels by class"
-    missing = {scoring.item, 'class', 'both_px', scoring.measured, scoring.predicted} - set(predictions.columns)
-    if missing:
-        raise UserError(f"predictions lack {', '.join(sorted(missing))}; expected a table of `overlap_table`.")
+    pixels = {scoring.measured: 'measured', scoring.predicted: 'predicted', 'both_px': 'both'}
+    check_columns(predictions, scoring.item, 'class', *pixels)
     there = predictions[predictions[scoring.measured] > 0]
     f1 = (2 * there.both_px / (there[scoring.measured] + there[scoring.predicted])).groupby(there[scoring.item]).mean()
     sums = pd.DataFrame({'n': 1.0, 'f1': f1.reindex(sorted(predictions[scoring.item].unique())).fillna(0.0)})
-    wide = predictions.pivot(
-        index=scoring.item, columns='class', values=[scoring.measured, scoring.predicted, 'both_px']
-    ).fillna(0.0)
-    names = dict(zip([scoring.measured, scoring.predicted, 'both_px'], ('measured', 'predicted', 'both')))
-    full = pd.MultiIndex.from_product([names, CLASSES])
-    wide = wide.reindex(columns=full, fill_value=0.0)
-    wide.columns = [f'{names[kind]} {class_}' for kind, class_ in wide.columns]
+    wide = predictions.pivot(index=scoring.item, columns='class', values=list(pixels)).fillna(0.0)
+    wide = wide.reindex(columns=pd.MultiIndex.from_product([pixels, CLASSES]), fill_value=0.0)
+    wide.columns = [f'{pixels[kind]} {class_}' for kind, class_ in wide.columns]
     return sums.join(wide).sort_index()
 
 
@@ -85,17 +70,14 @@ def batch_f1(
     all_classes: bool = False,  # also average over classes that a batch does not show, as zeros
 ) -> float:
     "F1 as it is when the pixels of a batch are put together: for comparison only"
-    names = {name: i // batch for i, name in enumerate(dict.fromkeys(predictions.image))}
-    sums = predictions.groupby([predictions.image.map(names), 'class'])[
-        ['measured_px', 'predicted_px', 'both_px']
-    ].sum()
+    batches = predictions.image.map({name: i // batch for i, name in enumerate(predictions.image.unique())})
+    sums = predictions.groupby([batches, 'class'])[['measured_px', 'predicted_px', 'both_px']].sum()
     f1 = 2 * sums.both_px / (sums.measured_px + sums.predicted_px).clip(lower=1)
-    f1 = (
-        f1.unstack(fill_value=0.0).reindex(columns=CLASSES, fill_value=0.0)
-        if all_classes
-        else f1[sums.measured_px > 0].unstack()
-    )
-    return float(f1.mean(axis=1).mean())
+    if all_classes:
+        by_class = f1.unstack(fill_value=0.0).reindex(columns=CLASSES, fill_value=0.0)
+    else:
+        by_class = f1[sums.measured_px > 0].unstack()
+    return float(by_class.mean(axis=1).mean())
 
 # %% ../../nbs/faces/05_metrics.ipynb #8f9749a8
 def class_table(
@@ -111,22 +93,12 @@ def class_table(
         f1 = (2 * shown.both_px / (shown.measured_px + shown.predicted_px)).to_numpy(float)
         low, high = np.array(mean_interval(f1, SHARE), float)
         union = own.measured_px.sum() + own.predicted_px.sum() - own.both_px.sum()
-        rows.append(
-            {
-                'class': name,
-                'images': len(shown),
-                'f1': f1.mean(),
-                'low': low,
-                'high': high,
-                'iou': own.both_px.sum() / union,
-            }
-        )
-    return pd.DataFrame(rows)
+        rows.append((name, len(shown), f1.mean(), low, high, own.both_px.sum() / union))
+    return pd.DataFrame(rows, columns=['class', 'images', 'f1', 'low', 'high', 'iou'])
 
 
-def per_class(predictions: pd.DataFrame) -> dict:  # class -> f1, iou, images
+def per_class(
+    predictions: pd.DataFrame,  # of `overlap_table`
+) -> dict:  # class -> f1, iou, images
     "The table of classes as JSON holds it"
-    return {
-        row['class']: {'f1': row['f1'], 'iou': row['iou'], 'images': row['images']}
-        for row in class_table(predictions).to_dict('records')
-    }
+    return class_table(predictions).set_index('class')[['f1', 'iou', 'images']].to_dict('index')

@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file
 
-from ..compare import paired_test
-from ..evaluate import FEW
+from ..compare import Comparison, long_table, p_text
+from ..evaluate import span_text
 from ..evidence import wilson
 from .baselines import LIPS, clip_scores
 from .study import STUDY, LipsRecipe, predict_clips
 from ..logs.claims import class_table
 from ..runfolder import Run, load_into
 from ..study import DataFacts, load_run
-from ..tables import mark, p_text
+from ..tables import mark
 from ..train import fit
 
 # %% ../../nbs/lips/08_tables.ipynb #fa36d19b
@@ -38,20 +37,10 @@ def watched(
             own = run.recipe(LipsRecipe)
             data = STUDY.open(own, source)
             known.update(train=data.train, model=STUDY.build(own, DataFacts(data.normalisation, {})), normalisation=run.info['normalisation'])
-        state = load_file(run.path / f'last/{stage}-{epoch}.safetensors')
-        own = 'average.module.' if 'average.n_averaged' in state else 'model.'  # what was validated
-        load_into(
-            known['model'], {k.removeprefix(own): v for k, v in state.items() if k.startswith(own)}, 'the checkpoint'
-        )
+        load_into(known['model'], run.validated_weights(stage), 'the checkpoint')
         table = predict_clips(known['model'], known['train'], known['normalisation'])
-        run.log.append(
-            stage,
-            epoch,
-            run.memory(stage).step,
-            'train',
-            'accuracy',
-            float((table.measured_class == table.predicted_class).mean()),
-        )
+        right = float((table.measured_class == table.predicted_class).mean())
+        run.log.append(stage, epoch, run.memory(stage).step, 'train', 'accuracy', right)
 
     return fit(STUDY, recipe, source, runs, show=show, after_epoch=look)
 
@@ -67,7 +56,7 @@ def epoch_rows(
     for stage, own in epochs.groupby('stage', sort=False):
         best, last = own.valid_accuracy.idxmax(), own.index[-1]
         for i, row in own.iterrows():
-            if i in (own.index[0], best, last) or (row.epoch % every) == 0:
+            if i in (own.index[0], best, last) or row.epoch % every == 0:
                 rows.append(
                     {
                         'stage': stage,
@@ -85,7 +74,7 @@ def epoch_rows(
 
 
 def gap_table(
-    runs: dict,  # name -> Run
+    runs: dict[str, Run],
     source: str | Path,  # the clips that they were trained on
 ) -> pd.DataFrame:  # one row a run
     "Accuracy of the kept weights on the train, validation and test clips, as they are"
@@ -93,16 +82,12 @@ def gap_table(
     for name, run in runs.items():
         model, recipe, header = load_run(STUDY, run)
         data = STUDY.open(recipe, source)
-        scores = {
-            part: clip_scores(predict_clips(model, getattr(data, part), data.normalisation))
-            for part in ('train', 'validation', 'test')
-        }
+        parts = {part: getattr(data, part) for part in ('train', 'validation', 'test')}
+        scores = {part: clip_scores(predict_clips(model, own, data.normalisation)) for part, own in parts.items()}
+        sizes = {part: f' ({s["n_clips"]} clips)' if len(runs) == 1 else '' for part, s in scores.items()}
         rows.append(
             {'model': name}
-            | {
-                f'{part} ({s["n_clips"]} clips)' if len(runs) == 1 else part: s['accuracy']
-                for part, s in scores.items()
-            }
+            | {f'{part}{sizes[part]}': s['accuracy'] for part, s in scores.items()}
             | {
                 'gap, train - test': scores['train']['accuracy'] - scores['test']['accuracy'],
                 'log loss, test': scores['test']['log_loss'],
@@ -117,20 +102,13 @@ def class_rows(
 ) -> pd.DataFrame:  # one row a class
     "Recall of each class with Wilson's interval and counts"
     rows = class_table(table.measured_class.astype(str), table.predicted_class.astype(str)).reset_index()
-    return pd.DataFrame(
-        {
-            'class': rows['class'],
-            'right of clips': [f'{r} of {n}' for r, n in zip(rows.right, rows.n)],
-            'recall': rows.recall,
-            'low': rows.low,
-            'high': rows.high,
-            'times predicted': rows.predicted,
-        }
-    )
+    rows['right of clips'] = [f'{r} of {n}' for r, n in zip(rows.right, rows.n)]
+    rows = rows.rename(columns={'predicted': 'times predicted'})
+    return rows[['class', 'right of clips', 'recall', 'low', 'high', 'times predicted']]
 
 
 def plot_confusion(
-    tables: dict,  # name -> predictions of clips
+    tables: dict[str, pd.DataFrame],  # name -> predictions of clips
     simulated: bool = False,
 ):
     "What was taken for what"
@@ -139,29 +117,15 @@ def plot_confusion(
     figure, axes = plt.subplots(1, len(tables), figsize=(3.6 * len(tables), 3.4), layout='constrained', squeeze=False)
     for ax, (name, table) in zip(axes[0], tables.items()):
         classes = sorted(set(table.measured_class))
-        counts = pd.crosstab(table.measured_class, table.predicted_class).reindex(
-            index=classes, columns=classes, fill_value=0
-        )
+        counts = pd.crosstab(table.measured_class, table.predicted_class)
+        counts = counts.reindex(index=classes, columns=classes, fill_value=0)
         ax.imshow(counts.div(counts.sum(axis=1), axis=0), cmap='Blues', vmin=0, vmax=1)
         for (i, j), n in np.ndenumerate(counts.to_numpy()):
-            ax.text(
-                j,
-                i,
-                n,
-                ha='center',
-                va='center',
-                color='white' if n > 0.6 * counts.iloc[i].sum() else 'black',
-                fontsize=9,
-            )
-        ax.set(
-            xticks=range(len(classes)),
-            yticks=range(len(classes)),
-            xlabel='predicted (clips)',
-            ylabel='spoken',
-            title=name,
-        )
-        ax.set_xticklabels(classes, rotation=30, ha='right')
-        ax.set_yticklabels(classes)
+            colour = 'white' if n > 0.6 * counts.iloc[i].sum() else 'black'
+            ax.text(j, i, n, ha='center', va='center', color=colour, fontsize=9)
+        ax.set(xlabel='predicted (clips)', ylabel='spoken', title=name)
+        ax.set_xticks(range(len(classes)), classes, rotation=30, ha='right')
+        ax.set_yticks(range(len(classes)), classes)
     return mark(figure, simulated)
 
 
@@ -181,66 +145,55 @@ def plot_speakers(
             ax.plot(at, shares[model], 'o', markersize=4, label=model, alpha=0.8)
         else:
             spans = [wilson(s * n, n) for s, n in zip(shares[model], shares.clips)]
-            ax.errorbar(
-                at,
-                shares[model],
-                [[s.value - s.low for s in spans], [s.high - s.value for s in spans]],
-                fmt='o',
-                color='black',
-                label=f'{model}, 95 %',
-                capsize=2,
-            )
+            reach = [[s.value - s.low for s in spans], [s.high - s.value for s in spans]]
+            ax.errorbar(at, shares[model], reach, fmt='o', color='black', label=f'{model}, 95 %', capsize=2)
     ax.axhline(chance, color='grey', linestyle=':')
-    ax.set(
-        xticks=x, xlabel='speaker left out (dotted: guessing)', ylabel='accuracy (share of clips)', ylim=(-0.02, 1.02)
-    )
-    ax.set_xticklabels([f'{s}\n{n} clips' for s, n in zip(shares.index, shares.clips)], fontsize=8)
+    ax.set(xlabel='speaker left out (dotted: guessing)', ylabel='accuracy (share of clips)', ylim=(-0.02, 1.02))
+    ax.set_xticks(x, [f'{s}\n{n} clips' for s, n in zip(shares.index, shares.clips)], fontsize=8)
     ax.legend(fontsize=7, ncols=2)
     return mark(figure, simulated)
 
 # %% ../../nbs/lips/08_tables.ipynb #92cc98b4
-def _points(interval, few):
-    "An interval of shares as text, in points"
-    if interval[0] is None:
-        return 'no interval'
-    return f'{100 * interval[0]:+.0f} to {100 * interval[1]:+.0f}' + (', too few to tell' if few else '')
-
-
 def verdicts(
-    tables: dict,  # name -> predictions of the same clips
+    tables: dict[str, pd.DataFrame],  # name -> predictions of the same clips
     against: str,  # name of the table that they are compared with
 ) -> pd.DataFrame:  # one row a model, shown gains first
     "Each model against one other, by a paired test on the same clips"
-    rows = []
-    for name, table in tables.items():
-        if name == against:
-            continue
-        test = paired_test(table, tables[against], LIPS)
+    compared = Comparison(long_table(tables), LIPS)
+    rows: list[dict] = []
+    for name in (name for name in tables if name != against):
+        test = compared.paired(name, against)
+        points = [end and 100 * end for end in test['ci95']]
         rows.append(
             {
                 'model': name,
                 f'gain over {against} (points)': 100 * test['difference'],
-                '95 %': _points(test['ci95'], test['n'] < FEW),
+                '95 %': span_text(points, 0, compared.few),
                 'p': p_text(test['p']),
                 'clips': test['n'],
                 'verdict': {'better': 'worked', 'worse': 'failed'}.get(test['verdict'], 'not shown'),
-                '_order': ({'better': 0, 'worse': 2}.get(test['verdict'], 1), -test['difference']),
             }
         )
-    return pd.DataFrame(sorted(rows, key=lambda r: r['_order'])).drop(columns='_order') if rows else pd.DataFrame()
+    order, gain = ['worked', 'not shown', 'failed'], f'gain over {against} (points)'
+    rows.sort(key=lambda row: (order.index(row['verdict']), -row[gain]))
+    return pd.DataFrame(rows)
 
 
 def stage_sentences(
-    runs: dict,  # name -> resumed Run
-) -> list:  # sentences
+    runs: dict[str, Run],  # name -> resumed run
+) -> list[str]:
     "What each resumed run did to the score that it began with"
     lines = []
     for name, run in runs.items():
         stages, kept = run.metrics['stages'], run.metrics['kept_stage']
-        first, last = stages[0], stages[-1]
-        n = first['validation']['n_clips']
+        began, ended, n = (
+            stages[0]['validation'],
+            stages[-1]['validation']['accuracy'],
+            stages[0]['validation']['n_clips'],
+        )
+        before, after = stages[0]['test']['accuracy'], run.metrics['test']['accuracy']
         lines.append(
-            f"**{name}** began at {first['validation']['accuracy']:.1%} on validation ({n} clips, one clip is {100 / n:.1f} points) and ended at {last['validation']['accuracy']:.1%}; kept: {kept}, "
-            f"test {run.metrics['test']['accuracy']:.1%} against {first['test']['accuracy']:.1%} before."
+            f"**{name}** began at {began['accuracy']:.1%} on validation ({n} clips, one clip is {100 / n:.1f} points) "
+            f"and ended at {ended:.1%}; kept: {kept}, test {after:.1%} against {before:.1%} before."
         )
     return lines
