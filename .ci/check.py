@@ -317,8 +317,8 @@ def check_reports():
                     "personal_epochs": 1,
                     "personal_workouts": [4],
                     "ablation_seeds": [0],
-                    "base_groups": ["loss"],
-                    "personal_groups": ["stage"],
+                    "base_topics": ["loss"],
+                    "personal_topics": ["stage"],
                 },
             ),
             "faces": (

@@ -9,7 +9,7 @@ __all__ = ['REFERENCE', 'variant_recipe', 'change_in_words', 'distinct_variants'
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,7 @@ def change_in_words(
     told = _other_stages(list(before), list(after))
     for name in [name for name in after if name in before]:
         told += [f'{name}.{text}' for text in _changes(before[name], after[name], most)]
-    told += _changes(*(recipe.model_copy(update={'stages': ()}) for recipe in (reference, variant)), most)
+    told += _changes(reference.model_copy(update={'stages': ()}), variant.model_copy(update={'stages': ()}), most)
     return '; '.join(told[:most]) + (f'; and {len(told) - most} more' if len(told) > most else '') or '-'
 
 
@@ -64,7 +64,11 @@ def _other_stages(before, after):
 def _changes(old, new, most):
     "`key: old -> new` of everything that differs and is not a mere name"
     found = diff(old, new).itertuples(index=False)
-    return [f'{key}: {_change(*own, most)}' for key, *own in found if key not in ('seed', 'description', 'name')]
+    return [
+        f'{key}: {_change(before, after, most)}'
+        for key, before, after in found
+        if key not in ('seed', 'description', 'name')
+    ]
 
 
 def _change(old, new, most):
@@ -76,13 +80,16 @@ def _change(old, new, most):
     return ' '.join(shown) or 'other order'
 
 # %% ../nbs/core/16_ablate.ipynb #7da808ba
+_Changes = TypeVar('_Changes', bound=list[str] | str)
+
+
 def distinct_variants(
     study: Study,
     reference: Recipe | str,
-    variants: dict[str, list[str] | str],  # `topic: name` -> changes or another recipe's name
+    variants: dict[str, _Changes],  # `topic: name` -> changes or another recipe's name
     topics: Iterable[str] = (),  # only these; all by default
     overrides: Iterable[str] = (),  # made in the reference and in every variant
-) -> dict[str, list[str] | str]:
+) -> dict[str, _Changes]:
     "Variants of some topics, each of another recipe"
     known = dict.fromkeys(name.rpartition(': ')[0] for name in variants)
     lost = [topic for topic in topics if topic not in known]
@@ -170,15 +177,14 @@ class Ablation:
 
     def _seconds(self, name):
         "Mean training time of a variant's runs, up to the stage that is judged"
-        return np.mean([training_seconds(run, self.stages.get(name)) for run in self.runs[name].values()])
+        return np.mean([training_seconds(run, self.stages.get(name, '')) for run in self.runs[name].values()])
 
     def chosen(self) -> str:
         "The best on validation among the variants that are shown to be better, else the reference"
-        table = self.table()
-        better = table[table.verdict == 'better'].set_index('name').filter(like='validation').squeeze(axis=1)
-        if better.empty:
-            return REFERENCE
-        return better.idxmin() if self.scoring.monitor.lower_is_better else better.idxmax()
+        table, lower = self.table(), self.scoring.monitor.lower_is_better
+        title = next(str(column) for column in table if str(column).startswith('validation'))
+        best = table[table.verdict == 'better'].sort_values(title, ascending=lower, kind='stable')
+        return REFERENCE if best.empty else best['name'].iloc[0]
 
     def test_table(self) -> pd.DataFrame:  # as `models_table`
         "The chosen variant and the reference on test, which chose nothing"
@@ -219,6 +225,7 @@ def plot_ablation(
 ):  # figure
     "Each variant's difference to the reference with its interval"
     import matplotlib.pyplot as plt
+    from matplotlib.lines import Line2D
 
     difference = f'difference ({metric.unit})' if metric.unit else 'difference'
     own = table.dropna(subset=[difference])
@@ -232,12 +239,14 @@ def plot_ablation(
         for verdict, rows in same.groupby('verdict', sort=False):
             middle = rows[difference]
             reach = np.clip([middle - rows.low, rows.high - middle], 0, None)  # NaN, and no bar, where there is none
-            axes.errorbar(middle, rows.index, xerr=reach, fmt='o', markersize=4, linewidth=1, color=colours[verdict])
+            axes.errorbar(
+                middle, rows.index, xerr=reach, fmt='o', markersize=4, linewidth=1, color=colours[str(verdict)]
+            )
         axes.axvline(0, color='0.4', linewidth=0.8)
         axes.set(yticks=range(len(same)), yticklabels=same.variant, ylim=(len(same) - 0.5, -0.5))
         axes.set_title(topic, loc='left', fontsize='medium')
     title = metric_text(metric.name, metric.unit)
     panels[-1, 0].set_xlabel(f'validation {title}, variant - reference (95 % interval)', loc='left')
-    points = [plt.Line2D([], [], color=c, marker='o', markersize=4, label=verdict) for verdict, c in colours.items()]
+    points = [Line2D([], [], color=c, marker='o', markersize=4, label=verdict) for verdict, c in colours.items()]
     figure.legend(handles=points, loc='outside upper center', ncols=len(points), fontsize='small')
     return figure

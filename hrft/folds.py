@@ -9,7 +9,7 @@ __all__ = ['draw_folds', 'in_processes', 'LeftOut', 'changed', 'leave_groups_out
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -49,10 +49,12 @@ def in_processes(
         return [function(*own) for own in arguments]
     from joblib import Parallel, delayed, parallel_config
 
-    results, failed = [None] * len(arguments), []
+    results: list[Any] = [None] * len(arguments)
+    failed = []
     with parallel_config('loky', inner_max_num_threads=1):
         calls = (delayed(_result_or_error)(function, i, own) for i, own in enumerate(arguments))
-        for done, (i, result, error) in enumerate(Parallel(n_jobs=jobs, return_as='generator_unordered')(calls), 1):
+        ended = cast(Iterable[Any], Parallel(n_jobs=jobs, return_as='generator_unordered')(calls))
+        for done, (i, result, error) in enumerate(ended, 1):
             results[i] = result
             failed += [error] if error else []
             if show:
@@ -119,7 +121,7 @@ def changed(
 ) -> Recipe:
     "A recipe with some keys replaced"
     if isinstance(recipe, str):
-        return read_recipe(recipe, study.recipe_type, list(changes))
+        return read_recipe(recipe, study.recipe_type, tuple(changes))
     return validate(study.recipe_type, override(recipe.model_dump(exclude_unset=True), list(changes)), str(recipe))
 
 

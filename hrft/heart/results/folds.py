@@ -10,9 +10,10 @@ __all__ = ['OWN', 'KEPT', 'STRANGER', 'well_recorded', 'stages_as', 'few_epochs'
 
 # %% ../../../nbs/heart/27_results.folds.ipynb #3f362f7c
 import json
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,10 +107,10 @@ class FoldPlan:
 
     def fine_tune(
         self,
-        variants: dict[Hashable, list[str]],  # name -> changes of the recipe
+        variants: dict[Any, list[str]],  # name -> changes of the recipe
         jobs: int = 1,  # processes that train
         show: bool = False,  # a line for each run trained in processes
-    ) -> dict[Hashable, dict[tuple[str, int], Run]]:  # name -> (person, seed) -> run
+    ) -> dict[Any, dict[tuple[str, int], Run]]:  # name -> (person, seed) -> run
         "Everybody's runs with each of the changes, from the bases that never saw them"
         changes = {name: [*self.overrides, *own] for name, own in variants.items()}
         same = {name: recipe_digest(read_recipe(self.personal, HeartRecipe, tuple(c))) for name, c in changes.items()}
@@ -158,7 +159,7 @@ def run_candidates(run: Run) -> dict[str, pd.DataFrame]:  # label -> test predic
     "Stages, the kept one, and baselines of a person's run"
     labels, table = stage_labels(run) | OWN, run.predictions
     test = table[(table.split == 'test') & ~table.model.isin(_LEFT_OUT)]
-    tables = {labels.get(name, name): own for name, own in test.groupby('model', sort=False)}
+    tables = {labels.get(str(name), str(name)): own for name, own in test.groupby('model', sort=False)}
     return tables | {KEPT: tables[labels[run.metrics['kept_stage']]]}
 
 
@@ -254,11 +255,14 @@ def leave_people_out(
     "Personalise everybody from bases that never saw them, or read what was trained before"
     store = store if isinstance(store, Store) else Store(store)
     judged = usable_workouts(store)
-    n_workouts = judged[judged.fails == ''].groupby('person').size().to_dict()
+    sizes = judged[judged.fails == ''].groupby('person').size()
+    n_workouts = {str(person): int(n) for person, n in sizes.items()}
     dealt, source = draw_folds(well_recorded(n_workouts, min_workouts, people), folds, n_people), str(store.path)
     bases = leave_groups_out(STUDY, recipe, dealt, _left_out(n_workouts), seeds, source, runs, overrides, jobs, show)
     plan = FoldPlan(store, n_workouts, bases, personal, tuple(personal_overrides), runs)
-    variants: dict = {n: [f'data.personal_workouts={n}'] if n else [] for n in (*sorted(personal_workouts), 0)}
+    variants: dict[Any, list[str]] = {
+        n: [f'data.personal_workouts={n}'] if n else [] for n in (*sorted(personal_workouts), 0)
+    }
     if len(plan.stages) > 1:
         variants['alone'] = [stages_as(personal, plan.stages[-1:], plan.overrides)]
     tuned = plan.fine_tune(variants, jobs, show)
@@ -370,22 +374,22 @@ def coverage_over_people(
     rows = []
     for case, own in predictions.groupby('case', sort=False):
         pooled, each = coverage(own, HEART_RATE), coverage(own, HEART_RATE, 'person')
-        for row in pooled.itertuples():
-            people = each[each.level == row.level].coverage
+        for row in pooled.to_dict('records'):
+            people = each[each.level == row['level']].coverage
             rows.append(
                 {
                     'case': case,
-                    'level': row.level,
+                    'level': row['level'],
                     'people': len(people),
-                    'workouts': row.n_workouts,
-                    'steps': row.n_steps,
-                    'inside': row.coverage,
-                    'inside, 95 %': span_text([row.low, row.high], 3) if row.low == row.low else '-',
-                    'off (points)': 100 * (row.coverage - row.level),
+                    'workouts': row['n_workouts'],
+                    'steps': row['n_steps'],
+                    'inside': row['coverage'],
+                    'inside, 95 %': span_text([row['low'], row['high']], 3) if row['low'] == row['low'] else '-',
+                    'off (points)': 100 * (row['coverage'] - row['level']),
                     'mean over people': people.mean(),
-                    'off, people (points)': 100 * (people.mean() - row.level),
+                    'off, people (points)': 100 * (people.mean() - row['level']),
                     'lowest person': people.min(),
-                    'mean width (bpm)': row.width_bpm,
+                    'mean width (bpm)': row['width_bpm'],
                 }
             )
     return pd.DataFrame(rows)
@@ -460,7 +464,7 @@ def amounts_answer(
     "From how many workouts on each candidate is worth it"
     lines = []
     for model, own in table[table.candidate != against].groupby('candidate', sort=False):
-        found = worth_from(table, model)
+        found = worth_from(table, str(model))
         better = f'better than {against} from **{found}** workouts on'
         answer = better if found else f'not shown to be better than {against} at the largest number of workouts'
         lines.append(f"- {model}: {answer} (tried: {', '.join(own['last workouts'])}).")
@@ -475,7 +479,7 @@ def plot_amounts(
     import matplotlib.pyplot as plt
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 6), sharex=True, layout='constrained')
-    models = [model for model, n in table.candidate.value_counts(sort=False).items() if n == table.n.nunique()]
+    models = [str(model) for model, n in table.candidate.value_counts(sort=False).items() if n == table.n.nunique()]
     for i, model in enumerate(models):
         own = table[table.candidate == model]
         at, style = own.n * 1.03 ** (i - (len(models) - 1) / 2), {'color': f'C{i}', 'label': model}
