@@ -41,7 +41,6 @@ from hrft.heart.models.network import (
     predict_items,
 )
 from hrft.heart.prepare.data import (
-    HeartData,
     HeartItems,
     HeartSplits,
     WorkoutLoader,
@@ -51,8 +50,10 @@ from hrft.heart.prepare.data import (
     person_workouts,
     workout_loaders,
 )
-from .prepare.features import STEP_FEATURES, Population
-from .prepare.workouts import UsableRule, usable_workouts, usable_sentence
+from .prepare.features import STEP_FEATURES
+from .prepare.history import Population
+from .prepare.options import HeartData
+from .prepare.workouts import UsableRule, usable_sentence, usable_workouts
 from ..intervals import coverage, source_text
 from ..recipe import Recipe, read_recipe
 from ..registry import find_parent

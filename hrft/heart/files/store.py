@@ -104,15 +104,24 @@ class Store:
         path: str | Path,  # the folder with workouts.csv and one <person>.parquet a person
     ):
         self.path = Path(path)
-        self.workouts = _read_workouts(
-            self.path / 'workouts.csv'
-        )  # one row a workout, in order of date within each person
+        # one row a workout, in order of date within each person
+        self.workouts = _read_workouts(self.path / 'workouts.csv')
         self.people = list(self.workouts.person.unique())
         for person in self.people:
             if not self._file(person).is_file():
                 raise UserError(
-                    f"{self.path} lists workouts of {person} but has no {person}.parquet. Copy the whole store, or ingest again."
+                    f"{self.path} lists workouts of {person} but has no {person}.parquet. Copy the whole store, or "
+                    "ingest again."
                 )
+        files = [(self.path / 'workouts.csv').stat(), *(self._file(person).stat() for person in self.people)]
+        self._files = tuple((file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size) for file in files)
+
+    def __eq__(self, other):
+        "Whether it is of the same files, unchanged since it was opened"
+        return isinstance(other, Store) and self._files == other._files
+
+    def __hash__(self):
+        return hash(self._files)
 
     def _file(self, person: str) -> Path:
         return self.path / f'{person}.parquet'
@@ -165,17 +174,14 @@ class Store:
         return f'Store({self.path.name}: {len(self.workouts):,} workouts, {len(self.people):,} people)'
 
     def _repr_markdown_(self):
-        groups = self.workouts.assign(run=self.workouts.sport == 'run').groupby('person', sort=False)
-        lines = [
-            f'| {person} | {len(rows)} | {rows.run.sum()} | {rows.day.max() + 1} | {rows.duration_s.sum() / 3600:.0f} | {rows.distance_km.sum():.0f} |'
-            for person, rows in list(groups)[:20]
+        rows = [
+            f'| {person} | {len(own)} | {(own.sport == "run").sum()} | {own.day.max() + 1} '
+            f'| {own.duration_s.sum() / 3600:.0f} | {own.distance_km.sum():.0f} |'
+            for person, own in list(self.workouts.groupby('person', sort=False))[:20]
         ]
+        head = ['| person | workouts | runs | days | hours | km |', '|:--|--:|--:|--:|--:|--:|']
         more = f'\n\nand {len(self.people) - 20:,} more people' * (len(self.people) > 20)
-        return (
-            f'**{self!r}**\n\n| person | workouts | runs | days | hours | km |\n|:--|--:|--:|--:|--:|--:|\n'
-            + '\n'.join(lines)
-            + more
-        )
+        return f'**{self!r}**\n\n' + '\n'.join(head + rows) + more
 
 # %% ../../../nbs/heart/05_files.store.ipynb #0eefa937
 _INTEGERS = {pa.uint8(): pd.UInt8Dtype(), pa.uint16(): pd.UInt16Dtype(), pa.int8(): pd.Int8Dtype()}
@@ -253,12 +259,13 @@ class _Ledger:
         "The person's name, if workouts can be added to it"
         if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}', person):
             raise UserError(
-                f"the person is called {person!r}; expected letters, digits, '-', '_' and '.', since it names a file. Choose another --person name."
+                f"the person is called {person!r}; expected letters, digits, '-', '_' and '.', since it names a file. "
+                "Choose another --person name."
             )
         if person in self.undated:
             raise UserError(
-                f"{self.out} holds workouts of {person} without their dates (in no ingest.json), so nothing can be added to {person}. "
-                "Choose another --person name, or another folder."
+                f"{self.out} holds workouts of {person} without their dates (in no ingest.json), so nothing can be added "
+                f"to {person}. Choose another --person name, or another folder."
             )
         return person
 

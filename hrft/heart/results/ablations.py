@@ -17,8 +17,8 @@ import pandas as pd
 from ...core import UserError, package_path
 from ...evaluate import FEW
 from ..files.store import Store
-from ..prepare.data import HeartData
 from ..prepare.features import HISTORY_FEATURES
+from ..prepare.options import HeartData
 from .comparison import Comparison, candidates_table
 from .folds import LeftOut, in_processes, stages_as, training_seconds
 from ..study import HeartRecipe
