@@ -102,7 +102,8 @@ def _short(path):
 
 
 def ingest(args):
-    from hrft.heart.files.store import Store, ingest as ingest_
+    from hrft.heart.files.ingest import ingest as ingest_
+    from hrft.heart.files.store import Store
     from hrft.heart.prepare.workouts import usable_workouts, usable_sentence
 
     report = ingest_(args.sources, args.out, person=args.person, keep_positions=args.keep_positions)

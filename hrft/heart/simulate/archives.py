@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ...core import UserError, digest, made_once
-from ..files.store import Store, ingest
+from ..files.ingest import ingest
+from ..files.store import Store
 from .runners import MISHAPS, Runner, simulate_workout, wander
 
 # %% ../../../nbs/heart/20_simulate.archives.ipynb #b9008707
@@ -283,7 +284,7 @@ def write_apple_export(
 # %% ../../../nbs/heart/20_simulate.archives.ipynb #87a4ead0
 SIMULATED_MARK = 'SIMULATED.md'
 _MAKERS = [
-    *(f'files.{name}' for name in ('points', 'tracks', 'endomondo', 'apple', 'readers', 'store')),
+    *(f'files.{name}' for name in ('points', 'tracks', 'endomondo', 'apple', 'readers', 'store', 'ingest')),
     *(f'simulate.{name}' for name in ('runners', 'archives')),
 ]
 _SIZES = dict(tiny=dict(n_people=4, n_workouts=6, n_apple=12), default=dict(n_people=14, n_workouts=36, n_apple=105))
