@@ -9,7 +9,7 @@ __all__ = ['IngestReport', 'ingest']
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -96,7 +96,8 @@ class _Ledger:
             )
         if person in self.undated:
             raise UserError(
-                f"{self.out} holds workouts of {person} without their dates (in no ingest.json), so nothing can be added "
+                f"{self.out} holds workouts of {person} without their dates (in no ingest.json), so nothing can "
+                "be added "
                 f"to {person}. Choose another --person name, or another folder."
             )
         return person
@@ -135,7 +136,7 @@ class _Ledger:
 # %% ../../../nbs/heart/32_files.ingest.ipynb #5ad6787c
 def _sort_out(
     known: Iterable[_Workout],  # one person's workouts in the store
-    new: Iterable[_Workout],  # the same person's new ones
+    new: Sequence[_Workout],  # the same person's new ones
 ) -> tuple[list, list]:  # the new ones to keep, in order of date; pairs of a duplicate and the workout that it repeats
     "Tell new workouts from repeated ones"
     kept, duplicates = list(known), []
@@ -227,9 +228,8 @@ class IngestReport:
     "What became of each source"
 
     out: str  # the store's name
-    rows: list = field(
-        default_factory=list
-    )  # dicts of source, outcome ('added', 'duplicate' or 'refused'), person, workout, reason
+    # dicts of source, outcome ('added', 'duplicate' or 'refused'), person, workout, reason
+    rows: list = field(default_factory=list)
 
     def add(self, source: str, outcome: str, reason: str = '', person: str = '', workout: str = '') -> None:
         self.rows.append(dict(source=source, outcome=outcome, person=person, workout=workout, reason=reason))
@@ -364,9 +364,10 @@ def ingest(
             disable=not (progress and (IN_NOTEBOOK or sys.stderr.isatty())),
             mininterval=0.5,
         ):
-            reason = item.reason if isinstance(item, Refusal) else _lacks(item.points)
-            if reason:
-                report.add(item.source, 'refused', f"{reason} {getattr(item, 'note', '')}".strip())
+            if isinstance(item, Refusal):
+                report.add(item.source, 'refused', item.reason)
+            elif reason := _lacks(item.points):
+                report.add(item.source, 'refused', f'{reason} {item.note}'.strip())
             else:
                 name = ledger.check(_person(item, person))
                 new.setdefault(name, []).append(_take(item, name, spool))

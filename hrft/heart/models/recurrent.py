@@ -7,6 +7,7 @@ __all__ = ['Backbone', 'real_steps', 'recurrent']
 
 # %% ../../../nbs/heart/11_models.recurrent.ipynb #104f04c6
 import re
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -49,11 +50,9 @@ def _both_ways(
     x: torch.Tensor,  # `(B, T, C)`, padded
     lengths: torch.Tensor,  # `(B,)`
 ) -> torch.Tensor:  # `(B, T, 2 hidden)`, as on packed sequences
-    "Stacked bidirectional layers over padded runs"
-    function, rest = (
-        torch.lstm if recurrent.mode == 'LSTM' else torch.gru,
-        (True, 1, 0.0, recurrent.training, False, True),
-    )
+    "Stacked bidirectional layers over padded workouts"
+    is_lstm = recurrent.mode == 'LSTM'
+    function: Callable = torch.lstm if is_lstm else torch.gru
     start = x.new_zeros(1, x.shape[0], recurrent.hidden_size)  # `len(x)` would be a constant in an exported model
     for layer in range(recurrent.num_layers):
         if layer:
@@ -63,12 +62,13 @@ def _both_ways(
             weights = [
                 getattr(recurrent, f'{kind}_l{layer}{end}') for kind in ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')
             ]
-            ways.append(function(inputs, (start, start) if recurrent.mode == 'LSTM' else start, weights, *rest)[0])
+            state = (start, start) if is_lstm else start
+            ways.append(function(inputs, state, weights, True, 1, 0.0, recurrent.training, False, True)[0])
         x = torch.cat([ways[0], _turned(ways[1], lengths)], dim=-1)
     return x
 
 # %% ../../../nbs/heart/11_models.recurrent.ipynb #20721a07
-class _Recurrent(Backbone):
+class _Recurrent(Backbone, nn.RNNBase):
     "What LSTM and GRU share"
 
     part = 'recurrent'
@@ -81,14 +81,19 @@ class _Recurrent(Backbone):
     def causal(self):
         return not self.bidirectional
 
-    def forward(self, x, lengths):
+    def forward(
+        self,
+        x: torch.Tensor,  # inputs, `(B, T, C)`, zero where padded
+        lengths: torch.Tensor,  # grid steps of each workout, `(B,)`
+    ) -> torch.Tensor:  # `(B, T, width)`
+        "What the layers make of each grid step"
         return _both_ways(self, x, lengths) if self.bidirectional else super().forward(x)[0]
 
     def groups(self):
         "layer0, layer1, ..."
         found = {f'layer{i}': [] for i in range(self.num_layers)}
         for name, parameter in self.named_parameters():
-            found[f"layer{re.search(r'_l([0-9]+)', name)[1]}"].append(parameter)
+            found['layer' + re.findall(r'_l([0-9]+)', name)[0]].append(parameter)
         return found
 
 

@@ -227,9 +227,8 @@ def split_person(
     rng = np.random.default_rng(derive_seed(seed, 'pasts', workouts[0].person))
     names, known = options.features, (normalisation or {}).get('people', ())
     items = HeartItems(train, drawn_pasts(train, everybody, options, rng), names, options.max_steps, known)
-    scored = [
-        _scored_items([part], everybody, options, known) for part in ((validation, train), (test, train + validation))
-    ]
+    validated = _scored_items([(validation, train)], everybody, options, known)
+    tested = _scored_items([(test, train + validation)], everybody, options, known)
     fitted = {
         **(normalisation or fit_normalisation(items, everybody)),
         'past': known_past(train + validation, test[0], everybody, options).to_dict(),
@@ -242,7 +241,7 @@ def split_person(
     shares = [[each.workout for each in part] for part in (train, validation, test)]
     key = digest([content, options.model_dump(mode='json'), seed, shares, digest(fitted)], 16)
     people = dict.fromkeys(('train', 'validation', 'test'), [workouts[0].person])
-    return HeartSplits(items, *scored, fitted, key, options, people)
+    return HeartSplits(items, validated, tested, fitted, key, options, people)
 
 # %% ../../../nbs/heart/09_prepare.data.ipynb #d08e9000
 def _share_people(
@@ -317,13 +316,25 @@ def split_people(
         rng = np.random.default_rng(derive_seed(seed, 'pasts', person))
         pasts += drawn_pasts(people[person], everybody, options, rng)
     workouts = [each for person in known for each in people[person]]
-    train, scored = HeartItems(workouts, pasts, options.features, options.max_steps, known), []
-    for split in ('validation', 'test'):
-        parts = [_three(people[person], options.personal_workouts) for person in shares[split]]
-        scored.append(_scored_items([(test, a + b) for a, b, test in parts], everybody, options, known))
+    train = HeartItems(workouts, pasts, options.features, options.max_steps, known)
+    validation, test = (
+        _scored_items(
+            [
+                (last, first + second)
+                for first, second, last in (
+                    _three(people[person], options.personal_workouts) for person in shares[split]
+                )
+            ],
+            everybody,
+            options,
+            known,
+        )
+        for split in ('validation', 'test')
+    )
     key = digest([content, options.model_dump(mode='json'), seed, shares], 16)
     everyone = {person: people[person] for split in ('train', 'validation') for person in shares[split]}
-    return HeartSplits(train, *scored, fit_normalisation(train, everybody), key, options, shares, everyone)
+    normalisation = fit_normalisation(train, everybody)
+    return HeartSplits(train, validation, test, normalisation, key, options, shares, everyone)
 
 # %% ../../../nbs/heart/09_prepare.data.ipynb #df4ce7ee
 def pad_batch(
