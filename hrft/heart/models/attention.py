@@ -51,14 +51,14 @@ def _check_heads(hidden, heads):
 # %% ../../../nbs/heart/13_models.attention.ipynb #22ad0a44
 def _with_lags(
     x: torch.Tensor,  # `(B, T, C)`
-    lags: tuple,  # steps back
+    lags: tuple,  # grid steps back
 ) -> torch.Tensor:  # `(B, T, C (1 + lags))`, zero before the start
     "Each step beside earlier ones"
     return torch.cat([x, *(nn.functional.pad(x, (0, 0, lag, 0))[:, : x.shape[1]] for lag in lags)], dim=-1)
 
 
 class LaggedDecoder(Backbone, nn.Module):
-    "transformers' Llama over a run's inputs and their lags"
+    "transformers' Llama over a workout's inputs and their lags"
 
     part = 'decoder'
 
@@ -69,8 +69,8 @@ class LaggedDecoder(Backbone, nn.Module):
         layers: int = 2,
         heads: int = 4,
         feedforward: int = 128,  # width of the gated feed-forward part
-        lags: tuple = (1, 2, 3, 6, 12, 30),  # steps back
-        bidirectional: bool = False,  # whether a step sees later ones
+        lags: tuple = (1, 2, 3, 6, 12, 30),  # grid steps back
+        bidirectional: bool = False,  # whether a grid step sees later ones
         dropout: float = 0.2,  # of tokens; dropping attention would cost seven times the time on a CPU
     ):
         super().__init__()
@@ -142,8 +142,8 @@ class PatchEncoder(Backbone, nn.Module):
         layers: int = 2,
         heads: int = 4,
         feedforward: int = 128,
-        patch: int = 8,  # steps a patch
-        stride: int | None = None,  # steps from patch to patch; by default as many
+        patch: int = 8,  # grid steps a patch
+        stride: int | None = None,  # grid steps from patch to patch; by default as many
         dropout: float = 0.2,  # of what each part adds
     ):
         super().__init__()

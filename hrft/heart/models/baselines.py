@@ -96,7 +96,7 @@ LEARNERS = {
     'ridge': (_ridge_regression, _RAW_FEATURES),
     'ridge on features': (_ridge_regression, BASELINE_FEATURES),
     'trees': (boosted_trees, BASELINE_FEATURES),
-}  # name -> what makes the model, what it reads of a step
+}  # name -> what makes the model, what it reads of a grid step
 
 
 def baselines(
