@@ -21,7 +21,7 @@ from ...core import UserError, derive_seed, digest
 from ..files.store import Store
 from .augment import augment
 from .features import training_loads
-from .history import Past, Population, Workout, drawn_pasts, known_past, population
+from .history import Past, Population, Workout, drawn_pasts, frozen_pasts, known_past, population
 from .options import USUAL, Augment, HeartData
 from hrft.heart.prepare.workouts import (
     on_grid,
@@ -47,11 +47,12 @@ def _read_workouts(store: Store, person: str, grid_step_s: float, smooth_s: floa
     "The same, remembered"
     own = store.workouts[store.workouts.person == person].set_index('workout')
     loads = dict(zip(own.index, training_loads(own.day.to_numpy(), own.duration_s.to_numpy() / 3600)))
+    usable = usable_grids(store, person, grid_step_s, smooth_s)
     return tuple(
         Workout.from_grid(
             each.grid, each.workout, person, own.day[each.workout], grid_step_s, loads[each.workout], each.recording
         )
-        for each in usable_grids(store, person, grid_step_s, smooth_s)
+        for each in usable
     )
 
 # %% ../../../nbs/heart/09_prepare.data.ipynb #184f621b
@@ -91,37 +92,6 @@ class HeartItems:
     def __getitem__(self, i):
         hr_bpm = self.runs[i // self.n_pasts].hr_bpm[: self.max_steps or None]
         return torch.from_numpy(self.columns(i)), torch.tensor(hr_bpm)
-
-
-def _refuse_copies(
-    scored: Sequence[Workout],  # one person's, for validation or test
-    earlier: Sequence[Workout],  # what their past is made of
-) -> None:
-    "Raise UserError where a recording is scored that the past holds under another name"
-    copies = {each.recording for each in scored if each.past} & {each.recording for each in earlier if each.past}
-    if copies:
-        raise UserError(
-            f"{len(copies)} workouts of {scored[0].person} stand in two of train, validation and test ({len(scored)} "
-            "to be scored): the same recordings under several names. Remove the copies, so that the score means "
-            "something."
-        )
-
-
-def _scored_items(
-    parts: Sequence[tuple],  # for each person the workouts to score, and the earlier ones
-    everybody: Population,
-    options: HeartData,
-    people: Sequence[str],  # whom the feature `person` tells apart
-) -> HeartItems:
-    "Validation or test items: the past of each ends before the first of its person"
-    for scored, earlier in parts:
-        _refuse_copies(scored, earlier)
-    return HeartItems(
-        [each for scored, _ in parts for each in scored],
-        [[known_past(earlier, each, everybody, options)] for scored, earlier in parts for each in scored],
-        options.features,
-        people=people,
-    )
 
 # %% ../../../nbs/heart/09_prepare.data.ipynb #f09023f5
 def fit_normalisation(
@@ -201,7 +171,7 @@ def one_person(
     seed: int = 0,  # of the drawn pasts
 ) -> HeartSplits:
     "One person's workouts split by date"
-    workouts = person_workouts(store, store.check(person), options)
+    workouts = person_workouts(store, person, options)
     if len(workouts) < 3:
         raise UserError(
             f"{person} has too few runs: {usable_sentence(usable_workouts(store, person))} Expected 3 usable ones "
@@ -225,14 +195,14 @@ def split_person(
         else population({'': [each.past for each in train if each.past]})
     )
     rng = np.random.default_rng(derive_seed(seed, 'pasts', workouts[0].person))
+    drawn = drawn_pasts(train, everybody, options, rng)
+    validated = frozen_pasts(validation, train, everybody, options)
+    tested = frozen_pasts(test, train + validation, everybody, options)
+    new = known_past(train + validation, test[0], everybody, options)
     names, known = options.features, (normalisation or {}).get('people', ())
-    items = HeartItems(train, drawn_pasts(train, everybody, options, rng), names, options.max_steps, known)
-    validated = _scored_items([(validation, train)], everybody, options, known)
-    tested = _scored_items([(test, train + validation)], everybody, options, known)
-    fitted = {
-        **(normalisation or fit_normalisation(items, everybody)),
-        'past': known_past(train + validation, test[0], everybody, options).to_dict(),
-    }
+    items = HeartItems(train, drawn, names, options.max_steps, known)
+    scored = HeartItems(validation, validated, names, people=known), HeartItems(test, tested, names, people=known)
+    fitted = {**(normalisation or fit_normalisation(items, everybody)), 'past': new.to_dict()}
     if list(fitted['features']) != list(names):
         raise UserError(
             f"the base reads the features {', '.join(fitted['features'])}; data.features are {', '.join(names)}. "
@@ -241,7 +211,7 @@ def split_person(
     shares = [[each.workout for each in part] for part in (train, validation, test)]
     key = digest([content, options.model_dump(mode='json'), seed, shares, digest(fitted)], 16)
     people = dict.fromkeys(('train', 'validation', 'test'), [workouts[0].person])
-    return HeartSplits(items, validated, tested, fitted, key, options, people)
+    return HeartSplits(items, scored[0], scored[1], fitted, key, options, people)
 
 # %% ../../../nbs/heart/09_prepare.data.ipynb #d08e9000
 def _share_people(
@@ -309,27 +279,24 @@ def split_people(
     people = {person: own for person, own in people.items() if len(own) >= 3}
     _check_people(people)
     shares = _share_people(people, options, seed)
-    known = shares['train']
+    known, names = shares['train'], options.features
+    parts = {
+        split: [_three(people[person], options.personal_workouts) for person in shares[split]]
+        for split in ('validation', 'test')
+    }
     everybody = population({person: [each.past for each in people[person] if each.past] for person in known})
-    pasts = []
+    drawn = []
     for person in known:
         rng = np.random.default_rng(derive_seed(seed, 'pasts', person))
-        pasts += drawn_pasts(people[person], everybody, options, rng)
-    workouts = [each for person in known for each in people[person]]
-    train = HeartItems(workouts, pasts, options.features, options.max_steps, known)
+        drawn += drawn_pasts(people[person], everybody, options, rng)
+    frozen = {
+        split: [past for a, b, last in own for past in frozen_pasts(last, a + b, everybody, options)]
+        for split, own in parts.items()
+    }
+    train = HeartItems([each for person in known for each in people[person]], drawn, names, options.max_steps, known)
     validation, test = (
-        _scored_items(
-            [
-                (last, first + second)
-                for first, second, last in (
-                    _three(people[person], options.personal_workouts) for person in shares[split]
-                )
-            ],
-            everybody,
-            options,
-            known,
-        )
-        for split in ('validation', 'test')
+        HeartItems([each for _, _, last in own for each in last], frozen[split], names, people=known)
+        for split, own in parts.items()
     )
     key = digest([content, options.model_dump(mode='json'), seed, shares], 16)
     everyone = {person: people[person] for split in ('train', 'validation') for person in shares[split]}
