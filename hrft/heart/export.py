@@ -18,7 +18,8 @@ from torch import nn
 from ..core import UserError, atomic_path
 from .files.readers import recorded_workouts
 from .models.network import predict_items
-from .prepare.data import HeartData, new_item
+from .prepare.data import new_item
+from .prepare.options import HeartData
 from .study import HeartRecipe, load_model
 from ..recipe import validate
 from ..runfolder import Run, weights_path

@@ -44,7 +44,6 @@ from hrft.heart.models.network import (
     predict_items,
 )
 from hrft.heart.prepare.data import (
-    HeartData,
     HeartItems,
     HeartSplits,
     WorkoutLoader,
@@ -54,7 +53,9 @@ from hrft.heart.prepare.data import (
     person_workouts,
     workout_loaders,
 )
-from .prepare.features import STEP_FEATURES, Population
+from .prepare.features import STEP_FEATURES
+from .prepare.history import Population
+from .prepare.options import HeartData
 from .prepare.workouts import UsableRule, usable_sentence, usable_workouts
 from ..intervals import coverage, source_text
 from ..recipe import Recipe, read_recipe, recorded_recipe

@@ -13,8 +13,10 @@ import pandas as pd
 
 from ...core import UserError
 from ..models.baselines import BASELINE_FEATURES, HEART_RATE, boosted_trees
-from ..prepare.data import HeartData, HeartSplits, known_past
-from ..prepare.features import HISTORY_FEATURES, STEP_FEATURES, Population, population
+from ..prepare.data import HeartSplits
+from ..prepare.features import HISTORY_FEATURES, STEP_FEATURES
+from ..prepare.history import Population, known_past, population
+from ..prepare.options import HeartData
 from ...intervals import calibrate, interval_levels, weighted_quantile, with_intervals
 
 # %% ../../../nbs/heart/17_judge.intervals.ipynb #36b635b7

@@ -4,11 +4,13 @@
 
 # %% auto #0
 __all__ = ['FAULTS', 'Limits', 'clean', 'UsableRule', 'measure', 'usable_workouts', 'rule_counts', 'usable_sentence',
-           'usable_ids', 'split_by_date', 'on_grid', 'grid_person']
+           'usable_ids', 'split_by_date', 'on_grid', 'recording_digest', 'UsableWorkout', 'usable_grids']
 
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #692525e6
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -29,6 +31,9 @@ class Limits:
     speed_max_m_s: float = 12.0  # fastest step believed
     step_up_m: float = 10.0  # smallest change of altitude that can be a jump
     climb_max_m_s: float = 5.0  # and the vertical speed above which it is one
+
+
+_RUNNER = Limits()
 
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #f933aa07
 def _codes(
@@ -192,7 +197,7 @@ def _backwards(codes: np.ndarray, time_s: np.ndarray) -> np.ndarray:
 
 def clean(
     points: pd.DataFrame,  # points of one workout, or of several one after the other with a `workout` column
-    limits: Limits = Limits(),  # what is believed
+    limits: Limits = _RUNNER,  # what is believed
 ) -> tuple[pd.DataFrame, pd.Series]:  # the same columns, cleaned; how many points had each of `FAULTS`
     "Points without what cannot be true, and the count of each fault"
     counts, (codes, _), time_s = dict.fromkeys(FAULTS, 0), _codes(points), _values(points, 'time_s')
@@ -258,21 +263,23 @@ class UsableRule:
             f'outside {self.speed_min_m_s:g}-{self.speed_max_m_s:g} m/s on average',
         )
 
+
+_USABLE = UsableRule()
+
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #83e67409
 def measure(
     points: pd.DataFrame,  # points as recorded, of one workout or several
-    limits: Limits = Limits(),  # what a jump is
+    limits: Limits = _RUNNER,  # what a jump is
 ) -> pd.DataFrame:  # one row a workout, its name as index
     "What the rule of usable runs looks at, measured on the recording as it came"
     codes, names = _codes(points)
     time_s, hr_bpm, distance_m = (_values(points, name) for name in ('time_s', 'heart_rate_bpm', 'distance_m'))
     known = np.isfinite(hr_bpm)
-    held = np.flatnonzero(
-        ~_same(codes) | (np.diff(hr_bpm, prepend=np.nan) != 0)
-    )  # NaN is unequal to all, so a null ends a stretch
+    changed = np.diff(hr_bpm, prepend=np.nan) != 0  # NaN is unequal to all, so a null ends a stretch
+    held = np.flatnonzero(~_same(codes) | changed)
     held_end = np.r_[held[1:], len(codes)] - 1
     jump, _ = _spikes(codes[known], time_s[known], hr_bpm[known], limits)
-    every, rows = np.arange(len(names)), pd.Series(codes)
+    every = np.arange(len(names))
     time, distance = pd.Series(time_s).groupby(codes), pd.Series(distance_m).groupby(codes)
     table = pd.DataFrame(
         {
@@ -292,18 +299,28 @@ def measure(
 def usable_workouts(
     store: Store,
     person: str | Iterable[str] | None = None,  # one person or several; everybody by default
-    rule: UsableRule = UsableRule(),
-    limits: Limits = Limits(),  # what a jump is
-) -> pd.DataFrame:  # one row a workout in order of date: its measures, and in `fails` the first part of the rule that it fails, '' if none
+    rule: UsableRule = _USABLE,
+    limits: Limits = _RUNNER,  # what a jump is
+) -> (
+    pd.DataFrame
+):  # one row a workout in order of date: its measures, and in `fails` the first part that it fails, or ''
     "Every workout judged by the rule of usable runs"
     people = store.people if person is None else [person] if isinstance(person, str) else list(person)
     if not people:
         raise UserError(
             f"nobody in {store.path} was named; expected a person with workouts. Add some with `hrft ingest`."
         )
-    measures = pd.concat([measure(store.points(store.check(name)), limits) for name in people])
-    rows = store.workouts.loc[store.workouts.person.isin(people), ['workout', 'person', 'sport', 'day']]
-    table = rows.join(measures, on='workout').reset_index(drop=True)
+    measures = pd.concat([measure(store.points(name), limits) for name in people])
+    return _judged(store.workouts[store.workouts.person.isin(people)], measures, rule)
+
+
+def _judged(
+    workouts: pd.DataFrame,  # a store's rows
+    measures: pd.DataFrame,  # of these workouts, as `measure` gives them
+    rule: UsableRule,
+) -> pd.DataFrame:  # in `fails` the first part of the rule that a workout fails, '' if none
+    "Workouts beside their measures, judged"
+    table = workouts[['workout', 'person', 'sport', 'day']].join(measures, on='workout').reset_index(drop=True)
     passes = rule.passes(table)
     table['fails'] = np.select([~ok for ok in passes.values()], list(passes), '')
     return table
@@ -311,7 +328,7 @@ def usable_workouts(
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #3067e6e0
 def rule_counts(
     table: pd.DataFrame,  # as `usable_workouts` gives it
-    rule: UsableRule = UsableRule(),  # the rule it was made with
+    rule: UsableRule = _USABLE,  # the rule it was made with
 ) -> pd.DataFrame:  # one row a part of the rule: alone, first, left
     "How many workouts each part of the rule refuses"
     rows, left = [], len(table)
@@ -324,7 +341,7 @@ def rule_counts(
 
 def usable_sentence(
     table: pd.DataFrame,  # as `usable_workouts` gives it
-    rule: UsableRule = UsableRule(),  # the rule it was made with
+    rule: UsableRule = _USABLE,  # the rule it was made with
 ) -> str:
     "How many workouts are usable runs, and why the others are not"
     counts = rule_counts(table, rule)['first']
@@ -341,10 +358,13 @@ def usable_ids(
     return list(table.workout[table.fails == ''])
 
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #5aa0c537
+_Each = TypeVar('_Each')
+
+
 def split_by_date(
-    workouts: Sequence[str],  # names in order of date, such as `usable_ids` gives
+    workouts: Sequence[_Each],  # in order of date, such as the names that `usable_ids` gives
     fractions: tuple = (0.7, 0.15, 0.15),  # train, validation, test; their sum is 1
-) -> tuple[list, list, list]:  # train, validation, test, each in order
+) -> tuple[list[_Each], list[_Each], list[_Each]]:  # train, validation, test, each in order
     "Earlier workouts to train on, the last ones to test on"
     if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
         raise UserError(
@@ -352,7 +372,8 @@ def split_by_date(
         )
     if len(workouts) < 3:
         raise UserError(
-            f"there are {len(workouts)} workouts; expected 3 or more, one for each of train, validation and test. Add workouts."
+            f"there are {len(workouts)} workouts; expected 3 or more, one for each of train, validation and test. Add "
+            "workouts."
         )
     n_validation, n_test = (max(1, int(fraction * len(workouts) + 0.5 + 1e-9)) for fraction in fractions[1:])
     n_train, workouts = max(1, len(workouts) - n_validation - n_test), list(workouts)
@@ -405,19 +426,41 @@ def _bin_means(
         return np.bincount(place[measured], values[measured], n) / np.bincount(place[measured], minlength=n)
 
 
+_GRID = {
+    'time_s': np.int32,  # the left edge
+    'hr_bpm': np.float32,  # NaN where unmeasured
+    'speed_m_s': np.float32,
+    'altitude_m': np.float32,
+    'cadence_rpm': np.float32,  # NaN where the device has none
+    'temperature_c': np.float32,  # likewise
+}  # column of a grid -> its type
+
+
+def _integrals(
+    points: pd.DataFrame,  # cleaned
+    codes: np.ndarray,  # `(N,)`
+    time_s: np.ndarray,  # `(N,)`
+    gap_s: float,  # the longest step that the device's speed is trusted for
+) -> tuple[np.ndarray, np.ndarray]:  # `(N,)` each, m and m s; NaN in workouts without any value
+    "Running integrals over time of speed and altitude"
+    distance_m, speed_m_s = _values(points, 'distance_m'), _values(points, 'speed_m_s')
+    altitude = _fill(codes, time_s, _values(points, 'altitude_m'))
+    area = _cumulative(codes, np.nan_to_num((altitude + np.r_[np.nan, altitude[:-1]]) / 2 * _steps(codes, time_s)))
+    travelled = _travelled(codes, time_s, distance_m, speed_m_s, gap_s)
+    return travelled, np.where(np.isfinite(altitude), area, np.nan)
+
+
 def on_grid(
     points: pd.DataFrame,  # points as recorded, of one workout or several one after the other
     grid_step_s: float = 10,  # s
     smooth_s: float = 30,  # width of the window of speed and altitude, s
-    limits: Limits = Limits(),  # what is believed
-) -> pd.DataFrame:  # one row a step: workout (if the points have it), time_s (left edge), hr_bpm (NaN where unmeasured), speed_m_s, altitude_m, cadence_rpm and temperature_c (NaN where the device has none)
+    limits: Limits = _RUNNER,  # what is believed
+) -> pd.DataFrame:  # one row a grid step, of `_GRID` and, if the points have it, `workout`
     "Workouts on a regular grid"
     names, points = _codes(points)[1], clean(points, limits)[0]
     codes, time_s = _codes(points)[0], _values(points, 'time_s')
     last = pd.Series(time_s).groupby(codes).max().to_numpy()
-    n_bins = np.maximum(1, np.ceil(last / grid_step_s)).astype(
-        np.int64
-    )  # a point on the last edge belongs to the last bin
+    n_bins = np.maximum(1, np.ceil(last / grid_step_s)).astype(np.int64)  # a point on the last edge is in the last bin
     begin = np.cumsum(n_bins) - n_bins
     bin_codes = np.repeat(np.arange(len(n_bins)), n_bins)
     left_s = (np.arange(n_bins.sum()) - begin[bin_codes]) * grid_step_s
@@ -426,38 +469,47 @@ def on_grid(
         _bin_means(_values(points, name), place, len(left_s))
         for name in ('heart_rate_bpm', 'cadence_rpm', 'temperature_c')
     )
-    travelled = _travelled(
-        codes, time_s, _values(points, 'distance_m'), _values(points, 'speed_m_s'), gap_s=grid_step_s
-    )
-    altitude = _fill(codes, time_s, _values(points, 'altitude_m'))
-    area = _cumulative(codes, np.nan_to_num((altitude + np.r_[np.nan, altitude[:-1]]) / 2 * _steps(codes, time_s)))
     windows = bin_codes, left_s + (grid_step_s - smooth_s) / 2, left_s + (grid_step_s + smooth_s) / 2
-    speed, height = (
-        _fill(bin_codes, left_s, _window_means(codes, time_s, total, *windows))
-        for total in (travelled, np.where(np.isfinite(altitude), area, np.nan))
+    speed, altitude = (
+        _fill(bin_codes, left_s, _window_means(codes, time_s, integral, *windows))
+        for integral in _integrals(points, codes, time_s, grid_step_s)
     )
-    grid = pd.DataFrame(
-        {
-            'time_s': left_s.astype(np.int32),
-            'hr_bpm': hr.astype(np.float32),
-            'speed_m_s': speed.round(4).astype(np.float32),
-            'altitude_m': height.round(3).astype(np.float32),
-            'cadence_rpm': cadence.astype(np.float32),
-            'temperature_c': temperature.astype(np.float32),
-        }
-    )
+    columns = (left_s, hr, speed.round(4), altitude.round(3), cadence, temperature)
+    grid = pd.DataFrame({name: values.astype(_GRID[name]) for name, values in zip(_GRID, columns, strict=True)})
     if 'workout' in points:
-        grid.insert(0, 'workout', pd.Categorical.from_codes(bin_codes, names))
+        grid.insert(0, 'workout', pd.Series(pd.Categorical.from_codes(bin_codes, pd.Index(names))))
     return grid
 
+# %% ../../../nbs/heart/06_prepare.workouts.ipynb #85090500
+def recording_digest(
+    heart_rate_bpm: pd.Series | np.ndarray,  # as recorded, `(N,)`; NaN or NA where unmeasured
+) -> str:  # 12 letters
+    "A name for a recording by its heart rate alone: not by its times, nor by how often a device repeats a value"
+    values = pd.to_numeric(pd.Series(heart_rate_bpm), errors='coerce').dropna().to_numpy(float).round().astype(np.int16)
+    return sha256(values[np.r_[True, np.diff(values) != 0]].tobytes() if len(values) else b'').hexdigest()[:12]
 
-def grid_person(
+
+@dataclass(frozen=True)
+class UsableWorkout:
+    "One usable workout of a store"
+
+    workout: str
+    recording: str  # `recording_digest` of its points
+    grid: pd.DataFrame  # as `on_grid` gives it
+
+
+def usable_grids(
     store: Store,
     person: str,  # such as `p01`
-    workouts: Iterable[str] | None = None,  # only these, such as the usable runs; all by default
     grid_step_s: float = 10,  # s
     smooth_s: float = 30,  # width of the window of speed and altitude, s
-    limits: Limits = Limits(),  # what is believed
-) -> pd.DataFrame:  # one row a step, workouts in order of name: workout, and the columns of `on_grid`
-    "The grids of a person's workouts in one frame"
-    return on_grid(store.points(person, workouts), grid_step_s, smooth_s, limits)
+) -> list[UsableWorkout]:  # in order of date
+    "A person's usable workouts on the grid"
+    points = store.points(person)
+    names = usable_ids(_judged(store.workouts[store.workouts.person == person], measure(points), _USABLE))
+    if not names:
+        return []
+    points = points[points.workout.isin(names)].reset_index(drop=True)
+    recordings = points.groupby('workout', observed=True).heart_rate_bpm.agg(recording_digest)
+    grids = dict(list(on_grid(points, grid_step_s, smooth_s).groupby('workout', observed=True)))
+    return [UsableWorkout(name, recordings[name], grids[name]) for name in names]
