@@ -24,7 +24,8 @@ def ingest(
     keep_positions: bool = False,  # keep latitude and longitude, which are dropped otherwise
 ) -> None:
     "Read workout files into a store"
-    from hrft.heart.files.store import Store, ingest as read_into
+    from hrft.heart.files.ingest import ingest as read_into
+    from hrft.heart.files.store import Store
     from hrft.heart.prepare.workouts import usable_sentence, usable_workouts
 
     report = read_into(sources, out, person=person, keep_positions=keep_positions)
