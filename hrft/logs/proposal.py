@@ -20,8 +20,8 @@ from ..core import UserError, atomic_path, file_digest, package_path
 from ..evaluate import scoring_of
 from ..evidence import Finding, level, markdown_table
 from .claims import main_score
+from .curves import curves
 from .diagnose import Evidence, gather
-from .symptoms import curves
 from ..recipe import Recipe, core_stage, override, validate
 from ..registry import SHIPPED
 
