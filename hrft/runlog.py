@@ -10,6 +10,7 @@ import json
 import math
 import re
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,8 @@ class RunLog:
 
     def _repr_html_(self):
         table = self.epochs()
-        return f"<p>{len(table)} epochs in stages {', '.join(dict.fromkeys(table.index.get_level_values(0)))}; the last:</p>{table.tail(5).to_html()}"
+        stages = ', '.join(dict.fromkeys(table.index.get_level_values(0)))
+        return f"<p>{len(table)} epochs in stages {stages}; the last:</p>{table.tail(5).to_html()}"
 
 
 def _finite(value):
@@ -115,8 +117,12 @@ def lower_is_better(
     return False if re.search(rf'(^|_)({_HIGHER})(_|$)', metric) else None
 
 # %% ../nbs/core/04_runlog.ipynb #5280cdd8
+class _Epochs(Protocol):
+    def epochs(self) -> pd.DataFrame: ...
+
+
 def plot_log(
-    log,  # a `RunLog`, or a `TrainingLog` of another tool
+    log: _Epochs,  # a `RunLog`, or the log of another tool
     metric: str,  # a column of `RunLog.epochs` without `valid_`, such as `mae`
     unit: str = '',  # for the axis label
     title: str = '',
@@ -138,15 +144,8 @@ def plot_log(
         for axes in (top, bottom):
             axes.axvline(i + 1.5, color='0.3', linewidth=0.8)
     for stage in dict.fromkeys(stages):
-        top.text(
-            x[stages == stage].mean(),
-            1.01,
-            stage,
-            transform=top.get_xaxis_transform(),
-            ha='center',
-            va='bottom',
-            fontsize=9,
-        )
+        middle, above = x[stages == stage].mean(), top.get_xaxis_transform()
+        top.text(middle, 1.01, stage, transform=above, ha='center', va='bottom', fontsize=9)
     top.set(ylabel=f'{metric.removesuffix("_" + unit) if unit else metric}' + (f' ({unit})' if unit else ''))
     top.legend()
     top.set_title(title, pad=18) if title else None

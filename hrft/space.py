@@ -39,11 +39,11 @@ class Range(Options):
         return self
 
     @property
-    def whole(self):
+    def whole(self) -> bool:
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
-    def extremes(self):
+    def extremes(self) -> list:
         return [self.low, self.high]
 
 
@@ -59,7 +59,7 @@ class Choices(Options):
         return self
 
     @property
-    def extremes(self):
+    def extremes(self) -> list:
         return list(self.choices)
 
 
@@ -75,7 +75,7 @@ class Variants(Options):
         return self
 
     @property
-    def extremes(self):
+    def extremes(self) -> list:
         return list(self.variants)
 
 # %% ../nbs/core/19_space.ipynb #892c93af
@@ -120,7 +120,8 @@ class Space:
                 else ', '.join(map(str, d.extremes))
             )
 
-        return f"**{self.name}**\n\n{markdown_table(pd.DataFrame([(k, told(d)) for k, d in self.dimensions.items()], columns=['key', 'tried']))}"
+        tried = pd.DataFrame([(k, told(d)) for k, d in self.dimensions.items()], columns=['key', 'tried'])
+        return f"**{self.name}**\n\n{markdown_table(tried)}"
 
 
 def _dimensions(table, prefix=''):

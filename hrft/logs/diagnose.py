@@ -26,17 +26,10 @@ from hrft.logs.claims import (
     stages_that_hurt,
     too_few_items,
 )
+from .curves import curves
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .readers import TrainingLog, read_log
-from hrft.logs.symptoms import (
-    curves,
-    no_early_stop,
-    rate_rises,
-    rate_unlike_recipe,
-    resume_drop,
-    symptoms,
-    warmup_too_long,
-)
+from .symptoms import no_early_stop, rate_rises, rate_unlike_recipe, resume_drop, symptoms, warmup_too_long
 from ..recipe import Recipe, core_stage
 from ..registry import find_study
 from ..runlog import RunLog

@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,9 +20,14 @@ import tomli_w
 from ..core import UserError, atomic_path, file_digest, shipped_weights
 from ..evaluate import main_score, scoring_of
 from ..evidence import Finding, level, markdown_table
+from .curves import curves
 from .diagnose import Evidence, gather
-from .symptoms import curves
+from .readers import TrainingLog
 from ..recipe import Recipe, core_stage, override, validate
+from ..runlog import RunLog
+
+if TYPE_CHECKING:
+    from hrft.runfolder import Run
 
 # %% ../../nbs/logs/07_proposal.ipynb #ea3855c1
 WARMUP = 0.05  # share of the steps: enough for Adam's second moments to settle (1 / (1 - 0.999) = 1000 steps at most)
@@ -252,9 +258,9 @@ def criteria(
         ('good', start.value - sign * half, "better by the score's uncertainty; confirm with a test on the same items"),
         ('excellent', start.value - 2 * sign * half, "better by twice that"),
     ]
-    return pd.DataFrame([{'level': l, name: v, 'meaning': m} for l, v, m in rows]).assign(
-        condition='at most' if sign > 0 else 'at least'
-    )[['level', 'condition', name, 'meaning']]
+    table = pd.DataFrame(rows, columns=['level', name, 'meaning'])
+    table.insert(1, 'condition', 'at most' if sign > 0 else 'at least')
+    return table
 
 
 def timeline(
@@ -359,9 +365,9 @@ class Proposal:
 
 
 def propose(
-    source,  # `Run`, its folder, a log or `Evidence`
+    source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     findings: list,  # as `diagnose` gives them
-    recipe=None,  # as for `diagnose`; by default the run's own
+    recipe: Recipe | dict | str | Path | None = None,  # as for `diagnose`; by default the run's own
     name: str = '',  # of the new recipe; `<old>-next` by default
     scores: dict | None = None,  # as for `diagnose`
 ) -> Proposal:
@@ -371,7 +377,7 @@ def propose(
         raise UserError("a next recipe needs the recipe of the run; pass it with --recipe.")
     found = curves(evidence.log, *evidence.monitored())
     rows = _changes(evidence.stages, findings, {c.stage: _shown(c) for c in found})
-    settings = _plain(evidence.settings)
+    settings = _written(evidence.settings)
     settings['name'] = name or f"{settings.get('name', 'run')}-next"
     settings['description'] = (
         "After "
@@ -410,8 +416,8 @@ def _start(evidence):
     return shipped.get(info['parent']) or info.get('parent_path') or f"the folder of {info['parent_name']}"
 
 
-def _plain(value):
-    "A copy with lists for tuples and without None: what TOML knows"
-    if isinstance(value, dict):
-        return {k: _plain(v) for k, v in value.items() if v is not None}
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value
+def _written(settings: Any) -> Any:
+    "Without the keys that are None, which TOML cannot hold"
+    if isinstance(settings, dict):
+        return {k: _written(v) for k, v in settings.items() if v is not None}
+    return [_written(v) for v in settings] if isinstance(settings, (list, tuple)) else settings
