@@ -15,9 +15,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from .command import Changes, command, counted, judged_by, named_run, say_next, say_written, show_run
+from .command import Changes, command, counted, judged_by, named_run, new_app, say_next, say_written, show_run
 from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
 
 # %% ../nbs/core/23_cli.ipynb #80d1163f
@@ -231,16 +230,8 @@ def report(
 # %% ../nbs/core/23_cli.ipynb #383fab41
 def whole_command() -> App:
     "The command with what the packages add to it"
-    app = App(
-        name='hrft',
-        help='Which stage of training should I keep, and can I trust the number?',
-        version=f"hrft {import_module('hrft').__version__}",
-        help_format='plaintext',
-        help_formatter='plain',
-        default_parameter=Parameter(negative=(), show_default=False),
-        console=Console(width=999),  # a line an option, whatever the terminal's width
-        suppress_keyboard_interrupt=False,
-    )
+    question = 'Which stage of training should I keep, and can I trust the number?'
+    app = new_app('hrft', question, f"hrft {import_module('hrft').__version__}")
     for room in [_app, *(_loaded(entry) for entry in declared('hrft.commands'))]:
         for name in room:
             if not name.startswith('-'):
