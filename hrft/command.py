@@ -63,17 +63,17 @@ def command(
 # %% ../nbs/core/22_command.ipynb #5f731aab
 def named_run(
     name: str,  # a run's folder, `latest`, or shipped weights such as `heart/base`
-) -> str:  # a folder
+) -> Path:  # its folder
     "The run that is meant; `latest` is what `train` or `personalize` last ended with, not what a report makes"
     if name != 'latest':
-        return str(shipped_weights().get(name, name))
+        return shipped_weights().get(name, Path(name))
     last = project_root() / 'runs/latest.txt'
     found = Path(last.read_text(encoding='utf-8').strip()) if last.is_file() else Path()
     if not (found / 'metrics.json').is_file():
         raise UserError(
             "there is no latest run; make one with `hrft personalize` or `hrft train`, or name a run's folder."
         )
-    return str(found)
+    return found
 
 
 def _remember_run(folder: str | Path) -> None:
