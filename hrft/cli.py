@@ -15,9 +15,8 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
-from rich.console import Console
 
-from .command import Changes, command, counted, judged_by, named_run, say_next, say_written, show_run
+from .command import Changes, command, counted, judged_by, named_run, new_app, say_next, say_written, show_run
 from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
 
 # %% ../nbs/core/23_cli.ipynb #80d1163f
@@ -52,11 +51,11 @@ def train(
     from hrft.registry import find_recipe
     from hrft.train import fit
 
-    parent = named_run(parent) if parent else None
+    base = named_run(parent) if parent else None
     study, made = find_recipe(recipe, _seeded(changes, seed))
-    print(f'starts from {_beginning(made, parent)}', flush=True)
+    print(f'starts from {_beginning(made, base)}', flush=True)
     source = data or study.default_source()
-    run = fit(study, made, source, runs, parent=parent, threads=threads, device=device)
+    run = fit(study, made, source, runs, parent=base, threads=threads, device=device)
     show_run(run)
     say_next('hrft', 'diagnose', shown_path(run.path), '--next', 'next.toml')
 
@@ -81,10 +80,10 @@ def sweep(
     from hrft.registry import find_recipe
     from hrft.sweep import read_space, sweep as search
 
-    parent, tried = named_run(parent) if parent else None, read_space(space)
+    base, tried = named_run(parent) if parent else None, read_space(space)
     study, made = find_recipe(recipe, _seeded(changes, seed))
     source = data or study.default_source()
-    result = search(study, made, tried, trials, source, runs, parent=parent, jobs=jobs, prune=not no_prune)
+    result = search(study, made, tried, trials, source, runs, parent=base, jobs=jobs, prune=not no_prune)
     print(result.table.drop(columns='run').to_string(index=False, na_rep='-', float_format='{:.4g}'.format))
     print(result.conclusion())
     say_written(write_json(out, result.info) if out else result.path / 'sweep.json')
@@ -103,17 +102,17 @@ def evaluate(
     from hrft.registry import find_study
     from hrft.study import study_name
 
-    run = named_run(run)
-    study = find_study(study_name(run))
-    result = study.evaluate(run, data, person=person)
+    meant = named_run(run)
+    study = find_study(study_name(meant))
+    result = study.evaluate(meant, data, person=person)
     if result.get('used'):
         print(f"by {result['run']}, {result['used']}")
     print('\n'.join(_evaluation_lines(result, study.scoring.about())))
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
+    folder = meant if meant.is_dir() else meant.parent
     whose = person or ('everyone' if 'people' in result else 'all')
     path = out or folder / f"evaluation-{whose}-{result['data'][:8]}.json"
     say_written(write_json(path, {k: v for k, v in result.items() if k != 'predictions'}))
-    say_next('hrft', 'predict', 'FILE', '--run', shown_path(run))
+    say_next('hrft', 'predict', 'FILE', '--run', shown_path(meant))
 
 
 def _evaluation_lines(result, scoring):
@@ -209,7 +208,7 @@ def _only_weights():
     if len(shipped) != 1:
         names = ', '.join(shipped) or 'none'
         raise UserError(f"--run is missing; name a finished run, or weights that come with a study ({names}).")
-    return str(*shipped.values())
+    return next(iter(shipped.values()))
 
 
 @command(_app, 'hrft report heart -p store data/me -p person me')
@@ -231,16 +230,8 @@ def report(
 # %% ../nbs/core/23_cli.ipynb #383fab41
 def whole_command() -> App:
     "The command with what the packages add to it"
-    app = App(
-        name='hrft',
-        help='Which stage of training should I keep, and can I trust the number?',
-        version=f"hrft {import_module('hrft').__version__}",
-        help_format='plaintext',
-        help_formatter='plain',
-        default_parameter=Parameter(negative=(), show_default=False),
-        console=Console(width=999),  # a line an option, whatever the terminal's width
-        suppress_keyboard_interrupt=False,
-    )
+    question = 'Which stage of training should I keep, and can I trust the number?'
+    app = new_app('hrft', question, f"hrft {import_module('hrft').__version__}")
     for room in [_app, *(_loaded(entry) for entry in declared('hrft.commands'))]:
         for name in room:
             if not name.startswith('-'):

@@ -24,6 +24,7 @@ from importlib.metadata import EntryPoints, PackageNotFoundError, entry_points, 
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -199,7 +200,7 @@ def made_once(
 
 def write_json(
     path: str | Path,
-    value,  # anything JSON can hold; NaN is refused, since other readers would choke on it
+    value: Any,  # anything JSON can hold; NaN is refused, since other readers would choke on it
 ) -> Path:
     "Write `value` as indented JSON, whole or not at all"
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
@@ -208,7 +209,7 @@ def write_json(
     return Path(path)
 
 
-def read_json(path: str | Path):
+def read_json(path: str | Path) -> Any:
     "Read JSON, or say in one sentence why it cannot be read"
     try:
         return json.loads(Path(path).read_text(encoding='utf-8'))
@@ -240,7 +241,7 @@ def _plain(value):
 
 # %% ../nbs/core/00_core.ipynb #9434fa74
 def digest(
-    value,  # anything JSON can hold
+    value: Any,  # anything JSON can hold
     length: int = 8,  # hexadecimal digits to keep
 ) -> str:
     "A short name for a value, equal for equal values on every machine"
@@ -272,14 +273,21 @@ def set_seed(seed: int) -> None:
 
 def derive_seed(
     seed: int,  # the run's seed
-    *parts,  # what the stream is for: stage, epoch, ...
+    *parts: Any,  # what the stream is for: stage, epoch, ...
 ) -> int:  # 31 bits
     "A seed for one part of a run"
     return int(digest([seed, *parts], 16), 16) % 2**31
 
 # %% ../nbs/core/00_core.ipynb #49e1885d
 def versions(
-    packages: tuple = ('hrft', 'torch', 'fastai', 'numpy', 'pandas', 'scikit-learn'),  # distributions to ask for
+    packages: tuple[str, ...] = (
+        'hrft',
+        'torch',
+        'fastai',
+        'numpy',
+        'pandas',
+        'scikit-learn',
+    ),  # distributions to ask for
 ) -> dict:  # name -> version, Python's own first
     "Versions of what a result depends on"
     found = {'python': '.'.join(map(str, sys.version_info[:3]))}

@@ -21,7 +21,7 @@ def find_study(
     reference = study_reference(study)
     module, _, name = reference.partition(':')
     try:
-        found = getattr(import_module(module), name, None)
+        found: Any = getattr(import_module(module), name, None)
     except ModuleNotFoundError as error:
         if not f'{module}.'.startswith(f'{error.name}.'):
             raise  # something that the study needs
@@ -49,7 +49,7 @@ def find_recipe(
         if ':' in name:
             search_modules_in(Path(source).parent)
     study = find_study(name)
-    return study, read_recipe(source, study.recipe_type, [*overrides, f'study="{study.name}"'])
+    return study, read_recipe(source, study.recipe_type, (*overrides, f'study="{study.name}"'))
 
 # %% ../nbs/core/02_registry.ipynb #a9977c7c
 def find_parent(

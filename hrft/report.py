@@ -17,6 +17,7 @@ from pathlib import Path
 
 import nbformat
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .core import UserError, atomic_path, declared, package_path, project_root, shown_path, study_file, study_folder
 
@@ -55,6 +56,7 @@ def template_parameters(
             for node in ast.parse(cells[0].source).body
             if isinstance(node, ast.Assign)
             for t in node.targets
+            if isinstance(t, ast.Name)
         }
     except ValueError:
         raise UserError(
@@ -98,9 +100,9 @@ def render(
     parameters: dict | None = None,  # values for the template's parameters; others keep their default
     out: str | Path = 'reports',  # folder for the report
     title: str = '',  # file name without ending; the template's name by default
-    formats: tuple = ('ipynb', 'md', 'html'),  # what to write
+    formats: tuple[str, ...] = ('ipynb', 'md', 'html'),  # what to write
     show: bool = True,  # progress of the cells
-) -> dict:  # format -> path
+) -> dict[str, Path]:  # format -> path
     "Run a template with parameters and write its report"
     from papermill.exceptions import PapermillExecutionError
 
@@ -144,7 +146,7 @@ def _execute(template, target, parameters, show):
         )
 
 
-def tidy(notebook) -> nbformat.NotebookNode:
+def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     "The notebook without what differs from run to run: ids, times, counts of no meaning, this machine's paths"
     kernel = notebook.metadata.get('kernelspec', {})
     notebook.metadata = nbformat.NotebookNode(
@@ -218,7 +220,7 @@ _PAGE = '''<!DOCTYPE html>
 
 
 def image(
-    figure,  # of matplotlib; closed
+    figure: Figure,  # closed
     words: str,  # what it shows, for those who cannot see it
 ):  # IPython's Image
     "A figure with its words, as what a notebook can show"
@@ -233,7 +235,7 @@ def image(
 
 
 def picture(
-    figure,  # of matplotlib; closed
+    figure: Figure,  # closed
     words: str,  # what it shows, for those who cannot see it
 ):
     "Show a figure with its words"

@@ -37,12 +37,12 @@ def ingest(
         )
     table = usable_workouts(Store(out))
     usable = table[table.fails == ''].person.value_counts()
-    person = person or (usable.index[0] if len(usable) else table.person.iloc[0])
+    owner: str = person or (usable.index[0] if len(usable) else table.person.iloc[0])
     print(usable_sentence(table))
-    if usable.get(person, 0) >= 3:
-        say_next('hrft', 'personalize', out, '--person', person)
+    if usable.get(owner, 0) >= 3:
+        say_next('hrft', 'personalize', out, '--person', owner)
     else:
-        more = 'hrft', 'ingest', 'MORE', '--out', out, '--person', person
+        more = 'hrft', 'ingest', 'MORE', '--out', out, '--person', owner
         say_next(*more, *'# personalize needs 3 usable runs'.split())
 
 
@@ -60,8 +60,8 @@ def personalize(
     from hrft.heart.judge.verdict import verdict_of
     from hrft.heart.study import personalize as personalized
 
-    base = named_run(base) if base else None
-    run = personalized(store, person, runs=runs, base=base, seed=seed, overrides=changes)
+    start = named_run(base) if base else None
+    run = personalized(store, person, runs=runs, base=start, seed=seed, overrides=changes)
     show_run(run)
     print(verdict_of(run)['sentence'])
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
@@ -77,9 +77,9 @@ def export(
     from hrft.heart.export import BATCHES, export_onnx
     from hrft.heart.judge.verdict import kept_simple
 
-    run = named_run(run)
-    path, difference = export_onnx(run, out)
-    if simple := kept_simple(run)[0]:
+    meant = named_run(run)
+    path, difference = export_onnx(meant, out)
+    if simple := kept_simple(meant)[0]:
         print(
             f"this is the network; the run's verdict predicts with {simple.name} instead, which ONNX files do not hold"
         )

@@ -52,8 +52,8 @@ def diagnose(
     from hrft.logs.diagnose import diagnose as diagnosed
     from hrft.logs.proposal import propose
 
-    source = Path(run := named_run(run))
-    findings = diagnosed(run, recipe)
+    source = named_run(run)
+    findings = diagnosed(source, recipe)
     for finding in findings:
         print(f"{finding.severity}: {finding.code}: {finding.claim}\n    {finding.numbers()}\n    {finding.suggestion}")
     if not findings:
@@ -61,8 +61,8 @@ def diagnose(
     place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
     if not next:
-        return say_next('hrft', 'diagnose', run, '--next', 'next.toml')
-    proposal = propose(run, findings, recipe)
+        return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
+    proposal = propose(source, findings, recipe)
     proposal.save(next)
     for row in proposal.diff.itertuples():
         print(f"{row.key}: {row.old} -> {row.new}: {row.reason}")
