@@ -21,8 +21,8 @@ from fastai.torch_core import to_device
 from torch import nn
 from typing_extensions import TypeVar
 
-from .core import UserError, recorded_study
 from .compare import paired_test
+from .core import UserError, recorded_study
 from .evaluate import Scoring, score
 from .evidence import Finding
 from .recipe import Recipe, Stage, recorded_recipe

@@ -15,8 +15,8 @@ import pandas as pd
 import torch
 from scipy import stats
 
-from ..core import read_json
 from ..compare import paired_test
+from ..core import read_json
 from ..evaluate import SHARE, mean_interval
 from ..evidence import noise_sd, trend
 from .augment import Augmentation, FacesAugment

@@ -17,8 +17,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ...core import UserError, read_json, write_json
 from ...compare import paired_test
+from ...core import UserError, read_json, write_json
 from ...evaluate import span_text
 from .intervals import run_intervals
 from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from ...core import UserError, atomic_path, digest, write_json
 from ...compare import mean_prediction, paired_test
+from ...core import UserError, atomic_path, digest, write_json
 from ...evaluate import items_digest, score
 from ..models.baselines import HEART_RATE
 from ...runfolder import Run

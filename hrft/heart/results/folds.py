@@ -24,11 +24,11 @@ from ...evaluate import FEW, span_text
 from ...folds import LeftOut, draw_folds, in_processes, leave_groups_out, training_seconds
 from ..files.store import Store
 from ..judge.intervals import heart_intervals, phase
+from ..models.baselines import HEART_RATE
 from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, one_person
 from ..prepare.history import Population, known_past
 from ..prepare.workouts import split_by_date, usable_workouts
-from ..models.baselines import HEART_RATE
 from ..study import STUDY, HeartRecipe, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest

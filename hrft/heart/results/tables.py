@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from ...core import UserError
 from ...compare import p_text, paired_test, rank, verdict_text
+from ...core import UserError
 from ...evaluate import FEW, score, span_text, step_sums
 from ..judge.intervals import plot_intervals
 from ..models.baselines import HEART_RATE
