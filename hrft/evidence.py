@@ -180,9 +180,7 @@ def markdown_table(
             return number(v, decimals.get(column, 2) if isinstance(decimals, dict) else decimals)
         return str(v).replace('|', '\\|').replace('\n', ' ')
 
-    aligned = [
-        '---:' if kind.kind in 'iuf' else '---' for kind in map(np.dtype, (table[c].to_numpy().dtype for c in table))
-    ]
+    aligned = ['---:' if pd.api.types.is_numeric_dtype(t) and t != bool else '---' for t in table.dtypes]
     rows = [list(map(str, table.columns)), aligned]
     rows += [[cell(c, v) for c, v in zip(table.columns, row)] for row in table.itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)
