@@ -255,7 +255,10 @@ def leave_people_out(
     judged = usable_workouts(store)
     sizes = judged[judged.fails == ''].groupby('person').size()
     n_workouts = {str(person): int(n) for person, n in sizes.items()}
-    dealt, source = draw_folds(_well_recorded(n_workouts, min_workouts, people), folds, n_people), str(store.path)
+    dealt, source = (
+        draw_folds(_well_recorded(n_workouts, min_workouts, tuple(people)), folds, n_people),
+        str(store.path),
+    )
     bases = leave_groups_out(STUDY, recipe, dealt, _left_out(n_workouts), seeds, source, runs, overrides, jobs, show)
     plan = FoldPlan(store, n_workouts, bases, personal, tuple(personal_overrides), runs)
     variants: dict[Any, list[str]] = {
@@ -264,7 +267,8 @@ def leave_people_out(
     if len(plan.stages) > 1:
         variants['alone'] = [stages_as(personal, plan.stages[-1:], plan.overrides)]
     tuned = plan.fine_tune(variants, jobs, show)
-    return _gathered(plan, tuned, tuned.pop('alone', {}))
+    alone = tuned.pop('alone', {})
+    return _gathered(plan, tuned, alone)
 
 
 def _gathered(plan, tuned, alone):
