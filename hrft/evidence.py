@@ -39,7 +39,7 @@ def tied(a: Interval, b: Interval) -> bool:
 def wilson(
     hits: float,  # successes
     n: float,  # trials
-    z: float = 1.959964,  # half width in standard errors: the normal's, or Student's for a share whose spread was measured
+    z: float = 1.959964,  # half width in standard errors: the normal's, or Student's where the spread was measured
 ) -> Interval:
     "A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n"
     p = hits / n
@@ -51,7 +51,7 @@ def wilson(
 
 # %% ../nbs/core/03_evidence.ipynb #6a39d504
 def noise_sd(
-    values,  # one number an epoch, `(T,)`
+    values: np.ndarray | list,  # one number an epoch, `(T,)`
 ) -> float:  # NaN for fewer than six finite values
     "Standard deviation of the epoch-to-epoch noise, whatever the trend"
     values = np.asarray(values, float)
@@ -72,7 +72,7 @@ def _effective(residuals):
 
 
 def level(
-    values,  # `(T,)`; NaN and infinity are left out
+    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
 ) -> Interval:
     "The mean of a stretch, with an interval that allows for autocorrelation"
     values = np.asarray(values, float)
@@ -95,7 +95,7 @@ class Trend(NamedTuple):
 
 
 def trend(
-    values,  # `(T,)`; NaN and infinity are left out
+    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
 ) -> Trend:
     "Least-squares line, with an interval for its change that allows for autocorrelation"
     values = np.asarray(values, float)
@@ -158,23 +158,29 @@ class Finding:
 def markdown_table(
     table: pd.DataFrame,  # its index is written too if it has a name
     digits: int = 4,  # significant digits
+    decimals: int | dict | None = None,  # decimals instead, for all columns or by column
 ) -> str:
-    "A table as Markdown; missing values are blank"
+    "A table as Markdown; a dash stands for what is missing"
     if any(name is not None for name in table.index.names):
         table = table.reset_index()
 
-    def cell(v):
-        if isinstance(v, (bool, np.bool_)):
-            return 'yes' if v else ''
-        if v is None or (isinstance(v, (float, np.floating)) and math.isnan(v)):
-            return ''
-        if isinstance(v, (float, np.floating)):
-            return f'{v:.0f}' if float(v).is_integer() and abs(v) < 1e9 else f'{v:.{digits}g}'
-        return str(v).replace('|', '/').replace('\n', ' ')
+    def number(v, places):
+        if not isinstance(v, (float, np.floating)):
+            return f'{v:,}' if places is not None else str(v)
+        if places is not None:
+            return f'{v:,.{places}f}'
+        return f'{v:.0f}' if float(v).is_integer() and abs(v) < 1e9 else f'{v:.{digits}g}'
 
-    rows = [
-        list(map(str, table.columns)),
-        ['---'] * table.shape[1],
-        *([cell(v) for v in row] for row in table.itertuples(index=False)),
-    ]
+    def cell(column, v):
+        if isinstance(v, (bool, np.bool_)):
+            return 'yes' if v else 'no'
+        if v is None or v is pd.NA or v != v:
+            return '-'
+        if isinstance(v, (int, float, np.number)):
+            return number(v, decimals.get(column, 2) if isinstance(decimals, dict) else decimals)
+        return str(v).replace('|', '\\|').replace('\n', ' ')
+
+    aligned = ['---:' if pd.api.types.is_numeric_dtype(t) and t.kind != 'b' else '---' for t in table.dtypes]
+    rows = [list(map(str, table.columns)), aligned]
+    rows += [[cell(c, v) for c, v in zip(table.columns, row)] for row in table.itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)

@@ -15,6 +15,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .core import digest
+from .evaluate import Scoring, regression_metrics
 from .recipe import Options, Recipe
 from .study import Study
 
@@ -78,6 +79,7 @@ class SignalStudy(Study):
     "A clean signal from a noisy one"
 
     name, recipe_type = 'signals', SignalRecipe
+    scoring = Scoring('signal', 'measured', 'predicted', regression_metrics(''))
 
     def open(self, recipe, source, parent=None):
         return Signals(recipe.data.noise)
@@ -110,16 +112,16 @@ class SignalStudy(Study):
         items = data.splits[split]
         return pd.DataFrame(
             {
-                'workout': np.repeat([f'{i:02}' for i in items], 40),
+                'signal': np.repeat([f'{i:02}' for i in items], 40),
                 'time_s': np.tile(np.arange(40), len(items)),
-                'measured_bpm': data.y[list(items)].reshape(-1),
-                'predicted_bpm': torch.cat(outputs).reshape(-1),
+                'measured': data.y[list(items)].reshape(-1),
+                'predicted': torch.cat(outputs).reshape(-1),
             }
         )
 
     def baselines(self, data):
         zero = [torch.zeros(len(data.splits['test']), 40)]
-        return {'constant': self.table(data, 'test', zero).assign(predicted_bpm=float(data.y[:40].mean()))}
+        return {'constant': self.table(data, 'test', zero).assign(predicted=float(data.y[:40].mean()))}
 
 
 two_stages = SignalRecipe(

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .compare import Comparison, long_table, ranking
 from .core import UserError, digest
-from .evaluate import Scoring, paired_test, score, scoring_of
-from .logs.claims import gain_in_seed_noise, main_score
+from .evaluate import Scoring, main_score, scoring_of
 from .recipe import _flat
 from .registry import find_study
 from .runfolder import Run
@@ -41,7 +41,8 @@ def unfit(run: Run) -> str:  # empty where nothing is wrong
         return str(error)
     seen = lineage.seen(judged_on)
     return (
-        f"{run.path.name}, or a run that it grew from, was trained or stopped on {len(seen)} of the items that it would be ranked by"
+        f"{run.path.name}, or a run that it grew from, was trained or stopped on {len(seen)} of the items that it "
+        "would be ranked by"
         if seen
         else ''
     )
@@ -60,7 +61,8 @@ def describe(run: Run) -> dict:
     kept = next((s for s in metrics['stages'] if s['name'] == metrics['kept_stage']), None)
     if kept is None:
         raise UserError(
-            f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; remove the folder and train it again."
+            f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; "
+            "remove the folder and train it again."
         )
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {
@@ -86,38 +88,30 @@ def describe(run: Run) -> dict:
 def leaderboard(
     runs: list,  # of Run
     scoring: Scoring | None = None,  # how their predictions are scored; as their study says by default
-) -> pd.DataFrame:  # test_items, rank, recipe, changes, kept, seeds, metric, score, seed_sd, low, high, n, best_baseline, p_against_first, verdict; `attrs['left_out']` says why runs were
-    "Recipes ranked within each test set"
+) -> (
+    pd.DataFrame
+):  # test_items, rank, recipe, changes, kept, metric, score, ...; `attrs['left_out']` says why runs were
+    "Recipes ranked within each test set, as `hrft.compare.ranking` does it"
     rows, left_out = _ranked(runs)
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
         judged = scoring or find_study(same.recipe.iloc[0].partition('/')[0]).scoring
-        groups = [_judged(group.sort_values('seed'), judged) for _, group in same.groupby('group', sort=False)]
-        groups.sort(key=lambda g: g['score'] if judged.monitor.lower_is_better else -g['score'])
-        changes = _changes([group['rows'].iloc[0] for group in groups])
-        for place, group in enumerate(groups, 1):
-            own, top = group['rows'], group['rows'].iloc[0]
-            test = _against(group, groups[0], judged) if place > 1 else {'p': np.nan, 'verdict': 'first'}
-            tables.append(
-                {
-                    'test_items': test_items,
-                    'rank': place,
-                    'recipe': top.recipe,
-                    'changes': changes[place - 1],
-                    'kept': '/'.join(dict.fromkeys(own.kept)),
-                    'seeds': len(own),
-                    'metric': judged.monitor.name,
-                    'score': group['score'],
-                    'seed_sd': own.score.std() if len(own) > 1 else np.nan,
-                    'low': group['low'],
-                    'high': group['high'],
-                    'n': top.n,
-                    'best_baseline': top.best_baseline,
-                    'p_against_first': test['p'],
-                    'verdict': test['verdict'],
-                }
-            )
-    table = pd.DataFrame(tables)
+        groups = {name: own.sort_values('seed') for name, own in same.groupby('group', sort=False)}
+        ranked = ranking(Comparison(long_table({name: list(own.predictions) for name, own in groups.items()}), judged))
+        groups = [groups[name] for name in ranked.model]
+        first = [own.iloc[0] for own in groups]
+        said = {
+            'test_items': test_items,
+            'rank': ranked['rank'],
+            'recipe': [row.recipe for row in first],
+            'changes': _changes(first),
+            'kept': ['/'.join(dict.fromkeys(own.kept)) for own in groups],
+            'metric': judged.monitor.name,
+            'score': ranked[judged.monitor.name],
+            'best_baseline': [row.best_baseline for row in first],
+        }
+        tables.append(pd.DataFrame(said).join(ranked.drop(columns=['rank', 'model', judged.monitor.name])))
+    table = pd.concat(tables, ignore_index=True)
     table.attrs['left_out'] = left_out
     return table
 
@@ -134,20 +128,13 @@ def _ranked(runs):
             not reason
             and (first := known.setdefault((row['test_items'], row['group'], row['seed']), run.path)) != run.path
         ):
-            reason = f"{run.path.parent.name}/{run.path.name} is {first.parent.name}/{first.name} once more, and no further seed"
+            once = f'{run.path.parent.name}/{run.path.name} is {first.parent.name}/{first.name} once more'
+            reason = f'{once}, and no further seed'
         left_out += [reason] if reason else []
         rows += [] if reason else [row]
     if not rows:
         raise UserError(f"no run can be ranked: {left_out[0]}")
     return pd.DataFrame(rows), left_out
-
-
-def _judged(rows, scoring):
-    "A group with its predictions, one table a seed, and their mean score"
-    predictions = list(rows.predictions)
-    scores = score(predictions, scoring)
-    low, high = np.array(scores[scoring.monitor.interval_key], float)
-    return {'rows': rows, 'predictions': predictions, 'score': scores[scoring.monitor.name], 'low': low, 'high': high}
 
 
 def _changes(rows):
@@ -170,13 +157,3 @@ def _changes(rows):
             ', '.join(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}" for k in keys if k in own)
         )
     return told
-
-
-def _against(group, first, scoring):
-    "Whether a group is really behind the first, beyond the noise of items and, where it is known, of seeds"
-    test = paired_test(group['predictions'], first['predictions'], scoring)
-    if test['verdict'].startswith('too few'):
-        return test
-    noise = gain_in_seed_noise(group['rows'].score, first['rows'].score)
-    behind = test['verdict'] == 'worse' and (noise is None or noise.code == 'seeds-unknown')
-    return {'p': test['p'], 'verdict': 'behind the first' if behind else 'tied with the first'}

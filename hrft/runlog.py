@@ -22,9 +22,7 @@ RECORD = ('stage', 'epoch', 'step', 'split', 'metric', 'value', 'lr')  # keys of
 
 def epoch_table(
     frame: pd.DataFrame,  # one row a record
-) -> (
-    pd.DataFrame
-):  # index stage, epoch; columns step, lr, then one a split and metric: train_loss, valid_mae_bpm, seconds
+) -> pd.DataFrame:  # index stage, epoch; columns step, lr, then one a split and metric: train_loss, valid_mae, seconds
     "One row an epoch, in the order they ran: the last step and learning rate, the mean of what was logged more often"
     column = np.where(frame.metric == 'seconds', 'seconds', frame.split + '_' + frame.metric)
     keys = [frame.stage, frame.epoch]
@@ -50,7 +48,7 @@ class RunLog:
         epoch: int,  # from 1
         step: int,  # optimiser steps since the stage began
         split: str,  # train or valid
-        metric: str,  # loss, mae_bpm, seconds, ...
+        metric: str,  # loss, mae, seconds, ...
         value: float,
         lr: float | None = None,  # the rate the optimiser used, of the last parameter group
     ) -> None:
@@ -105,7 +103,7 @@ def _finite(value):
 
 # %% ../nbs/core/04_runlog.ipynb #c72f8bd7
 _HIGHER = 'accuracy|acc|f1|f_score|fscore|f_beta|dice|iou|auc|auroc|precision|recall|r2|bleu|rouge|score|kappa|mcc|correlation'
-_LOWER = 'loss|error|mae|mse|rmse|perplexity|wer|cer|nll|entropy|bpm'
+_LOWER = 'loss|error|mae|mse|rmse|perplexity|wer|cer|nll|entropy'
 
 
 def lower_is_better(
@@ -119,7 +117,7 @@ def lower_is_better(
 # %% ../nbs/core/04_runlog.ipynb #5280cdd8
 def plot_log(
     log,  # a `RunLog`, or a `TrainingLog` of another tool
-    metric: str,  # a column of `RunLog.epochs` without `valid_`, such as `mae_bpm`
+    metric: str,  # a column of `RunLog.epochs` without `valid_`, such as `mae`
     unit: str = '',  # for the axis label
     title: str = '',
 ):

@@ -17,7 +17,8 @@ from fastai.torch_core import to_device
 from torch import nn
 
 from .core import UserError
-from .evaluate import BPM, Scoring, paired_test, score
+from .compare import paired_test
+from .evaluate import Scoring, score
 from .recipe import Recipe, recorded_recipe
 from .runfolder import Run, load_header, load_into, load_weights, weights_path
 
@@ -60,7 +61,7 @@ class Study(ABC):
 
     name: str = ''  # as in `heart/base`
     recipe_type: type = Recipe  # its subclass of Recipe
-    scoring: Scoring = BPM  # columns, sums and metrics of its predictions
+    scoring: Scoring  # columns, sums and metrics of its predictions
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
 
     @property

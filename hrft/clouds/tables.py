@@ -17,7 +17,8 @@ from .data import CloudData, flight_items
 from .flights import flight_folders
 from .study import HEIGHT
 from ..core import read_json
-from ..evaluate import paired_test, score
+from ..compare import paired_test
+from ..evaluate import score
 from ..runfolder import Run
 from ..tables import mark, p_text, span_text
 

@@ -16,7 +16,8 @@ import torch
 from scipy import stats
 
 from ..core import read_json
-from ..evaluate import SHARE, mean_interval, paired_test
+from ..compare import paired_test
+from ..evaluate import SHARE, mean_interval
 from ..evidence import noise_sd, trend
 from .augment import Augmentation, FacesAugment
 from .metrics import SCORING, batch_f1, class_table, picture_sums

@@ -29,7 +29,7 @@ from hrft.heart.judge.intervals import (
     run_intervals,
 )
 from .judge.verdict import choose, judge, kept_simple, verdict_of
-from .models.baselines import baselines
+from .models.baselines import HEART_RATE, baselines
 from hrft.heart.models.network import (
     HeartModel,
     LstmModel,
@@ -101,7 +101,7 @@ _REMEMBERED = {}  # the last `base_intervals` of this process
 class HeartStudy(Study):
     "Heart rate from speed, altitude, time and the past"
 
-    name, recipe_type = 'heart', HeartRecipe
+    name, recipe_type, scoring = 'heart', HeartRecipe, HEART_RATE
 
     def open(self, recipe, source, parent=None):
         store = Store(source)
@@ -291,8 +291,8 @@ def _coverage(predictions):
     if 'lower_80_bpm' not in predictions or predictions.lower_80_bpm.isna().any():
         return []
     parts = [
-        coverage(predictions).rename(columns={'steps': 'phase'}),
-        coverage(predictions.assign(phase=phase(predictions.time_s)), 'phase'),
+        coverage(predictions, HEART_RATE).rename(columns={'steps': 'phase'}),
+        coverage(predictions.assign(phase=phase(predictions.time_s)), HEART_RATE, 'phase'),
     ]
     return pd.concat(parts, ignore_index=True).astype(object).where(lambda t: t.notna(), None).to_dict('records')
 
@@ -351,9 +351,9 @@ def evaluate(
         'run': header['name'],
         'used': simple.name if simple else header['stage'],
         'data': data.digest(),
-        'test': score(predictions),
-        'baselines': {label: score(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
-        'people': {name: score(table) for name, table in predictions.groupby('person', sort=False)},
+        'test': score(predictions, HEART_RATE),
+        'baselines': {label: score(pd.concat(parts, ignore_index=True), HEART_RATE) for label, parts in naive.items()},
+        'people': {name: score(table, HEART_RATE) for name, table in predictions.groupby('person', sort=False)},
         'coverage': _coverage(predictions),
         'skipped': skipped,
     }
@@ -452,7 +452,7 @@ def predict_file(
     )
     if intervals:
         table = heart_intervals(table, intervals)
-    inside = coverage(table).itertuples() if intervals and table.measured_bpm.notna().any() else ()
+    inside = coverage(table, HEART_RATE).itertuples() if intervals and table.measured_bpm.notna().any() else ()
     table = table[
         ['time_s', 'predicted_bpm', *(c for c in table if c.startswith(('lower', 'upper'))), 'measured_bpm']
     ].round(2)

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
 
-from ..evaluate import FEW, paired_test
+from ..compare import paired_test
+from ..evaluate import FEW
 from ..evidence import wilson
 from .baselines import LIPS, clip_scores
 from .study import STUDY, LipsRecipe, predict_clips

@@ -17,9 +17,8 @@ import pandas as pd
 import tomli_w
 
 from ..core import UserError, atomic_path, file_digest, package_path
-from ..evaluate import scoring_of
+from ..evaluate import main_score, scoring_of
 from ..evidence import Finding, level, markdown_table
-from .claims import main_score
 from .diagnose import Evidence, gather
 from .symptoms import curves
 from ..recipe import Recipe, core_stage, override, validate

@@ -366,7 +366,7 @@ def coverage_over_people(
     "Share of grid steps inside, pooled and as the mean over people, and how far it is from the level"
     rows = []
     for case, own in predictions.groupby('case', sort=False):
-        pooled, each = coverage(own), coverage(own, 'person')
+        pooled, each = coverage(own, STUDY.scoring), coverage(own, STUDY.scoring, 'person')
         for row in pooled.to_dict('records'):
             level, people = row['level'], each[each.level == row['level']].coverage
             known = row['low'] == row['low']
