@@ -208,12 +208,10 @@ def ablate(
     seeds, named = list(seeds), {REFERENCE: [], **variants}
     recipes = {name: variant_recipe(study, recipe, changes, overrides) for name, changes in named.items()}
     changes = {name: change_in_words(recipes[REFERENCE], own) for name, own in recipes.items()}
-    digests, distinct = {}, {}  # variants that are the same recipe are trained once
-    for name, own in recipes.items():
-        for seed in seeds:
-            seeded = changed(study, own, [f'seed={seed}'])
-            digests[name, seed] = recipe_digest(seeded)
-            distinct[digests[name, seed]] = (study, seeded, source or study.default_source(), runs, None, False)
+    seeded = {(name, seed): changed(study, own, [f'seed={seed}']) for name, own in recipes.items() for seed in seeds}
+    digests, source = {key: recipe_digest(own) for key, own in seeded.items()}, source or study.default_source()
+    # variants that are the same recipe are trained once
+    distinct = {digests[key]: (study, own, source, runs, None, False) for key, own in seeded.items()}
     trained = dict(zip(distinct, in_processes(fit, list(distinct.values()), jobs, show)))
     done = {name: {('', seed): trained[digests[name, seed]] for seed in seeds} for name in recipes}
     return Ablation(study.scoring, done, changes)

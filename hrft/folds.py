@@ -149,25 +149,27 @@ def leave_groups_out(
     return LeftOut(study, dict(zip(recipes, in_processes(fit, arguments, jobs, show))))
 
 # %% ../nbs/core/15_folds.ipynb #fd2c974e
-def folds_table(left_out: LeftOut) -> pd.DataFrame:  # one row a fold
+def folds_table(
+    left_out: LeftOut,
+    baselines: Iterable[str] = (),  # that have columns of their own, beside the best one
+) -> pd.DataFrame:  # one row a fold
     "Each fold's scores over seeds, beside its best baseline's"
     scoring, rows = left_out.study.scoring, []
-    metric, about = scoring.monitor, scoring.about()
+    metric, about = scoring.monitor, scoring.about()['metrics']
     titles = {m.name: metric_text(m.name, m.unit) for m in scoring.metrics}
+    title = titles.pop(metric.name)
     for fold in left_out.folds:
-        own = left_out.of_fold(fold)
-        scores, naive = score([run.kept_predictions() for run in own], scoring), own[0].metrics['baselines']
-        best = min(naive, key=lambda name: naive[name][metric.name] * (1 if metric.lower_is_better else -1), default='')
+        runs = left_out.of_fold(fold)
+        scores = score([run.kept_predictions() for run in runs], scoring)
+        naive = pd.Series({name: own[metric.name] for name, own in runs[0].metrics['baselines'].items()}, dtype=float)
+        best = (naive.idxmin() if metric.lower_is_better else naive.idxmax()) if len(naive) else ''
         rows.append(
-            {
-                'left out': ', '.join(fold),
-                f'{scoring.item}s': scores[f'n_{scoring.item}s'],
-                'seeds': len(own),
-                titles[metric.name]: scores[metric.name],
-                '95 %': interval_text(scores, about['metrics'][metric.name]),
-                **{title: scores[name] for name, title in titles.items() if name != metric.name},
-            }
-            | {'best baseline': best, f'its {titles[metric.name]}': naive[best][metric.name] if best else np.nan}
+            {'left out': ', '.join(fold), f'{scoring.item}s': scores[f'n_{scoring.item}s']}
+            | ({'steps': scores['n_steps']} if 'n_steps' in scores else {})
+            | {'seeds': len(runs), title: scores[metric.name], '95 %': interval_text(scores, about[metric.name])}
+            | {text: scores[name] for name, text in titles.items()}
+            | {f'{name}, {title}': naive[name] for name in baselines}
+            | {'best baseline': best, f'its {title}': naive.get(best, np.nan)}
         )
     return pd.DataFrame(rows)
 

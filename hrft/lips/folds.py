@@ -72,7 +72,7 @@ def pooled(
     if own.empty:
         raise UserError(f"the runs have no predictions of {model}; they have {', '.join(table.model.unique())}.")
     seeds = [one.drop(columns='seed') for _, one in own.groupby('seed')]
-    mean = mean_prediction(seeds, ['clip'], [name for name in own if name.startswith('p_')])
+    mean = mean_prediction(seeds, ['clip'], [f'p_{name}' for name in probabilities_of(own)])
     return mean.assign(predicted_class=probabilities_of(mean).idxmax(axis=1))
 
 

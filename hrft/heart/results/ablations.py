@@ -17,6 +17,39 @@ from ..study import STUDY, HeartRecipe
 from ...recipe import read_recipe
 
 # %% ../../../nbs/heart/28_results.ablations.ipynb #a0495aee
+_TRIED: dict[str, list[str] | str] = {
+    'history: level free': ['model.start.correction="free"'],
+    'history: one past a workout': ['data.histories=1'],
+    'history: no stale pasts': ['data.stale=0.0'],
+    'history: no cold starts': ['data.drop_history=0.0'],
+    'loss: l1': ['model.loss="l1"'],
+    'loss: mse': ['model.loss="mse"'],
+    'loss: huber': ['model.loss="huber"'],
+    'batch size: 8': ['stages.0.batch_size=8'],
+    'batch size: 16': ['stages.0.batch_size=16'],
+    'batch size: 32': ['stages.0.batch_size=32'],
+    'batch size: 64': ['stages.0.batch_size=64'],
+    'batch size: 128': ['stages.0.batch_size=128'],
+    'network: 32 units': ['model.hidden=32'],
+    'network: 128 units': ['model.hidden=128'],
+    'network: 1 layer': ['model.layers=1'],
+    'network: 3 layers': ['model.layers=3'],
+    'network: no dropout': ['model.dropout=0.0'],
+    'kind: gru': 'heart/gru',
+    'kind: bidirectional': 'heart/bidirectional',
+    'kind: embedding': 'heart/embedding',
+    'kind: tcn': 'heart/tcn',
+    'kind: llama': 'heart/llama',
+    'kind: patchtst': 'heart/patchtst',
+    'kind: physiology': 'heart/physiology',
+    'kind: trees': 'heart/trees',
+    'augmentation: jitter': ['data.augment.jitter=0.05'],
+    'augmentation: scaling': ['data.augment.scaling=0.03'],
+    'augmentation: magnitude warp': ['data.augment.magnitude_warp=0.05'],
+    'augmentation: time warp': ['data.augment.time_warp=0.1'],
+}  # on any base
+
+
 def base_variants(
     recipe: str = 'heart/base',  # the reference
     topics: Iterable[str] = (),  # only these; all by default
@@ -34,37 +67,8 @@ def base_variants(
         'history: none': [_features(now), alone],
         'history: summaries as inputs, no regression': [_features([*now, *summaries]), alone],
         'history: regression and summaries': [_features([*now, *HISTORY_FEATURES])],
-        'history: level free': ['model.start.correction="free"'],
-        'history: one past a workout': ['data.histories=1'],
-        'history: no stale pasts': ['data.stale=0.0'],
-        'history: no cold starts': ['data.drop_history=0.0'],
-        'loss: l1': ['model.loss="l1"'],
-        'loss: mse': ['model.loss="mse"'],
-        'loss: huber': ['model.loss="huber"'],
-        'batch size: 8': ['stages.0.batch_size=8'],
-        'batch size: 16': ['stages.0.batch_size=16'],
-        'batch size: 32': ['stages.0.batch_size=32'],
-        'batch size: 64': ['stages.0.batch_size=64'],
-        'batch size: 128': ['stages.0.batch_size=128'],
-        'network: 32 units': ['model.hidden=32'],
-        'network: 128 units': ['model.hidden=128'],
-        'network: 1 layer': ['model.layers=1'],
-        'network: 3 layers': ['model.layers=3'],
-        'network: no dropout': ['model.dropout=0.0'],
-        'kind: gru': 'heart/gru',
-        'kind: bidirectional': 'heart/bidirectional',
-        'kind: embedding': 'heart/embedding',
-        'kind: tcn': 'heart/tcn',
-        'kind: llama': 'heart/llama',
-        'kind: patchtst': 'heart/patchtst',
-        'kind: physiology': 'heart/physiology',
-        'kind: trees': 'heart/trees',
-        'augmentation: jitter': ['data.augment.jitter=0.05'],
-        'augmentation: scaling': ['data.augment.scaling=0.03'],
-        'augmentation: magnitude warp': ['data.augment.magnitude_warp=0.05'],
-        'augmentation: time warp': ['data.augment.time_warp=0.1'],
     }
-    return distinct_variants(STUDY, recipe, tried, topics)
+    return distinct_variants(STUDY, recipe, tried | _TRIED, topics)
 
 
 def _features(names):
