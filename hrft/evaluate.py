@@ -128,7 +128,7 @@ def scoring_of(
     names = [k for k, v in scores.items() if number(v) and not k.startswith('n_') and lower_is_better(k) is not None]
 
     def about(name):
-        words, lower = name.split('_'), lower_is_better(name)
+        words, lower = name.split('_'), bool(lower_is_better(name))
         keys = ['_'.join(words[:i]) + '_ci95' for i in range(len(words), 0, -1)]
         key = next((k for k in keys if k in scores), keys[0])
         share = not lower and all(0 <= v <= 1 for v in (scores[name], *(scores.get(key) or ())) if v is not None)
@@ -173,7 +173,7 @@ def jackknife_interval(
     def error(x, others):
         squared = np.array([(n - 1) / n * ((others[own] - x) ** 2).sum() for n, own in zip(sizes, parts)])
         freedom = _together(np.clip(effective - 1, 1, sizes - 1), squared)
-        return math.sqrt(squared.sum()), stats.t.ppf(0.975, freedom)
+        return math.sqrt(squared.sum()), float(stats.t.ppf(0.975, freedom))
 
     if bounds == SHARE:
         se, t = error(value, left_out)
@@ -255,8 +255,8 @@ class Sums:
         sums: np.ndarray | None = None,  # `(..., K, C)`; of all items by default
     ) -> np.ndarray:  # `(..., K)`
         "A metric of each seed"
-        sums = self.values.sum(0) if sums is None else sums
-        return np.asarray(metric.value(dict(zip(self.columns, np.moveaxis(sums, -1, 0)))))
+        own = self.values.sum(0) if sums is None else sums
+        return np.asarray(metric.value(dict(zip(self.columns, np.moveaxis(own, -1, 0)))))
 
     def value(self, metric: Metric) -> float:
         "The score of all items"
@@ -290,7 +290,7 @@ def score(
     "Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items"
     sums = Sums.of(predictions, scoring)
     n, counts = len(sums.items), sums.counts
-    result = {m.name: sums.value(m) for m in scoring.metrics}
+    result: dict = {m.name: sums.value(m) for m in scoring.metrics}
     result |= {f'n_{scoring.item}s': n} | ({'n_steps': int(counts.sum())} if counts.sum() != n else {})
     for m in scoring.metrics:
         result[m.interval_key] = jackknife_interval(result[m.name], sums.left_out(m), counts, m.bounds)

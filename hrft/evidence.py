@@ -39,7 +39,7 @@ def tied(a: Interval, b: Interval) -> bool:
 def wilson(
     hits: float,  # successes
     n: float,  # trials
-    z: float = 1.959964,  # half width in standard errors: the normal's, or Student's for a share whose spread was measured
+    z: float = 1.959964,  # half width in standard errors: the normal's, or Student's where the spread was measured
 ) -> Interval:
     "A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n"
     p = hits / n
@@ -51,7 +51,7 @@ def wilson(
 
 # %% ../nbs/core/03_evidence.ipynb #6a39d504
 def noise_sd(
-    values,  # one number an epoch, `(T,)`
+    values: np.ndarray | list,  # one number an epoch, `(T,)`
 ) -> float:  # NaN for fewer than six finite values
     "Standard deviation of the epoch-to-epoch noise, whatever the trend"
     values = np.asarray(values, float)
@@ -72,7 +72,7 @@ def _effective(residuals):
 
 
 def level(
-    values,  # `(T,)`; NaN and infinity are left out
+    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
 ) -> Interval:
     "The mean of a stretch, with an interval that allows for autocorrelation"
     values = np.asarray(values, float)
@@ -95,7 +95,7 @@ class Trend(NamedTuple):
 
 
 def trend(
-    values,  # `(T,)`; NaN and infinity are left out
+    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
 ) -> Trend:
     "Least-squares line, with an interval for its change that allows for autocorrelation"
     values = np.asarray(values, float)
@@ -180,9 +180,7 @@ def markdown_table(
             return number(v, decimals.get(column, 2) if isinstance(decimals, dict) else decimals)
         return str(v).replace('|', '\\|').replace('\n', ' ')
 
-    aligned = [
-        '---:' if kind.kind in 'iuf' else '---' for kind in map(np.dtype, (table[c].to_numpy().dtype for c in table))
-    ]
+    aligned = ['---:' if pd.api.types.is_numeric_dtype(t) and t.kind != 'b' else '---' for t in table.dtypes]
     rows = [list(map(str, table.columns)), aligned]
     rows += [[cell(c, v) for c, v in zip(table.columns, row)] for row in table.itertuples(index=False)]
     return '\n'.join('| ' + ' | '.join(row) + ' |' for row in rows)

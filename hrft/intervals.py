@@ -33,7 +33,7 @@ def weighted_quantile(
     values: np.ndarray,  # `(N,)`
     weights: np.ndarray,  # `(N,)`, not negative
     share: float | np.ndarray,  # of the weight below
-) -> np.ndarray:
+) -> np.ndarray | np.floating:
     "Quantiles of values that do not all count the same"
     order = np.argsort(values)
     cumulative = np.cumsum(weights[order])
@@ -75,7 +75,7 @@ def calibrate(
     if any(not 0 < level < 1 for level in levels):
         raise UserError(f"levels are {levels}; expected shares between 0 and 1, such as {LEVELS}.")
     errors = _scaled_errors(predictions, scoring, group, scale)
-    groups, levels = errors.group.unique(), sorted(levels)
+    groups, ordered = errors.group.unique(), sorted(levels)
     if len(groups) < 2:
         raise UserError(
             f"there are measured steps of {len(groups)} {group}s; expected at least 2, better 19, "
@@ -84,24 +84,24 @@ def calibrate(
     items, steps = errors.groupby('group').item.nunique(), errors.groupby('group').size()
     errors['weight'] = errors.group.map(items**item_power / steps)
     error, weight, owner = (errors[name].to_numpy() for name in ('error', 'weight', 'group'))
-    needed = np.empty((len(error), len(levels)))
+    needed = np.empty((len(error), len(ordered)))
     for name in groups:
         own = owner == name
-        tails = _tails(error[~own], weight[~own], levels)
+        tails = _tails(error[~own], weight[~own], ordered)
         needed[own] = np.where(error[own, None] < 0, error[own, None] / tails[:, 0], error[own, None] / tails[:, 1])
-    stretch = [float(max(1.0, weighted_quantile(needed[:, i], weight, level))) for i, level in enumerate(levels)]
-    ends = _tails(error, weight, levels) * np.array(stretch)[:, None]
+    stretch = [float(max(1.0, weighted_quantile(needed[:, i], weight, level))) for i, level in enumerate(ordered)]
+    ends = _tails(error, weight, ordered) * np.array(stretch)[:, None]
     low, high = (
         np.minimum.accumulate(ends[:, 0]),
         np.maximum.accumulate(ends[:, 1]),
     )  # a wider level never lies inside a narrower one
     return {
-        'levels': [float(level) for level in levels],
+        'levels': [float(level) for level in ordered],
         'low': low.tolist(),
         'high': high.tolist(),
         'stretch': stretch,
         'scaled': bool(scale),
-        'too_few': [float(level) for level in levels if conformal_rank(len(groups), level) is None],
+        'too_few': [float(level) for level in ordered if conformal_rank(len(groups), level) is None],
         'n_groups': len(groups),
         'n_items': int(errors.item.nunique()),
     }
@@ -222,7 +222,8 @@ def plot_coverage(
     names = list(dict.fromkeys(table[by]))
     if axes is None:
         axes = plt.subplots(figsize=(6, 0.9 + 0.3 * len(names)), layout='constrained')[1]
-    for i, (level, own) in enumerate(table.groupby('level')):
+    for i, level in enumerate(sorted(table.level.unique())):
+        own = table[table.level == level]
         place = np.array([names.index(name) for name in own[by]]) + 0.16 * (i - 0.5)
         axes.axvspan(level - 0.03, min(level + 0.03, 1), color='0.9', linewidth=0)
         axes.axvline(level, color=f'C{i}', linewidth=0.8)

@@ -41,7 +41,8 @@ def unfit(run: Run) -> str:  # empty where nothing is wrong
         return str(error)
     seen = lineage.seen(judged_on)
     return (
-        f"{run.path.name}, or a run that it grew from, was trained or stopped on {len(seen)} of the items that it would be ranked by"
+        f"{run.path.name}, or a run that it grew from, was trained or stopped on {len(seen)} of the items that it "
+        "would be ranked by"
         if seen
         else ''
     )
@@ -60,7 +61,8 @@ def describe(run: Run) -> dict:
     kept = next((s for s in metrics['stages'] if s['name'] == metrics['kept_stage']), None)
     if kept is None:
         raise UserError(
-            f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; remove the folder and train it again."
+            f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; "
+            "remove the folder and train it again."
         )
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {
@@ -89,7 +91,7 @@ def leaderboard(
 ) -> (
     pd.DataFrame
 ):  # test_items, rank, recipe, changes, kept, metric, score, ...; `attrs['left_out']` says why runs were
-    "Recipes ranked within each test set: seeds, the spread between them, interval and p as `hrft.compare.ranking` has them"
+    "Recipes ranked within each test set, as `hrft.compare.ranking` does it"
     rows, left_out = _ranked(runs)
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
@@ -126,7 +128,8 @@ def _ranked(runs):
             not reason
             and (first := known.setdefault((row['test_items'], row['group'], row['seed']), run.path)) != run.path
         ):
-            reason = f"{run.path.parent.name}/{run.path.name} is {first.parent.name}/{first.name} once more, and no further seed"
+            once = f'{run.path.parent.name}/{run.path.name} is {first.parent.name}/{first.name} once more'
+            reason = f'{once}, and no further seed'
         left_out += [reason] if reason else []
         rows += [] if reason else [row]
     if not rows:

@@ -120,7 +120,7 @@ def plot_curves(
         top.plot(x, valid, '-' if i < 10 else '--', color=f'C{i}', label=name)
         top.plot(best + 1, valid.iloc[best], 'o', color=f'C{i}')
         bottom.plot(x, epochs.lr, color=f'C{i}', drawstyle='steps-mid')
-        for stage, own in epochs.groupby(level=0, sort=False):
+        for _, own in epochs.groupby(level=0, sort=False):
             if start:
                 top.axvline(start + 0.5, color=f'C{i}', linestyle=':', linewidth=1)
             start += len(own)

@@ -10,6 +10,7 @@ __all__ = ['BIAS_SHARE', 'WIDE_SHARE', 'WIDE_SCORE', 'COLLAPSE', 'negative_r2', 
 
 # %% ../../nbs/logs/04_claims.ipynb #87db7493
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,8 @@ def level_missed(
     return Finding(
         'level-missed',
         'error',
-        f"Predictions are {abs(bias):.4g} {unit} {'below' if bias < 0 else 'above'} the truth on average, {abs(bias) / mine.value:.0%} of the error of {mine.value:.4g}: the model has not learned the level.",
+        f"Predictions are {abs(bias):.4g} {unit} {'below' if bias < 0 else 'above'} the truth on average, "
+        f"{abs(bias) / mine.value:.0%} of the error of {mine.value:.4g}: the model has not learned the level.",
         {name: mine.value, f'bias_{unit}': bias, 'share': abs(bias) / mine.value, 'worst baseline': max(naive)},
         "Start the head's bias at the training mean, or scale the target; more epochs at this rate only walk there.",
     )
@@ -89,7 +91,7 @@ def against_baselines(
     scores: dict,  # of the model, as `hrft.evaluate.score` gives them
     baselines: dict,  # name -> scores on the same items
     scoring: dict | None = None,  # as `Scoring.about`; what the names of the scores tell by default
-    paired=None,  # name of a baseline -> `paired_test` of the model against it, or None; where there are predictions
+    paired: Callable | None = None,  # name of a baseline -> `paired_test` of the model against it, or None
 ) -> Finding | None:
     "Worse than a naive baseline, no better than one, or without any"
     scoring = scoring or scoring_of(scores)
@@ -108,18 +110,23 @@ def against_baselines(
     best = min((b for b in baselines if name in baselines[b]), key=lambda b: sign * baselines[b][name], default=None)
     if best is None:
         return None
-    theirs = main_score(baselines[best], scoring)[1]
+    test, few = paired(best) if paired else None, _few(scores, scoring)
+    return _against_best(name, mine, best, main_score(baselines[best], scoring)[1], test, few, scoring)
+
+
+def _against_best(name, mine, best, theirs, test, few, scoring):
+    "Whether the best naive baseline leaves anything to the model"
     evidence = {name: mine.value, f'{best}': theirs.value, 'low': mine.low, 'high': mine.high}
-    values, test, n = f"({mine.value:.4g} and {theirs.value:.4g})", paired and paired(best), _few(scores, scoring)
-    if test:
-        evidence |= {'p': test['p'], 'n': test['n']}
-    if n or test and test['verdict'].startswith('too few'):
+    evidence |= {'p': test['p'], 'n': test['n']} if test else {}
+    item, values = scoring['item'] or 'item', f"({mine.value:.4g} and {theirs.value:.4g})"
+    if few or test and test['verdict'].startswith('too few'):
         return Finding(
             'no-better-than-baseline',
             'warning',
-            f"{_items(n or test['n'], scoring)} too few to tell the model's {name} from that of the naive baseline {best} {values}.",
+            f"{_items(few or test['n'], scoring)} too few to tell the model's {name} "
+            f"from that of the naive baseline {best} {values}.",
             evidence,
-            f"Score more {scoring['item'] or 'item'}s; until then {best} is the simpler choice.",
+            f"Score more {item}s; until then {best} is the simpler choice.",
         )
     known = math.isfinite(mine.half) and math.isfinite(theirs.half)
     if test['verdict'] == 'no difference shown' if test else known and tied(mine, theirs):
@@ -131,7 +138,7 @@ def against_baselines(
             evidence,
             f"{best} is the simpler choice; score more items." if test else "Test the two on the same items, in pairs.",
         )
-    if sign * (mine.value - theirs.value) > 0:
+    if _sign(name, scoring) * (mine.value - theirs.value) > 0:
         return Finding(
             'worse-than-baseline',
             'error',
@@ -180,54 +187,38 @@ def stages_that_hurt(
     scoring: dict | None = None,  # as `Scoring.about`; what the names of the scores tell by default
 ) -> list[Finding]:
     "Stages worse than the one before, or no better"
-    found = []
-    for before, stage in zip(stages, stages[1:]):
-        about = scoring or scoring_of(stage['validation'])
-        name, now = main_score(stage['validation'], about)
-        _, then = main_score(before['validation'], about)
-        if name is None or then is None:
-            continue
-        test, sign = (stage.get('against_previous') or {}).get('validation'), _sign(name, about)
-        worse = sign * (now.value - then.value) > 0
-        sure = (
-            test['verdict'] in ('better', 'worse') if test else not tied(now, then) if math.isfinite(now.half) else True
+    found = [_stage_change(before, stage, kept, scoring) for before, stage in zip(stages, stages[1:])]
+    return [finding for finding in found if finding]
+
+
+def _stage_change(before, stage, kept, scoring):
+    "What is wrong with a stage that came after another"
+    scoring = scoring or scoring_of(stage['validation'])
+    (name, now), (_, then) = (main_score(s['validation'], scoring) for s in (stage, before))
+    if now is None or then is None:
+        return None
+    test = (stage.get('against_previous') or {}).get('validation')
+    sure = test['verdict'] in ('better', 'worse') if test else not math.isfinite(now.half) or not tied(now, then)
+    evidence = {f"{s['name']}, validation": s['validation'][name] for s in (before, stage)} | {
+        f"{s['name']}, test": s['test'][name] for s in (before, stage) if name in s.get('test', {})
+    }
+    evidence |= {'p': test['p'], 'n': test['n']} if test else {}
+    if sure:
+        if _sign(name, scoring) * (now.value - then.value) <= 0:
+            return None
+        return Finding(
+            'stage-hurt',
+            'error' if kept == stage['name'] else 'warning',
+            f"Stage {stage['name']} made validation {name} worse: {then.value:.4g} to {now.value:.4g}.",
+            evidence,
+            f"Keep {before['name']}; train {stage['name']} with a lower rate or more frozen groups.",
         )
-        evidence = {f"{s['name']}, validation": s['validation'][name] for s in (before, stage)} | {
-            f"{s['name']}, test": s['test'][name] for s in (before, stage) if name in s.get('test', {})
-        }
-        evidence |= {'p': test['p'], 'n': test['n']} if test else {}
-        change = f"({then.value:.4g} to {now.value:.4g})"
-        if worse and sure:
-            found.append(
-                Finding(
-                    'stage-hurt',
-                    'error' if kept == stage['name'] else 'warning',
-                    f"Stage {stage['name']} made validation {name} worse: {then.value:.4g} to {now.value:.4g}.",
-                    evidence,
-                    f"Keep {before['name']}; train {stage['name']} with a lower rate or more frozen groups.",
-                )
-            )
-        elif test and test['verdict'].startswith('too few'):
-            found.append(
-                Finding(
-                    'stage-no-gain',
-                    'note',
-                    f"{test['n']} validation items are too few to tell {stage['name']} from {before['name']} {change}.",
-                    evidence,
-                    f"{before['name']} is the simpler choice; validate on six items or more.",
-                )
-            )
-        elif not sure:
-            found.append(
-                Finding(
-                    'stage-no-gain',
-                    'note',
-                    f"Stage {stage['name']} shows no difference from {before['name']} on validation {change}.",
-                    evidence,
-                    f"{before['name']} is the simpler choice.",
-                )
-            )
-    return found
+    change, remedy = f"({then.value:.4g} to {now.value:.4g})", f"{before['name']} is the simpler choice"
+    if test and test['verdict'].startswith('too few'):
+        claim = f"{test['n']} validation items are too few to tell {stage['name']} from {before['name']} {change}."
+        return Finding('stage-no-gain', 'note', claim, evidence, f"{remedy}; validate on six items or more.")
+    claim = f"Stage {stage['name']} shows no difference from {before['name']} on validation {change}."
+    return Finding('stage-no-gain', 'note', claim, evidence, f"{remedy}.")
 
 # %% ../../nbs/logs/04_claims.ipynb #64d71fef
 def gain_in_seed_noise(
@@ -266,7 +257,8 @@ def pattern_from_few(
         return Finding(
             'pattern-from-one-case',
             'warning',
-            f"The test {name} differs from validation by {np.mean(offsets):+.4g} in {len(pairs)} case{'s' if len(pairs) > 1 else ''}; that predicts nothing about the next.",
+            f"The test {name} differs from validation by {np.mean(offsets):+.4g} in {len(pairs)} "
+            f"case{'s' if len(pairs) > 1 else ''}; that predicts nothing about the next.",
             {f'case {i + 1}': o for i, o in enumerate(offsets)},
             "Do not add such an offset to a validation score.",
         )
@@ -280,7 +272,8 @@ def different_test_sets(
         return Finding(
             'different-test-sets',
             'error',
-            f"{len(set(test_sets.values()))} different test sets stand in one comparison; the difference is not the models'.",
+            f"{len(set(test_sets.values()))} different test sets stand in one comparison; "
+            "the difference is not the models'.",
             dict(test_sets),
             "Score all models on the same items.",
         )
@@ -296,7 +289,8 @@ def parent_score_differs(
         return Finding(
             'other-checkpoint',
             'error',
-            f"The checkpoint is said to score {named:.4g}, but the loaded weights score {loaded:.4g} on the same {n} items.",
+            f"The checkpoint is said to score {named:.4g}, but the loaded weights score {loaded:.4g} on the same {n} "
+            "items.",
             {'named': named, 'loaded': loaded},
             "Load the checkpoint that was meant, or correct the name.",
         )
@@ -306,8 +300,8 @@ COLLAPSE = 0.5, 2.0  # share of the predictions that name one class, and that ov
 
 
 def class_table(
-    truth,  # class of each item
-    predicted,  # and the predicted one
+    truth: np.ndarray | list,  # class of each item
+    predicted: np.ndarray | list,  # and the predicted one
 ) -> pd.DataFrame:  # index class; n, right, predicted, recall, low, high
     "Recall of each class with its interval"
     truth, predicted = np.asarray(truth), np.asarray(predicted)
@@ -316,7 +310,7 @@ def class_table(
         for c in np.unique(np.concatenate([truth, predicted]))
     }
     table = pd.DataFrame.from_dict(rows, 'index', columns=['n', 'right', 'predicted']).rename_axis('class')
-    shares = [wilson(r.right, r.n) if r.n else Interval(math.nan, math.nan, math.nan) for r in table.itertuples()]
+    shares = [wilson(right, n) if n else Interval(math.nan, math.nan, math.nan) for n, right, _ in rows.values()]
     return table.assign(recall=[s.value for s in shares], low=[s.low for s in shares], high=[s.high for s in shares])
 
 
@@ -339,20 +333,19 @@ def class_counts(
 
 def class_collapse(table: pd.DataFrame) -> Finding | None:
     "Most predictions name one class"
-    share, truth = table.predicted / table.predicted.sum(), table.n / table.n.sum()
-    top = share.idxmax()
-    others = (table.predicted[top] - table.right[top]) / max(
-        table.n.sum() - table.n[top], 1
-    )  # of the other classes' items
-    beyond = wilson(int(table.predicted[top]), int(table.predicted.sum())).low > truth[top]
-    if share[top] > COLLAPSE[0] and beyond and (share[top] > COLLAPSE[1] * truth[top] or others > COLLAPSE[0]):
+    i, total = int(table.predicted.to_numpy().argmax()), int(table.n.sum())
+    top, own = table.index[i], table.iloc[i]
+    share, truth = own.predicted / table.predicted.sum(), own.n / total
+    others = (own.predicted - own.right) / max(total - own.n, 1)  # of the other classes' items
+    beyond = wilson(int(own.predicted), int(table.predicted.sum())).low > truth
+    if share > COLLAPSE[0] and beyond and (share > COLLAPSE[1] * truth or others > COLLAPSE[0]):
         never = table.index[(table.right == 0) & (table.n >= 3)].tolist()
         return Finding(
             'class-collapse',
             'error',
-            f"{share[top]:.0%} of the predictions say {top}, which {truth[top]:.0%} of the items are"
+            f"{share:.0%} of the predictions say {top}, which {truth:.0%} of the items are"
             + (f"; {', '.join(map(str, never))} is never right." if never else '.'),
-            {'predicted_share': share[top], 'true_share': truth[top], 'classes_never_right': len(never)},
+            {'predicted_share': share, 'true_share': truth, 'classes_never_right': len(never)},
             "Check class weights, sampler and learning rate.",
         )
 
@@ -365,7 +358,7 @@ def class_degraded(
     found = []
     for name in before.index.intersection(after.index):
         a, b = before.loc[name], after.loc[name]
-        p = stats.fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')[1]
+        _, p = stats.fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')
         if b.recall < a.recall and p < 0.05 / len(before):  # Bonferroni: any of the classes could be the one
             found.append(
                 Finding(
@@ -398,7 +391,8 @@ def balanced_twice(settings: dict) -> Finding | None:  # keys and values of a re
         return Finding(
             'balanced-twice',
             'warning',
-            "Classes are balanced twice, in the sampler and in the loss: rare classes count by the square of their rarity.",
+            "Classes are balanced twice, in the sampler and in the loss: "
+            "rare classes count by the square of their rarity.",
             {'sampler': ', '.join(sampler), 'loss': ', '.join(loss)},
             "Balance in one place.",
         )
@@ -426,7 +420,8 @@ def same_recipe(
         return Finding(
             'same-recipe',
             'error',
-            f"The two recipes differ only in {', '.join(changed[:4])}, which nothing reads: they are one recipe, and their difference is the seed's.",
+            f"The two recipes differ only in {', '.join(changed[:4])}, which nothing reads: they are one recipe, "
+            "and their difference is the seed's.",
             {'changed': len(changed), 'read': 0},
             "Make the code read the keys, or remove them.",
         )
@@ -434,7 +429,7 @@ def same_recipe(
 
 def metric_over_batches(
     reported: float,  # score in the log
-    items,  # the same metric of each item, `(N,)`
+    items: np.ndarray | list,  # the same metric of each item, `(N,)`
     tolerance: float = 0.002,  # rounding
 ) -> Finding | None:
     "A reported score that is not the mean over items"

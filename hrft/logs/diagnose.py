@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..callbacks import lr_at
 from ..core import UserError, read_json
-from ..evaluate import SHARE, scoring_of
+from ..evaluate import SHARE, main_score, scoring_of
 from ..evidence import SEVERITIES, Finding
 from hrft.logs.claims import (
     against_baselines,

@@ -23,7 +23,7 @@ _CENTRES = (2.5, 10.0, 27.5, 60.0)  # min
 
 
 def phase(
-    time_s: np.ndarray,  # since the start of the workout, `(N,)`, s
+    time_s: np.ndarray | pd.Series,  # since the start of the workout, `(N,)`, s
 ) -> np.ndarray:  # names of `PHASES`, `(N,)`
     "The phase of the workout that a step lies in"
     return np.array(list(PHASES))[np.digitize(np.asarray(time_s) / 60, list(PHASES.values())[:-1])]
@@ -55,13 +55,14 @@ def phase_sizes(
     return (np.where(np.isnan(found), np.nanmean(found), found) / np.nanmean(found)).tolist()
 
 # %% ../../../nbs/heart/17_judge.intervals.ipynb #98a26bb0
+_DEFAULT = HeartData()
 LAST_RUNS, HALF_RUNS = 60, 20  # earlier runs that are looked at; how many of them count as much as the population
 
 
 def earlier_errors(
     runs: list,  # one person's `Workout`s in order of date
     everybody: Population,  # fitted without this person, where the errors are to calibrate for strangers
-    options: HeartData = HeartData(),
+    options: HeartData = _DEFAULT,
 ) -> np.ndarray:  # `(len(runs),)`, bpm; NaN for the first three and where nothing was measured
     "Mean absolute error on each run of the regression on the runs before it"
     found = np.full(len(runs), np.nan)
@@ -124,7 +125,7 @@ def stand_in(
     earlier: list,  # the person's `Workout`s before
     runs: list,  # to predict
     everybody: Population,
-    options: HeartData = HeartData(),
+    options: HeartData = _DEFAULT,
     personal: bool = False,  # the mean with trees on the earlier runs, for a personalised model
     every: int = 1,  # keep one of this many steps
     **columns,  # of the table, such as person
@@ -138,7 +139,7 @@ def stand_in(
 
 def left_out(
     people: dict,  # person -> `Workout`s in order of date
-    options: HeartData = HeartData(),
+    options: HeartData = _DEFAULT,
 ) -> dict:  # stranger, known, personal -> predictions; the last two with `earlier_bpm`, `n_earlier`
     "Each person predicted from what the others, and the person's own past, tell"
     tables = {'stranger': [], 'known': [], 'personal': []}
@@ -179,10 +180,9 @@ def _usual(table):
 
 
 def base_intervals(
-    people: dict,  # person -> `Workout`s in order of date: those whom the base was trained on or stopped by, never those it is tested on
-    options: HeartData = HeartData(),
-    ratios: dict
-    | None = None,  # stranger, known, personal -> the model's errors over the stand-in's, on people never seen; 1 by default
+    people: dict,  # person -> `Workout`s by date: whom the base was trained on or stopped by, never tested on
+    options: HeartData = _DEFAULT,
+    ratios: dict | None = None,  # kind -> the model's errors over the stand-in's on people never seen; 1 by default
 ) -> dict:  # JSON-able: stranger, known, personal -> what `calibrate` gives, with phases, ratio, and usual_bpm
     "What the header of a base keeps, so that intervals of strangers and of single people can be made from it"
     found, ratios = {}, ratios or {}
@@ -229,7 +229,7 @@ def person_intervals(
     base: dict | None,  # what the base's header keeps; None without a base
     earlier: list,  # all `Workout`s that are known of the person, in order of date: training and validation
     everybody: Population,  # the base's
-    options: HeartData = HeartData(),
+    options: HeartData = _DEFAULT,
     kind: str = 'personal',  # or `known`: a base with the person's history, not trained on the person
     validation: pd.DataFrame | None = None,  # predictions, used only without a base
 ) -> dict:  # JSON-able: one calibration with the person's `factor`
@@ -240,7 +240,8 @@ def person_intervals(
         }
     if validation is None:
         raise UserError(
-            f"the base keeps no intervals for {kind} and there are no validation predictions; train the base on more people, or pass `validation`."
+            f"the base keeps no intervals for {kind} and there are no validation predictions; "
+            "train the base on more people, or pass `validation`."
         )
     own = validation.assign(size=1.0)
     if own[own.measured_bpm.notna()].workout.nunique() < 2:
@@ -292,7 +293,7 @@ def run_intervals(
     splits: HeartSplits,
     validation: pd.DataFrame,  # the kept model's predictions of the validation runs
     made: dict | None = None,  # of `base_intervals` for these people and options, if it is at hand
-) -> dict:  # kind -> calibration: stranger, known, personal of a base, personal of a person's run; without what too few runs allow
+) -> dict:  # stranger, known, personal (of a person's run only that) -> calibration, where workouts are enough
     "What a finished run's header keeps"
     if not validation.measured_bpm.notna().any():
         return {}
@@ -329,7 +330,7 @@ def plot_intervals(
     "Predicted heart rate with what intervals it has and, where there is one, the measured"
     minutes, levels = (
         table.time_s / 60,
-        interval_levels(table, HEART_RATE) if any(name.startswith('lower_') for name in table) else [],
+        interval_levels(table, HEART_RATE) if any(str(name).startswith('lower_') for name in table) else [],
     )
     few = table.attrs.get('too_few', [])
     for level, alpha in zip(reversed(levels), (0.13, 0.25, 0.35)):

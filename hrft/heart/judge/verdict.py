@@ -17,13 +17,13 @@ import torch
 from scipy import stats
 from torch import nn
 
-from ...core import UserError, read_json, write_json
 from ...compare import paired_test
+from ...core import UserError, read_json, write_json
 from ...evaluate import span_text
 from .intervals import run_intervals
 from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps
 from ..models.trees import TreeSum, fit_trees
-from ..prepare.data import HeartItems, Workout, HeartSplits, known_past
+from ..prepare.data import HeartItems, HeartSplits, Workout, known_past
 from ..prepare.features import STEP_FEATURES, TERMS, Population
 from ..prepare.workouts import split_by_date
 from ...runfolder import Kept, Run, load_into, load_weights, save_weights, weights_path
@@ -33,7 +33,7 @@ LEVEL, FEWEST = 0.2, 4  # of the paired test; workouts below which it cannot get
 
 
 def choose(
-    validation: dict,  # name -> predictions of the same validation workouts; the first one stays unless another is better
+    validation: dict,  # name -> predictions of the same validation workouts; the first stays unless one is better
     level: float = LEVEL,  # of the paired test
 ) -> tuple:  # name, and the paired test of the best challenger against the first (None without challengers)
     "The best on validation where a paired test speaks for it, else the first"
@@ -58,6 +58,9 @@ class _Linear(nn.Module):
 
 class _Curve(nn.Module):
     "Heart rate by the minute since the start"
+
+    minutes: torch.Tensor
+    bpm: torch.Tensor
 
     def __init__(self, n):
         super().__init__()
@@ -159,7 +162,7 @@ def workouts_for(
     n: int,  # workouts for validation, and as many for the test
 ) -> int:  # usable runs
     "How many usable runs a split by date needs to have so many validation workouts"
-    return next(runs for runs in count(3) if len(split_by_date(range(runs))[1]) >= n)
+    return next(runs for runs in count(3) if len(split_by_date(list(map(str, range(runs))))[1]) >= n)
 
 # %% ../../../nbs/heart/18_judge.verdict.ipynb #4bfdb657
 SHARES = 0.5, 0.75, 1.0  # of the training runs, where a window ends
@@ -256,7 +259,8 @@ def _shown(use, other, scores, tables):
         'no difference shown': 'too close to call',
     }.get(test['verdict'], 'too few to call')
     first = (
-        f"On {_n(scores[use]['n_workouts'], 'test workout')} it is off by {scores[use]['mae_bpm']:.1f} bpm{interval}, {other} by {scores[other]['mae_bpm']:.1f}: "
+        f"On {_n(scores[use]['n_workouts'], 'test workout')} it is off by {scores[use]['mae_bpm']:.1f} bpm{interval}, "
+        f"{other} by {scores[other]['mae_bpm']:.1f}: "
         f"{said} ({_p(test['p'])})."
     )
     best = min(scores, key=lambda name: scores[name]['mae_bpm'])
@@ -264,7 +268,8 @@ def _shown(use, other, scores, tables):
     if against['verdict'] != 'better':
         return test, first
     return test, (
-        f"{first} {best[0].upper() + best[1:]} came out best there, off by {scores[best]['mae_bpm']:.1f} ({_p(against['p'])}, the best of {len(scores) - 1} others): "
+        f"{first} {best[0].upper() + best[1:]} came out best there, "
+        f"off by {scores[best]['mae_bpm']:.1f} ({_p(against['p'])}, the best of {len(scores) - 1} others): "
         "a hint against the choice, which more runs can settle."
     )
 
@@ -274,8 +279,14 @@ def _more(scores, n_workouts):
     n, (low, high) = scores['n_workouts'], scores['mae_ci95']
     if n < FEWEST:
         few = 'One test workout says' if n == 1 else f'{n} test workouts say'
-        return f"{few} next to nothing about the next; with {_n(workouts_for(FEWEST) - n_workouts, 'more usable run')} there would be {FEWEST}."
-    return f"The interval is {high - low:.1f} bpm wide; {_n(max(1, workouts_for(halving(n)) - n_workouts), 'more usable run')} would halve it."
+        return (
+            f"{few} next to nothing about the next; with {_n(workouts_for(FEWEST) - n_workouts, 'more usable run')} "
+            f"there would be {FEWEST}."
+        )
+    return (
+        f"The interval is {high - low:.1f} bpm wide; "
+        f"{_n(max(1, workouts_for(halving(n)) - n_workouts), 'more usable run')} would halve it."
+    )
 
 
 def judge(
@@ -290,7 +301,7 @@ def judge(
     use, test = choose({kept: stand_in_windows(stages[kept], windows)} | windows, SIMPLE_LEVEL / len(windows))
     before = paired_test(stages[kept], stages['base'], HEART_RATE) if 'base' in stages and kept != 'base' else None
     scores = {name: (table.predicted_bpm - table.measured_bpm).abs().mean() for name, table in windows.items()}
-    other = kept if use != kept else min(scores, key=scores.get)
+    other = kept if use != kept else min(scores, key=lambda name: scores[name])
     tested = {name: table for name, table in predictions[predictions.split == 'test'].groupby('model')}
     final, shown = _shown(use, other, {s['name']: s['test'] for s in metrics['stages']} | metrics['baselines'], tested)
     used = metrics['baselines'][use] if use != kept else metrics['test']
@@ -338,6 +349,7 @@ def kept_simple(
     path = weights_path(run).parent / 'baseline.safetensors'
     if not path.is_file():
         raise UserError(
-            f"{path.parent.name} is damaged: its verdict uses {verdict['use']}, and {path.name} is missing; remove the folder and train it again."
+            f"{path.parent.name} is damaged: its verdict uses {verdict['use']}, and {path.name} is missing; "
+            "remove the folder and train it again."
         )
     return SimpleModel.load(path)

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize
 
-from ...core import UserError, atomic_path, digest, write_json
 from ...compare import mean_prediction, paired_test
+from ...core import UserError, atomic_path, digest, write_json
 from ...evaluate import items_digest, score
 from ..models.baselines import HEART_RATE
 from ...runfolder import Run
@@ -50,10 +50,17 @@ def ensemble_weights(
     )
 
 # %% ../../../nbs/heart/23_results.ensemble.ipynb #6f4d974e
-def _kept(run, split):
-    "Predictions of a run's kept stage"
-    table = run.predictions
-    return table[(table.split == split) & (table.model == run.metrics['kept_stage'])].reset_index(drop=True)
+def _tables(members, split):
+    "The kept stages' predictions of a split, one table a member, all of the same items"
+    parts = [run.kept_predictions(split).sort_values(['workout', 'time_s'], ignore_index=True) for run in members]
+    test_sets = [items_digest(part, HEART_RATE) for part in parts]
+    other = [run.path.name for run, test_set in zip(members, test_sets) if test_set != test_sets[0]]
+    if other:
+        raise UserError(
+            f"{', '.join(other)} has other {split} items than {members[0].path.name}; "
+            "average runs of the same data and split."
+        )
+    return parts
 
 
 def ensemble(
@@ -65,86 +72,45 @@ def ensemble(
     "The weighted mean of finished runs, as a finished run"
     if len(members) < 2:
         raise UserError(f"got {len(members)} run; expected two or more to average.")
-    first, tables = members[0], {}
-    for split in ('validation', 'test'):
-        parts = [_kept(run, split) for run in members]
-        other = [
-            run.path.name
-            for run, part in zip(members, parts)
-            if len({items_digest(table, HEART_RATE) for table in (part, parts[0])}) > 1
-        ]
-        if other:
-            raise UserError(
-                f"{', '.join(other)} has other {split} items than {first.path.name}; average runs of the same data and split."
-            )
-        tables[split] = [
-            part.sort_values(['workout', 'time_s'], kind='stable').reset_index(drop=True) for part in parts
-        ]
+    tables = {split: _tables(members, split) for split in ('validation', 'test')}
     known = tables['validation'][0].measured_bpm.notna().to_numpy()
     weights = ensemble_weights(
         tables['validation'][0].measured_bpm[known].to_numpy(float),
-        np.stack([t.predicted_bpm[known] for t in tables['validation']]).astype(float),
+        np.stack([table.predicted_bpm[known] for table in tables['validation']]).astype(float),
         pull_bpm,
     )
     means = {
         split: mean_prediction(parts, ['workout', 'time_s'], ['predicted_bpm'], weights).assign(model=name)
         for split, parts in tables.items()
     }
-    settings = {
-        'study': 'heart',
-        'name': name,
-        'seed': 0,
-        'members': [run.path.name for run in members],
-        'pull_bpm': pull_bpm,
+    against = {
+        run.path.name: paired_test(means['test'], part, HEART_RATE) for run, part in zip(members, tables['test'])
     }
+    return _written(members, name, runs, pull_bpm, weights, means, against)
+
+
+def _written(members, name, runs, pull_bpm, weights, means, against):
+    "The run folder of an ensemble"
+    first, names = members[0], [run.path.name for run in members]
+    settings = {'study': 'heart', 'name': name, 'seed': 0, 'members': names, 'pull_bpm': pull_bpm}
     settings |= {key: first.info['settings'][key] for key in ('person', 'exclude') if key in first.info['settings']}
-    run = Run(
-        Path(runs or first.path.parent.parent)
-        / 'heart'
-        / f"{name}-s0-{digest([settings, [run.metrics['test_items'] for run in members]])}"
-    )
-    stage = {
-        'name': name,
-        'epochs': 0,
-        'best_epoch': 0,
-        'stopped': '',
-        'trained': [],
-        'frozen': [],
-        'weights': dict(zip(settings['members'], weights.round(4).tolist())),
-        'trainable_parameters': sum(
-            next(s['trainable_parameters'] for s in r.metrics['stages'] if s['name'] == r.metrics['kept_stage'])
-            for r in members
-        ),
-    }
+    what = digest([settings, [run.metrics['test_items'] for run in members]])
+    run = Run(Path(runs or first.path.parent.parent) / 'heart' / f'{name}-s0-{what}')
+    stage = {'name': name, 'epochs': 0, 'best_epoch': 0, 'stopped': '', 'trained': [], 'frozen': []}
+    stage |= {'weights': dict(zip(names, weights.round(4).tolist()))}
+    kept = [next(s for s in r.metrics['stages'] if s['name'] == r.metrics['kept_stage']) for r in members]
+    stage |= {'trainable_parameters': sum(s['trainable_parameters'] for s in kept)}
     stage |= {split: score(table, HEART_RATE) for split, table in means.items()}
-    against = {r.path.name: paired_test(means['test'], part, HEART_RATE) for r, part in zip(members, tables['test'])}
     naive = first.predictions[first.predictions.model.isin(first.metrics['baselines'])]
     lineages = [kept_lineage(run) for run in members]
     run.path.mkdir(parents=True, exist_ok=True)
     with atomic_path(run.path / 'predictions.parquet') as temporary:
         pd.concat([*means.values(), naive]).to_parquet(temporary, compression='zstd')
-    write_json(
-        run.path / 'run.json',
-        {
-            'recipe': settings,
-            'settings': settings,
-            'data': first.info['data'],
-            'versions': first.info['versions'],
-            'lineage': reduce(or_, [seen for seen, _ in lineages]).to_dict(),
-            'judged_on': lineages[0][1],
-        },
-    )
-    write_json(
-        run.path / 'metrics.json',
-        {
-            'test': stage['test'],
-            'validation': stage['validation'],
-            'baselines': first.metrics['baselines'],
-            'stages': [stage],
-            'kept_stage': name,
-            'test_items': first.metrics['test_items'],
-            'against_members': against,
-            'scoring': HEART_RATE.about(),
-        },
-    )
+    info = {'recipe': settings, 'settings': settings} | {key: first.info[key] for key in ('data', 'versions')}
+    info |= {'lineage': reduce(or_, [seen for seen, _ in lineages]).to_dict(), 'judged_on': lineages[0][1]}
+    write_json(run.path / 'run.json', info)
+    metrics = {split: stage[split] for split in ('test', 'validation')}
+    metrics |= {'baselines': first.metrics['baselines'], 'stages': [stage], 'kept_stage': name}
+    metrics |= {'test_items': first.metrics['test_items'], 'against_members': against, 'scoring': HEART_RATE.about()}
+    write_json(run.path / 'metrics.json', metrics)
     return run

@@ -38,7 +38,8 @@ def need_workouts(
     refused = ', '.join(f'{n} by "{part}"' for part, n in own.fails[own.fails != ''].value_counts().items())
     if (n := int((own.fails == '').sum())) < ENOUGH:
         raise UserError(
-            f"{person} has {n} usable run{'s' * (n != 1)} among {len(own)} workouts{f' (refused: {refused})' if refused else ''}; expected {ENOUGH} or more, "
+            f"{person} has {n} usable run{'s' * (n != 1)} among {len(own)} "
+            f"workouts{f' (refused: {refused})' if refused else ''}; expected {ENOUGH} or more, "
             "one each to train on, to choose by and to test on. Add runs with heart rate by `hrft ingest`."
         )
 
@@ -55,7 +56,8 @@ def too_few_people(
         ''
         if others >= 3
         else (
-            f"Comparing bases needs at least 3 other people with {ENOUGH} or more usable runs each, to train, to stop and to test on; "
+            f"Comparing bases needs at least 3 other people with {ENOUGH} or more usable runs each, to train, "
+            "to stop and to test on; "
             f"this store has {others or 'none'}. The base that comes with hrft is used."
         )
     )

@@ -58,7 +58,8 @@ def model_kind(settings: dict) -> str:  # a run's whole recipe
         return 'ensemble'
     model = settings['model']
     kind = model.get('kind', 'lstm')
-    return f"{'bidirectional ' if model.get('bidirectional') else ''}{KINDS.get(kind, kind)}{', person vectors' if 'person' in settings.get('data', {}).get('features', ()) else ''}"
+    vectors = ', person vectors' if 'person' in settings.get('data', {}).get('features', ()) else ''
+    return f"{'bidirectional ' if model.get('bidirectional') else ''}{KINDS.get(kind, kind)}{vectors}"
 
 
 def contenders(
@@ -74,11 +75,15 @@ def contenders(
     for label, table in predictions.groupby('model', sort=False):
         if label in naive:
             if baselines:
-                rows.append(Contender(label, 'baseline', table, dataset))
+                rows.append(Contender(str(label), 'baseline', table, dataset))
         else:
             rows.append(
                 Contender(
-                    f'{name}, {label}', kind if label != 'base' else f'{kind}, not personalised', table, dataset, label
+                    f'{name}, {label}',
+                    kind if label != 'base' else f'{kind}, not personalised',
+                    table,
+                    dataset,
+                    str(label),
                 )
             )
     return rows
@@ -186,25 +191,32 @@ def recommendation(run: Run) -> str:  # Markdown
     scores, naive = metrics['test'], min(metrics['baselines'], key=lambda n: metrics['baselines'][n]['mae_bpm'])
     best_on_test = min(metrics['stages'], key=lambda s: s['test']['mae_bpm'])
     lines = [
-        f"Of the stages, **{kept}** is kept: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval {span_text(scores['mae_ci95'], 2, scores.get('few', False))}; {scores['n_workouts']} workouts, {scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."
+        f"Of the stages, **{kept}** is kept: test MAE **{scores['mae_bpm']:.2f} bpm** (95 % interval "
+        f"{span_text(scores['mae_ci95'], 2, scores.get('few', False))}; {scores['n_workouts']} workouts, "
+        f"{scores['n_steps']:,} steps of 10 s). It was chosen on validation alone."
     ]
     for other in dict.fromkeys([naive, 'base']):
         if other in table and other != kept:
             lines.append(
-                f"Against {other} ({score(table[other], HEART_RATE)['mae_bpm']:.2f} bpm): {verdict_text(paired_test(table[kept], table[other], HEART_RATE), HEART_RATE.monitor)}."
+                f"Against {other} ({score(table[other], HEART_RATE)['mae_bpm']:.2f} bpm): "
+                f"{verdict_text(paired_test(table[kept], table[other], HEART_RATE), HEART_RATE.monitor)}."
             )
     if best_on_test['name'] != kept:
         test = paired_test(table[best_on_test['name']], table[kept], HEART_RATE)
         lines.append(
-            f"On the test workouts {best_on_test['name']} came out lower ({best_on_test['test']['mae_bpm']:.2f} bpm), which validation could not know; {verdict_text(test, HEART_RATE.monitor)}."
+            f"On the test workouts {best_on_test['name']} came out lower ({best_on_test['test']['mae_bpm']:.2f} bpm), "
+            f"which validation could not know; {verdict_text(test, HEART_RATE.monitor)}."
         )
     if scores['mae_ci95'][0] is None:
         lines.append(
-            f"{scores['n_workouts']} test workout{'s say' if scores['n_workouts'] > 1 else ' says'} nothing about the next; collect more runs before believing the number."
+            f"{scores['n_workouts']} test workout{'s say' if scores['n_workouts'] > 1 else ' says'} nothing about the "
+            "next; collect more runs before believing the number."
         )
     elif scores['n_workouts'] < 20:
         lines.append(
-            f"With {scores['n_workouts']} test workouts the interval is wide; a difference of less than about {(scores['mae_ci95'][1] - scores['mae_ci95'][0]) / 2:.1f} bpm to a model scored elsewhere means nothing."
+            f"With {scores['n_workouts']} test workouts the interval is wide; "
+            f"a difference of less than about {(scores['mae_ci95'][1] - scores['mae_ci95'][0]) / 2:.1f} bpm to a "
+            "model scored elsewhere means nothing."
         )
     return '\n'.join(f'- {line}' for line in lines)
 
@@ -260,7 +272,6 @@ def explore(
 ):  # ipywidgets' box
     "Menus of splits, models and workouts above the chosen workout's measured and predicted heart rate"
     import ipywidgets as widgets
-    import matplotlib.pyplot as plt
 
     predictions, with_bands, kept, picture = (
         run.predictions,
@@ -288,21 +299,24 @@ def explore(
         own = own[own.workout == workout.value]
         if not len(own):
             return  # the menus change one after the other
-        figure, axes = plt.subplots(figsize=(8, 3.4), layout='constrained')
-        plot_intervals(axes, own)
-        known = own.dropna(subset='measured_bpm')
-        error = (
-            f'MAE {(known.predicted_bpm - known.measured_bpm).abs().mean():.1f} bpm'
-            if len(known)
-            else 'heart rate not measured'
-        )
-        axes.set_title(title := f'{workout.value} ({split.value}), {model.value}: {error}')
-        axes.legend(loc='lower right', fontsize='small')
         picture.outputs = ()
-        picture.append_display_data(image(mark(figure, simulated), title))
+        picture.append_display_data(_workout_image(own, f'{workout.value} ({split.value}), {model.value}', simulated))
 
     narrow()
     split.observe(narrow, 'value')
     for menu in (model, workout):
         menu.observe(draw, 'value')
     return widgets.VBox([widgets.HBox([split, model, workout]), picture])
+
+
+def _workout_image(own, name, simulated):
+    "One workout's measured and predicted heart rate as an image"
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(8, 3.4), layout='constrained')
+    plot_intervals(axes, own)
+    known = own.dropna(subset='measured_bpm')
+    mae = (known.predicted_bpm - known.measured_bpm).abs().mean()
+    axes.set_title(title := f'{name}: {f"MAE {mae:.1f} bpm" if len(known) else "heart rate not measured"}')
+    axes.legend(loc='lower right', fontsize='small')
+    return image(mark(figure, simulated), title)
