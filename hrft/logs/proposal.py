@@ -89,11 +89,8 @@ def _rule(code, stage, shown, previous, codes):
     if code == 'overfitting':
         yield 'patience', patience, "validation got worse while training improved"
         if not stage.optimizer.weight_decay:
-            yield (
-                'optimizer.weight_decay',
-                1e-2 if stage.optimizer.kind == 'adamw' else 1e-4,
-                "nothing held the weights back",
-            )
+            decay = 1e-2 if stage.optimizer.kind == 'adamw' else 1e-4
+            yield 'optimizer.weight_decay', decay, "nothing held the weights back"
     if code in ('wasted-epochs', 'no-early-stop') and not 0 < stage.patience <= patience:
         yield 'patience', patience, f"{shown['epochs'] - shown['best']} epochs came after the best one"
     if code == 'plateau' and stage.schedule.kind == 'constant':

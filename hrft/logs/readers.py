@@ -305,11 +305,8 @@ def _read_json(text, name, path):
             return TrainingLog(name, 'hrft', RunLog(path).frame())
         return from_rows(value, name, 'JSON rows')
     if isinstance(value, dict) and isinstance(value.get('log_history'), list):
-        rows = [
-            {('train_loss' if k == 'loss' else k): v for k, v in row.items()}
-            for row in value['log_history']
-            if 'train_runtime' not in row
-        ]
+        evaluated = (row for row in value['log_history'] if 'train_runtime' not in row)
+        rows = [{('train_loss' if k == 'loss' else k): v for k, v in row.items()} for row in evaluated]
         return from_rows(rows, name, 'Hugging Face trainer state')
     lists = {k: v for k, v in value.items() if isinstance(v, list)} if isinstance(value, dict) else {}
     if not lists:
