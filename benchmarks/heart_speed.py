@@ -21,7 +21,7 @@ from hrft.callbacks import Pruned
 from hrft.core import set_seed
 from hrft.heart.files.store import Store
 from hrft.heart.models.network import build, n_parameters, predict_items, step_loss
-from hrft.heart.prepare.data import HeartItems, person_workouts, workout_loaders, split_people
+from hrft.heart.prepare.data import HeartItems, person_workouts, split_people, workout_loaders
 from hrft.heart.study import STUDY, HeartRecipe, personalize
 from hrft.recipe import read_recipe
 from hrft.train import fit

@@ -104,7 +104,10 @@ def _finite(value):
     return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/core/04_runlog.ipynb #c72f8bd7
-_HIGHER = 'accuracy|acc|f1|f_score|fscore|f_beta|dice|iou|auc|auroc|precision|recall|r2|bleu|rouge|score|kappa|mcc|correlation'
+_HIGHER = (
+    'accuracy|acc|f1|f_score|fscore|f_beta|dice|iou|auc|auroc|precision|recall|r2|bleu|rouge|score|kappa|mcc|'
+    'correlation'
+)
 _LOWER = 'loss|error|mae|mse|rmse|perplexity|wer|cer|nll|entropy'
 
 

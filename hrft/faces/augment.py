@@ -92,7 +92,12 @@ class Augmentation:
             masks = masks[:, 0].round().long()
         return images, masks
 
-    def flipped(self, images, masks, chosen=None):
+    def flipped(
+        self,
+        images: torch.Tensor,  # `(B, 3, H, W)`
+        masks: torch.Tensor,  # `(B, H, W)`, classes
+        chosen: torch.Tensor | None = None,  # which of them, `(B,)`
+    ) -> tuple:
         "Pictures mirrored as this augmentation mirrors them; all of them by default"
         chosen = torch.ones(len(images), dtype=torch.bool, device=images.device) if chosen is None else chosen
         return mirrored(images, masks, chosen, self.keep_sides)

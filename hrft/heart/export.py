@@ -119,7 +119,8 @@ class OnnxModel(nn.Module):
             self.session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
         except Exception as error:
             raise UserError(
-                f"{path.name} is no ONNX file that can be run ({type(error).__name__}); write it again with `hrft export`."
+                f"{path.name} is no ONNX file that can be run ({type(error).__name__}); write it again with "
+                "`hrft export`."
             ) from None
         said = self.session.get_modelmeta().custom_metadata_map
         if not {'normalisation', 'data', 'name'} <= set(said):
@@ -150,7 +151,8 @@ def check_onnx(
     written, largest = OnnxModel(path), 0.0
     if written.session.get_modelmeta().custom_metadata_map != _metadata(header):
         raise UserError(
-            f"{Path(path).name} is not {header.name} as it is in {weights_path(run).parent.name}: its metadata differ; write it again with `hrft export`."
+            f"{Path(path).name} is not {header.name} as it is in {weights_path(run).parent.name}: its metadata "
+            "differ; write it again with `hrft export`."
         )
     for seed, lengths in enumerate(BATCHES):
         batch = _made_batch(header.normalisation, lengths, seed)
@@ -158,7 +160,8 @@ def check_onnx(
         largest = max(largest, *(float(row[:n].max()) for row, n in zip(off, lengths)))
     if not largest < TOLERANCE_BPM:
         raise UserError(
-            f"{Path(path).name} differs from {header.name} by up to {largest:.3g} bpm; expected less than {TOLERANCE_BPM:g}. Write it again with `hrft export`."
+            f"{Path(path).name} differs from {header.name} by up to {largest:.3g} bpm; expected less than "
+            f"{TOLERANCE_BPM:g}. Write it again with `hrft export`."
         )
     return largest
 

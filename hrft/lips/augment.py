@@ -7,6 +7,7 @@ __all__ = ['Augment', 'augment']
 
 # %% ../../nbs/lips/02_augment.ipynb #6f3650fd
 import math
+from functools import partial
 from typing import Annotated
 
 import torch
@@ -44,9 +45,14 @@ class Augment(Options):
         return max(self.brightness, self.contrast, self.gamma) > 0
 
 # %% ../../nbs/lips/02_augment.ipynb #e985d5d4
+def _either(n, random, most):
+    "Numbers from `-most` to `most`, one a clip"
+    return (torch.rand(n, generator=random) * 2 - 1) * most
+
+
 def _maps(options, n, ratio, random):
     "Affine maps from output to input, `(B, 3, 4)`, in the coordinates of `grid_sample`: x, y, t from -1 to 1"
-    either = lambda most: (torch.rand(n, generator=random) * 2 - 1) * most
+    either = partial(_either, n, random)
     angle, mirror = (
         either(math.radians(options.rotation_deg)),
         torch.where(torch.rand(n, generator=random) < options.mirror, -1.0, 1.0),
@@ -74,7 +80,10 @@ def augment(
 ) -> torch.Tensor:  # of the same shape and range
     "A batch of clips, each changed in its own way"
     n = len(x)
-    either = lambda most: ((torch.rand(n, generator=random) * 2 - 1) * most).view(-1, 1, 1, 1, 1)
+
+    def each(most):
+        return _either(n, random, most).view(-1, 1, 1, 1, 1)
+
     if options.moves:
         x = grid_sample(
             x,
@@ -83,9 +92,9 @@ def augment(
             align_corners=False,
         )
     if options.gamma:
-        x = x.clamp(min=1e-4) ** either(options.gamma).exp()
+        x = x.clamp(min=1e-4) ** each(options.gamma).exp()
     if options.contrast:
-        x = (x - (mean := x.mean((2, 3, 4), keepdim=True))) * (1 + either(options.contrast)) + mean
+        x = (x - (mean := x.mean((2, 3, 4), keepdim=True))) * (1 + each(options.contrast)) + mean
     if options.brightness:
-        x = x + either(options.brightness)
+        x = x + each(options.brightness)
     return x.clamp(0, 1) if options.lights else x

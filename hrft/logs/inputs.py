@@ -64,11 +64,11 @@ def autocorrelated_split(
     split: ArrayLike,  # name of each item's split, `(N,)`
 ) -> Finding | None:
     "A random split of a series whose neighbours resemble each other"
-    target, split = np.asarray(target, float), np.asarray(split)
-    known = np.isfinite(target)
-    target, split = target[known] - target[known].mean(), split[known]
-    r = float((target[1:] * target[:-1]).sum() / max((target**2).sum(), 1e-12))
-    held = split != 'train'
+    values = np.asarray(target, float)
+    known = np.isfinite(values)
+    values = values[known] - values[known].mean()
+    r = float((values[1:] * values[:-1]).sum() / max((values**2).sum(), 1e-12))
+    held = np.asarray(split)[known] != 'train'
     beside = np.r_[False, ~held[:-1]] | np.r_[~held[1:], False]
     share = float((held & beside).sum() / max(held.sum(), 1))
     if r > _TWINS and share > 0.5:
@@ -101,8 +101,8 @@ def target_among_inputs(
         return Finding(
             'target-among-inputs',
             'error',
-            f"The input {', '.join(found)} correlates with the target at {max(map(abs, found.values())):.3f}: it is the "
-            "target.",
+            f"The input {', '.join(found)} correlates with the target at {max(map(abs, found.values())):.3f}: it is "
+            "the target.",
             found,
             "Remove it; all scores so far are void.",
         )
@@ -144,7 +144,7 @@ def distribution_shift(
             n: float(stats.ks_2samp(_known(splits[base]), _known(v)).statistic) for n, v in splits.items() if n != base
         }
         if far and max(far.values()) > _APART:
-            worst = max(far, key=far.get)
+            worst = max(far, key=far.__getitem__)
             found.append(
                 Finding(
                     'input-shift',

@@ -12,6 +12,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -106,8 +107,8 @@ class TrainingLog:
 
     def _repr_markdown_(self):
         return (
-            f"**{self.name}** ({self.layout}): {len(self.epochs())} epochs, {self.records.step.nunique()} logged steps\n\n"
-            + '\n'.join(f'- {n}' for n in self.notes)
+            f"**{self.name}** ({self.layout}): {len(self.epochs())} epochs, {self.records.step.nunique()} logged steps"
+            "\n\n" + '\n'.join(f'- {n}' for n in self.notes)
         )
 
 # %% ../../nbs/logs/00_readers.ipynb #e9ca19fd
@@ -150,18 +151,17 @@ def _columns(rows, name):
             found[meaning] = cells
     if not any(isinstance(m, tuple) and m[1] != 'grad_norm' for m in found):
         raise UserError(
-            f"{name} has no loss or metric among its columns ({', '.join(map(str, names[:8]))}); expected train_loss, val_loss, accuracy or the like."
+            f"{name} has no loss or metric among its columns ({', '.join(map(str, names[:8]))}); expected train_loss, "
+            "val_loss, accuracy or the like."
         )
     return found, notes
 
 # %% ../../nbs/logs/00_readers.ipynb #5d2e2e7f
 def _whole(values, default):
-    "Numbers of epochs or steps; blanks, and what cannot be one, filled from the row before (Lightning writes validation in a row of its own)"
-    return (
-        pd.Series([None if v is None or not 0 <= v < 1e12 else float(v) for v in values], dtype=float)
-        .ffill()
-        .fillna(default)
-    )
+    "Numbers of epochs or steps; blanks, and what cannot be one, filled from the row before"
+    # Lightning writes validation in a row of its own
+    known = [None if v is None or not 0 <= v < 1e12 else float(v) for v in values]
+    return pd.Series(known, dtype=float).ffill().fillna(default)
 
 
 def from_rows(
@@ -224,7 +224,8 @@ def _repair(records, order, lr, notes):
     repeated = records.duplicated(keys, keep='last')
     if repeated.any():
         notes.append(
-            f"{records[repeated].step.nunique()} steps were logged more than once (a resumed run); the last values count"
+            f"{records[repeated].step.nunique()} steps were logged more than once (a resumed run); the last values "
+            "count"
         )
     records = records[~repeated]
     ordered = records.sort_values(
@@ -249,7 +250,7 @@ def _repair(records, order, lr, notes):
 
 # %% ../../nbs/logs/00_readers.ipynb #d4ff8d22
 def read_log(
-    source,  # a file, a folder of TensorBoard event files, a run folder, or an object that has `frame()` already
+    source: Any,  # a file, a folder of TensorBoard event files, a run folder, a `RunLog` or a `TrainingLog`
     name: str = '',  # for tables; the file's name by default
 ) -> TrainingLog:
     "A training log of any of the known tools"
@@ -298,26 +299,24 @@ def _read_json(text, name, path):
             )
             if broken:
                 raise UserError(
-                    f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was damaged after it was written."
+                    f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was "
+                    "damaged after it was written."
                 )
             return TrainingLog(name, 'hrft', RunLog(path).frame())
         return from_rows(value, name, 'JSON rows')
     if isinstance(value, dict) and isinstance(value.get('log_history'), list):
-        rows = [
-            {('train_loss' if k == 'loss' else k): v for k, v in row.items()}
-            for row in value['log_history']
-            if 'train_runtime' not in row
-        ]
+        evaluated = (row for row in value['log_history'] if 'train_runtime' not in row)
+        rows = [{('train_loss' if k == 'loss' else k): v for k, v in row.items()} for row in evaluated]
         return from_rows(rows, name, 'Hugging Face trainer state')
     lists = {k: v for k, v in value.items() if isinstance(v, list)} if isinstance(value, dict) else {}
     if not lists:
         raise UserError(
-            f"{name} is JSON but no training log; expected rows, lists by column, or a trainer state with `log_history`."
+            f"{name} is JSON but no training log; expected rows, lists by column, or a trainer state with "
+            "`log_history`."
         )
     if len({len(v) for v in lists.values()}) > 1:
-        raise UserError(
-            f"{name} has lists of different lengths ({', '.join(f'{k} {len(v)}' for k, v in lists.items())}); pad with null what was not measured."
-        )
+        lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
+        raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
     return from_rows([dict(zip(lists, cells)) for cells in zip(*lists.values())], name, 'JSON lists')
 
 # %% ../../nbs/logs/00_readers.ipynb #d79f54d2
@@ -342,8 +341,8 @@ def _read_csv(text, name):
             fits.append(fit)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
-    epochs = {f: [_number(r.get('epoch')) for r, g in zip(rows, fits) if g == f] for f in set(fits)}
-    goes_on = all((e[0] or 0) > (epochs[0][0] or 0) for f, e in epochs.items() if f)
+    begins = {f: _number(row.get('epoch')) or 0 for f, row in reversed(list(zip(fits, rows)))}
+    goes_on = all(begin > begins.get(0, 0) for f, begin in begins.items() if f)
     layout = (
         'OpenAI'
         if any('mean_token_accuracy' in h or h.startswith('full_valid') for h in header)
