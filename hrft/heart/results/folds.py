@@ -21,9 +21,9 @@ from ...evaluate import FEW
 from ..files.store import Store
 from ..judge.intervals import heart_intervals, phase
 from ..models.network import groups, predict_items
-from ..prepare.data import HeartItems, one_person
+from ..prepare.data import HeartItems, one_person, split_by_date
 from ..prepare.history import Population, known_past
-from ..prepare.workouts import split_by_date, usable_workouts
+from ..prepare.workouts import usable_workouts
 from .comparison import Comparison
 from ..study import HeartRecipe, intervals_of, load_model, personalize, pretrain
 from ...intervals import coverage
