@@ -23,10 +23,9 @@ from ...evaluate import span_text
 from .intervals import run_intervals
 from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps
 from ..models.trees import TreeSum, fit_trees
-from ..prepare.data import HeartItems, HeartSplits
+from ..prepare.data import HeartItems, HeartSplits, split_by_date
 from ..prepare.features import STEP_FEATURES, TERMS
 from ..prepare.history import Population, Workout, known_past
-from ..prepare.workouts import split_by_date
 from ...runfolder import Kept, Run, load_into, load_weights, save_weights, weights_path
 
 # %% ../../../nbs/heart/18_judge.verdict.ipynb #ebe2bc78

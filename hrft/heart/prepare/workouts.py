@@ -4,13 +4,12 @@
 
 # %% auto #0
 __all__ = ['FAULTS', 'Limits', 'clean', 'UsableRule', 'measure', 'usable_workouts', 'rule_counts', 'usable_sentence',
-           'usable_ids', 'split_by_date', 'on_grid', 'recording_digest', 'UsableWorkout', 'usable_grids']
+           'usable_ids', 'on_grid', 'recording_digest', 'UsableWorkout', 'usable_grids']
 
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #692525e6
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -356,28 +355,6 @@ def usable_ids(
 ) -> list[str]:  # in order of date within each person
     "Names of the usable runs"
     return list(table.workout[table.fails == ''])
-
-# %% ../../../nbs/heart/06_prepare.workouts.ipynb #5aa0c537
-_Each = TypeVar('_Each')
-
-
-def split_by_date(
-    workouts: Sequence[_Each],  # in order of date, such as the names that `usable_ids` gives
-    fractions: tuple = (0.7, 0.15, 0.15),  # train, validation, test; their sum is 1
-) -> tuple[list[_Each], list[_Each], list[_Each]]:  # train, validation, test, each in order
-    "Earlier workouts to train on, the last ones to test on"
-    if len(fractions) != 3 or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-9:
-        raise UserError(
-            f"fractions are {fractions}; expected three positive numbers whose sum is 1, such as (0.7, 0.15, 0.15)."
-        )
-    if len(workouts) < 3:
-        raise UserError(
-            f"there are {len(workouts)} workouts; expected 3 or more, one for each of train, validation and test. Add "
-            "workouts."
-        )
-    n_validation, n_test = (max(1, int(fraction * len(workouts) + 0.5 + 1e-9)) for fraction in fractions[1:])
-    n_train, workouts = max(1, len(workouts) - n_validation - n_test), list(workouts)
-    return workouts[:n_train], workouts[n_train:-n_test], workouts[-n_test:]
 
 # %% ../../../nbs/heart/06_prepare.workouts.ipynb #bd0de0fb
 def _window_means(

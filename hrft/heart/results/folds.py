@@ -25,9 +25,9 @@ from ..files.store import Store
 from ..judge.intervals import heart_intervals, phase
 from ..models.baselines import HEART_RATE
 from ..models.network import groups, predict_items
-from ..prepare.data import HeartItems, one_person
+from ..prepare.data import HeartItems, one_person, split_by_date
 from ..prepare.history import Population, known_past
-from ..prepare.workouts import split_by_date, usable_workouts
+from ..prepare.workouts import usable_workouts
 from ..study import STUDY, HeartRecipe, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest
