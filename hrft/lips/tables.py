@@ -36,7 +36,11 @@ def watched(
         if not known:  # once, when the recipe that is really trained has been written down
             own = run.recipe(LipsRecipe)
             data = STUDY.open(own, source)
-            known.update(train=data.train, model=STUDY.build(own, DataFacts(data.normalisation, {})), normalisation=run.info['normalisation'])
+            known.update(
+                train=data.train,
+                model=STUDY.build(own, DataFacts(data.normalisation, {})),
+                normalisation=run.info['normalisation'],
+            )
         load_into(known['model'], run.validated_weights(stage), 'the checkpoint')
         table = predict_clips(known['model'], known['train'], known['normalisation'])
         right = float((table.measured_class == table.predicted_class).mean())

@@ -23,7 +23,6 @@ from ...evaluate import FEW, span_text
 from ...folds import LeftOut, draw_folds, in_processes, leave_groups_out, training_seconds
 from ..files.store import Store
 from ..judge.intervals import heart_intervals, phase
-from ..models.baselines import HEART_RATE
 from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, one_person, split_by_date
 from ..prepare.history import Population, known_past
