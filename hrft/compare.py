@@ -55,16 +55,16 @@ def _parts(predictions, scoring, group):
     if not found:
         raise UserError("there are no predictions with a measurement; expected some of one model at least.")
     first = next(iter(found))
-    test_set = {name: items_digest(own, scoring) for name, own in found[first].items()}
-    for key, own in found.items():
-        if {name: items_digest(part, scoring) for name, part in own.items()} != test_set:
+    test_sets = {key: {name: items_digest(part, scoring) for name, part in own.items()} for key, own in found.items()}
+    for key, test_set in test_sets.items():
+        if test_set != test_sets[first]:
             raise _different(found, first, key, scoring)
     seeds = {}
     for model, seed in found:
         seeds.setdefault(model, []).append(seed)
     return {
         name: {model: Sums.of([found[model, s][name] for s in own], scoring) for model, own in seeds.items()}
-        for name in test_set
+        for name in found[first]
     }, seeds
 
 
