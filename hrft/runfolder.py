@@ -85,7 +85,7 @@ Number = float | None  # None where it is undefined
 def _scores(scores: dict[str, Any]) -> dict[str, Any]:
     "Numbers, intervals of two, and tables with a row a class"
     for name, value in scores.items():
-        form = list[Number] if name.endswith('_ci95') else Number | bool | dict[str, dict[str, Any]]
+        form: Any = list[Number] if name.endswith('_ci95') else Number | bool | dict[str, dict[str, Any]]
         found = TypeAdapter(form).validate_python(value)
         if isinstance(found, (list, dict)) and len(found) < 2:
             raise ValueError(name)

@@ -265,7 +265,6 @@ class FacesStudy(Study[FacesRecipe, FacesSets]):
 STUDY = FacesStudy()
 
 # %% ../../nbs/faces/06_study.ipynb #41f435f6
-@torch.no_grad()
 def picture_mask(
     model: nn.Module,
     recipe: FacesRecipe,
@@ -281,10 +280,11 @@ def picture_mask(
         .float()
         / 255
     )
-    device = next(model.parameters()).device
-    scores = model(normalised(small.to(device), normalisation))
-    large = torch.nn.functional.interpolate(scores, size=own.shape[:2], mode='bilinear', align_corners=False)
-    return large.argmax(1)[0].to('cpu', torch.uint8).numpy(), own
+
+    def large(model, scores, *inputs):
+        return likely_class(model, nn.functional.interpolate(scores, own.shape[:2], mode='bilinear'))
+
+    return run_batches(model, [(normalised(small, normalisation), None)], large)[0][0].numpy(), own
 
 
 def predict_file(
