@@ -75,7 +75,8 @@ def clip_scores(
 ) -> dict:  # accuracy, log_loss, n_clips, their intervals, per_class
     "Accuracy and log loss with their intervals, and recall by class"
     known = predictions[predictions.measured_class.notna()]
-    rows = class_table(known.measured_class.astype(str), known.predicted_class.astype(str))
+    truth, predicted = (known[name].astype(str).to_numpy() for name in ('measured_class', 'predicted_class'))
+    rows = class_table(truth, predicted)
     rows = rows[['n', 'right', 'predicted', 'recall', 'low', 'high']]
     return score(predictions, LIPS) | {'per_class': rows.astype(object).where(rows.notna(), None).to_dict('index')}
 

@@ -105,7 +105,8 @@ def class_rows(
     table: pd.DataFrame,  # predictions of clips
 ) -> pd.DataFrame:  # one row a class
     "Recall of each class with Wilson's interval and counts"
-    rows = class_table(table.measured_class.astype(str), table.predicted_class.astype(str)).reset_index()
+    truth, predicted = (table[name].astype(str).to_numpy() for name in ('measured_class', 'predicted_class'))
+    rows = class_table(truth, predicted).reset_index()
     rows['right of clips'] = [f'{r} of {n}' for r, n in zip(rows.right, rows.n)]
     rows = rows.rename(columns={'predicted': 'times predicted'})
     return rows[['class', 'right of clips', 'recall', 'low', 'high', 'times predicted']]
