@@ -95,7 +95,7 @@ class HeartRecipe(Recipe):
 # %% ../../nbs/heart/24_study.ipynb #71993f8d
 def fingerprints(items: HeartItems) -> list[str]:  # 12 letters a workout
     "Names of workouts by the heart rate that was recorded, whatever a store calls them and however they are prepared"
-    return sorted(run.recording for run in items.runs)
+    return sorted(run.recording for run in items.workouts)
 
 
 class HeartHeader(Header):
@@ -277,7 +277,7 @@ def intervals_of(
         return kept.get('personal')
     return person_intervals(
         kept,
-        splits.train.runs + splits.validation.runs,
+        splits.train.workouts + splits.validation.workouts,
         Population.from_dict(splits.normalisation['population']),
         splits.options,
         'known',
@@ -337,7 +337,7 @@ def evaluate(
         intervals = intervals_of(other['intervals'] if simple else header.intervals, splits)
         if simple:
             naive.setdefault(header.stage, []).append(table)
-            table = table.assign(predicted_bpm=np.concatenate([simple.predict(own) for own in splits.test.runs]))
+            table = table.assign(predicted_bpm=np.concatenate([simple.predict(own) for own in splits.test.workouts]))
         tables.append(heart_intervals(table, intervals) if intervals else table)
         for label, table in baselines(splits).items():
             naive.setdefault(label, []).append(table)
@@ -373,7 +373,7 @@ def _refuse_unlike(
 ) -> None:
     "Raise UserError for a workout unlike those that the model was trained on"
     steps, rule, seen = (
-        dict(zip(STEP_FEATURES, items.runs[0].steps.T)),
+        dict(zip(STEP_FEATURES, items.workouts[0].steps.T)),
         UsableRule(),
         'as in the runs that the model saw',
     )
@@ -447,7 +447,7 @@ def predict_file(
     items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
     table, personal = predict_items(model, items), 'past' in header.normalisation
     if simple:
-        table['predicted_bpm'] = simple.predict(items.runs[0])
+        table['predicted_bpm'] = simple.predict(items.workouts[0])
     _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header.normalisation)
     kept = (other['intervals'] if simple else header.intervals).get('personal' if personal else 'stranger')
     if kept:

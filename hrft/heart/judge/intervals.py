@@ -273,10 +273,10 @@ def heart_intervals(
 def _references(splits, personal=False, without=False):
     "The regression's predictions of the validation runs, with a column `person`; `without` any history"
     everybody, tables, by_person = Population.from_dict(splits.normalisation['population']), [], {}
-    for run in splits.validation.runs:
+    for run in splits.validation.workouts:
         by_person.setdefault(run.person, []).append(run)
     for person, runs in by_person.items():
-        own = splits.everyone.get(person, splits.train.runs)
+        own = splits.everyone.get(person, splits.train.workouts)
         names = [run.workout for run in own]
         earlier = own[: names.index(runs[0].workout)] if runs[0].workout in names else own
         tables.append(_stand_in([] if without else earlier, runs, everybody, splits.options, personal, person=person))
@@ -311,7 +311,7 @@ def run_intervals(
         return {}
     kept = person_intervals(
         splits.intervals,
-        splits.train.runs + splits.validation.runs,
+        splits.train.workouts + splits.validation.workouts,
         Population.from_dict(splits.normalisation['population']),
         splits.options,
         validation=validation,

@@ -125,7 +125,7 @@ def fit_simple(
             list(TERMS),
             _filled(_Linear(len(TERMS)), weights=splits.normalisation['past']['coefficients']),
         )
-    runs = splits.train.runs + splits.validation.runs
+    runs = splits.train.workouts + splits.validation.workouts
     x, y = measured_steps(runs)
     if name == 'constant':
         return SimpleModel(name, 'linear', [], _filled(_Linear(0), constant=[y.mean()]))
@@ -176,7 +176,7 @@ def _earlier_windows(
     "The baselines on runs that each is predicted from the ones before"
     everybody, runs, names = (
         Population.from_dict(splits.normalisation['population']),
-        splits.train.runs,
+        splits.train.workouts,
         splits.train.names,
     )
 
@@ -306,7 +306,7 @@ def judge(
     used = metrics['baselines'][use] if use != kept else metrics['test']
     n_validation, n_workouts = (
         metrics['validation']['n_workouts'],
-        sum(len(getattr(splits, name).runs) for name in ('train', 'validation', 'test')),
+        sum(len(getattr(splits, name).workouts) for name in ('train', 'validation', 'test')),
     )
     sentence = ' '.join(
         [_why(use, kept, test, before, n_validation, test['n'], len(windows)), shown, _more(used, n_workouts)]

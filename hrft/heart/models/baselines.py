@@ -53,7 +53,7 @@ def _frame(
                 'predicted_bpm': np.asarray(predict(i), float),
             }
         )
-        for i, each in enumerate(items.runs)
+        for i, each in enumerate(items.workouts)
     ]
     return pd.concat(frames, ignore_index=True)
 
@@ -108,18 +108,20 @@ def baselines(
     n_rows: int = 300_000,  # grid steps that ridge and trees learn from, at most
 ) -> dict[str, pd.DataFrame]:  # name -> predictions of the test items
     "Constant, mean curve, ridge, trees, and the regression on the history where the model has it"
-    train, test, names = splits.train.runs + splits.validation.runs, splits.test, list(STEP_FEATURES)
+    train, test, names = splits.train.workouts + splits.validation.workouts, splits.test, list(STEP_FEATURES)
     x, y = measured_steps(train)
     every, level, curve = max(1, len(y) // n_rows), y.mean(), mean_curve(train)
 
     def fitted(make, features):
         columns = [names.index(name) for name in features]
         model = make().fit(x[::every][:, columns], y[::every])
-        return _frame(test, lambda i: model.predict(test.runs[i].steps[:, columns].astype(float)))
+        return _frame(test, lambda i: model.predict(test.workouts[i].steps[:, columns].astype(float)))
 
     found = {
-        'constant': _frame(test, lambda i: np.full(len(test.runs[i]), level)),
-        'mean curve': _frame(test, lambda i: np.interp(test.runs[i].steps[:, _ELAPSED].astype(float) // 60, *curve)),
+        'constant': _frame(test, lambda i: np.full(len(test.workouts[i]), level)),
+        'mean curve': _frame(
+            test, lambda i: np.interp(test.workouts[i].steps[:, _ELAPSED].astype(float) // 60, *curve)
+        ),
     }
     found |= {name: fitted(*learner) for name, learner in LEARNERS.items()}
     if 'expected_bpm' in test.names:

@@ -368,7 +368,7 @@ class TreesNet(_FromStart):
     ) -> None:
         "Fit the trees to what the start gets wrong, with one past a run"
         inputs, targets, people = [], [], []
-        for i, run in enumerate(items.runs):
+        for i, run in enumerate(items.workouts):
             x, y = items[i * items.n_pasts]
             wrong = y - (self.start_bpm if self.expected is None else x[:, self.expected])
             if self.centred:
@@ -444,7 +444,7 @@ def items_table(
     assert items.n_pasts == 1, 'scored items have one past'
     frames, predicted = {}, (row for batch in outputs for row in batch.numpy())
     for i, row in zip(WorkoutLoader(items).get_idxs(), predicted, strict=True):
-        run, n = items.runs[i], items.length(i)
+        run, n = items.workouts[i], items.length(i)
         frames[i] = pd.DataFrame(
             {'workout': run.workout, 'time_s': run.time_s[:n], 'measured_bpm': run.hr_bpm[:n], 'predicted_bpm': row[:n]}
         )

@@ -55,25 +55,25 @@ class HeartItems:
 
     def __init__(
         self,
-        runs: Sequence[Workout],
+        workouts: Sequence[Workout],
         pasts: Sequence[Sequence[Past]],  # for each workout as many
         names: Sequence[str],  # `HeartData.features`
         max_steps: int = 0,  # only the first grid steps; 0 for all
         people: Sequence[str] = (),  # whom the feature `person` tells apart
     ):
-        self.runs, self.pasts, self.names, self.people = list(runs), pasts, tuple(names), tuple(people)
+        self.workouts, self.pasts, self.names, self.people = list(workouts), pasts, tuple(names), tuple(people)
         self.max_steps, self.n_pasts = max_steps, len(pasts[0]) if pasts else 1
         assert all(len(p) == self.n_pasts for p in pasts)
 
     def __len__(self):
-        return len(self.runs) * self.n_pasts
+        return len(self.workouts) * self.n_pasts
 
     def length(
         self,
         i: int,  # an item
     ) -> int:
         "How many grid steps it has"
-        return min(len(self.runs[i // self.n_pasts]), self.max_steps or 10**9)
+        return min(len(self.workouts[i // self.n_pasts]), self.max_steps or 10**9)
 
     def columns(
         self,
@@ -81,10 +81,10 @@ class HeartItems:
     ) -> np.ndarray:  # `(T, C)`
         "Its features as a model reads them"
         past = self.pasts[i // self.n_pasts][i % self.n_pasts]
-        return self.runs[i // self.n_pasts].columns(past, self.names, self.people)[: self.max_steps or None]
+        return self.workouts[i // self.n_pasts].columns(past, self.names, self.people)[: self.max_steps or None]
 
     def __getitem__(self, i):
-        hr_bpm = self.runs[i // self.n_pasts].hr_bpm[: self.max_steps or None]
+        hr_bpm = self.workouts[i // self.n_pasts].hr_bpm[: self.max_steps or None]
         return torch.from_numpy(self.columns(i)), torch.tensor(hr_bpm)
 
 # %% ../../../nbs/heart/12_prepare.data.ipynb #f09023f5
@@ -93,7 +93,7 @@ def fit_normalisation(
     everybody: Population,
 ) -> dict:  # JSON-able: features, mean, sd, bpm_mean, bpm_sd, population, and people where `person` is a feature
     "What turns features and heart rate into numbers of order one"
-    kept = [items[i * items.n_pasts] for i in range(len(items.runs))]
+    kept = [items[i * items.n_pasts] for i in range(len(items.workouts))]
     x, y = (np.concatenate([part[::3].numpy() for part in parts]).astype(float) for parts in zip(*kept))
     known = np.isfinite(y)
     if not known.any():
@@ -155,9 +155,9 @@ class HeartSplits:
 
     def _repr_markdown_(self):
         rows = [
-            f'| {name} | {len(items.runs)} | {sum(map(len, items.runs))} | {", ".join(people)} |'
+            f'| {name} | {len(items.workouts)} | {sum(map(len, items.workouts))} | {", ".join(people)} |'
             for name, items in (('train', self.train), ('validation', self.validation), ('test', self.test))
-            for people in [dict.fromkeys(each.person for each in items.runs)]
+            for people in [dict.fromkeys(each.person for each in items.workouts)]
         ]
         return '\n'.join(['| split | workouts | grid steps | people |', '|:--|--:|--:|:--|', *rows])
 
@@ -346,7 +346,7 @@ class WorkoutLoader(DataLoader):
     ):
         self.items, self.people = items, {}
         self.distortions = distortions if shuffle and distortions and distortions.on else None
-        for i, workout in enumerate(items.runs):
+        for i, workout in enumerate(items.workouts):
             self.people.setdefault(workout.person, []).append(i)
         self.cap = workouts_per_person if shuffle and workouts_per_person else 10**9
         n = sum(min(len(own), self.cap) for own in self.people.values())

@@ -171,8 +171,8 @@ def _as_a_stranger(
     normalisation, options = header.normalisation, header.options.model_copy(update={'histories': 1})
     test = one_person(store, person, options, normalisation).test
     everybody = Population.from_dict(normalisation['population'])
-    pasts = [[known_past([], workout, everybody, options)] for workout in test.runs]
-    return predict_items(model, HeartItems(test.runs, pasts, test.names, people=test.people))
+    pasts = [[known_past([], workout, everybody, options)] for workout in test.workouts]
+    return predict_items(model, HeartItems(test.workouts, pasts, test.names, people=test.people))
 
 # %% ../../../nbs/heart/29_results.folds.ipynb #52b46949
 @dataclass(frozen=True)
