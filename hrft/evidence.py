@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 # %% ../nbs/core/03_evidence.ipynb #c6688173
@@ -51,7 +52,7 @@ def wilson(
 
 # %% ../nbs/core/03_evidence.ipynb #6a39d504
 def noise_sd(
-    values: np.ndarray | list,  # one number an epoch, `(T,)`
+    values: ArrayLike,  # one number an epoch, `(T,)`
 ) -> float:  # NaN for fewer than six finite values
     "Standard deviation of the epoch-to-epoch noise, whatever the trend"
     values = np.asarray(values, float)
@@ -72,7 +73,7 @@ def _effective(residuals):
 
 
 def level(
-    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
+    values: ArrayLike,  # `(T,)`; NaN and infinity are left out
 ) -> Interval:
     "The mean of a stretch, with an interval that allows for autocorrelation"
     values = np.asarray(values, float)
@@ -95,7 +96,7 @@ class Trend(NamedTuple):
 
 
 def trend(
-    values: np.ndarray | list,  # `(T,)`; NaN and infinity are left out
+    values: ArrayLike,  # `(T,)`; NaN and infinity are left out
 ) -> Trend:
     "Least-squares line, with an interval for its change that allows for autocorrelation"
     values = np.asarray(values, float)

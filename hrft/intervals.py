@@ -12,6 +12,7 @@ from itertools import count
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from .core import UserError
 from .evaluate import SHARE, Metric, Scoring, Sums, check_columns, jackknife_interval
@@ -214,8 +215,8 @@ def coverage(
 def plot_coverage(
     table: pd.DataFrame,  # of `coverage`
     by: str,  # its first column
-    axes=None,  # a fresh figure's by default
-):
+    axes: Axes | None = None,  # a fresh figure's by default
+) -> Axes:
     "Coverage by row and level, with 95 % intervals, against the levels themselves"
     import matplotlib.pyplot as plt
 

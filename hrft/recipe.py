@@ -380,9 +380,9 @@ def _plain(value) -> Any:
 
 def read_recipe(
     source: str | Path,  # a TOML file, or the name of a recipe that comes with a study, such as `heart/base`
-    recipe_type: type,  # the study's subclass of `Recipe`
+    recipe_type: type[R],  # the study's subclass of `Recipe`
     overrides: tuple = (),  # changes such as `stages.0.lr=5e-4`
-) -> Recipe:
+) -> R:
     "A recipe from a file or from those that come with a study"
     path = study_file(source, 'recipes', 'recipe')
     return validate(recipe_type, override(read_toml(path), overrides), path.name)

@@ -8,6 +8,7 @@ __all__ = ['scores_table', 'stage_table', 'cost_table', 'mark', 'plot_curves']
 # %% ../nbs/core/08_tables.ipynb #494738be
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from .compare import p_text
 from .evaluate import interval_text, metric_text, scoring_of, span_text
@@ -94,7 +95,7 @@ def cost_table(
     return pd.DataFrame(rows)
 
 # %% ../nbs/core/08_tables.ipynb #04ed4ae0
-def mark(figure, simulated: bool):
+def mark(figure: Figure, simulated: bool) -> Figure:
     "Write SIMULATED on a figure made from simulated data"
     if simulated:
         figure.text(0.995, 0.005, 'SIMULATED', ha='right', va='bottom', fontsize=9, color='crimson', weight='bold')

@@ -72,9 +72,13 @@ class _Block(nn.Module):
         self.norm = nn.BatchNorm2d(outer) if norm == 'batch' else nn.GroupNorm(8, outer)
         self.rest = nn.Sequential(nn.LeakyReLU(0.01), nn.MaxPool2d(2), nn.Dropout2d(dropout))
 
-    def forward(self, frames, scale=None, shift=None):  # `(N, inner, S, S)` -> `(N, outer, S/2, S/2)`
+    def forward(
+        self,
+        frames: torch.Tensor,  # `(N, inner, S, S)`
+        film: tuple[torch.Tensor, torch.Tensor] | None = None,  # scale and shift, `(N, outer, 1, 1)` each
+    ) -> torch.Tensor:  # `(N, outer, S/2, S/2)`
         hidden = self.norm(self.convolution(frames))
-        return self.rest(hidden if scale is None else hidden * scale + shift)
+        return self.rest(hidden if film is None else hidden * film[0] + film[1])
 
 
 class _FiLM(nn.Module):
@@ -89,7 +93,10 @@ class _FiLM(nn.Module):
             for parameter in part[-1].parameters():
                 nn.init.zeros_(parameter)
 
-    def forward(self, angles):  # `(N, 2)` -> two `(N, channels, 1, 1)`
+    def forward(
+        self,
+        angles: torch.Tensor,  # `(N, 2)`
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # `(N, channels, 1, 1)` each
         return 1 + self.scale(angles)[..., None, None], self.shift(angles)[..., None, None]
 
 # %% ../../nbs/clouds/05_models.ipynb #6aa45da4
@@ -100,7 +107,10 @@ class _ShadowCorrelation(nn.Module):
         super().__init__()
         self.furthest_px = furthest_px
 
-    def forward(self, frames):  # `(N, 1, S, S)` -> `(N, furthest_px)`, mean 0 and standard deviation 1 each
+    def forward(
+        self,
+        frames: torch.Tensor,  # `(N, 1, S, S)`
+    ) -> torch.Tensor:  # `(N, furthest_px)`, mean 0 and standard deviation 1 each
         centred = frames.float() - frames.float().flatten(1).median(1).values[:, None, None, None]
         bright, dark = centred.clamp(0, 2), (-centred).clamp(0, 2)
         bright, dark = bright - bright.mean((2, 3), keepdim=True), dark - dark.mean((2, 3), keepdim=True)
@@ -170,9 +180,9 @@ class CloudNetwork(nn.Module):
         hidden = frames.reshape(b * k, 1, *size).contiguous(memory_format=torch.channels_last)
         if self.gate is not None:
             hidden = hidden * self.gate(hidden)
-        scale, shift = self.film(angles.repeat_interleave(k, 0)) if self.film is not None else (None, None)
+        film = self.film(angles.repeat_interleave(k, 0)) if self.film is not None else None
         for i, block in enumerate(self.blocks):
-            hidden = self._pass(block, hidden, scale, shift) if i == 0 else self._pass(block, hidden)
+            hidden = self._pass(block, hidden, film) if i == 0 else self._pass(block, hidden)
         return hidden.mean((2, 3)).reshape(b, k, -1)
 
     def forward(self, frames: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:  # as `features` -> `(B,)`

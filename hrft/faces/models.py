@@ -29,7 +29,11 @@ class _Attention(nn.Module):
         if reduction > 1:
             self.reduce, self.norm = nn.Conv2d(width, width, reduction, reduction), nn.LayerNorm(width)
 
-    def forward(self, tokens, grid):  # `(B, H*W, C)`, (H, W)
+    def forward(
+        self,
+        tokens: torch.Tensor,  # `(B, H*W, C)`
+        grid: torch.Size,  # (H, W)
+    ) -> torch.Tensor:  # `(B, H*W, C)`
         context = tokens
         if self.reduce is not None and self.norm is not None:
             context = self.norm(self.reduce(tokens.transpose(1, 2).unflatten(2, grid)).flatten(2).transpose(1, 2))
@@ -46,7 +50,11 @@ class _Block(nn.Module):
         grow, shrink = nn.Linear(width, ratio * width), nn.Linear(ratio * width, width)
         self.mlp = nn.Sequential(nn.LayerNorm(width), grow, nn.GELU(), shrink, nn.Dropout(dropout))
 
-    def forward(self, tokens, grid):
+    def forward(
+        self,
+        tokens: torch.Tensor,  # `(B, H*W, C)`
+        grid: torch.Size,  # (H, W)
+    ) -> torch.Tensor:  # `(B, H*W, C)`
         tokens = tokens + self.attention(self.norm(tokens), grid)
         return tokens + self.mlp(tokens)
 
@@ -60,7 +68,10 @@ class _EncoderStage(nn.Module):
         self.norm_in, self.norm_out = nn.LayerNorm(width), nn.LayerNorm(width)
         self.blocks = nn.ModuleList(_Block(width, reduction, dropout) for _ in range(depth))
 
-    def forward(self, x):  # `(B, C, H, W)`, to a smaller one
+    def forward(
+        self,
+        x: torch.Tensor,  # `(B, C, H, W)`
+    ) -> torch.Tensor:  # smaller
         x = self.embed(x)
         grid, tokens = x.shape[-2:], self.norm_in(x.flatten(2).transpose(1, 2))
         for block in self.blocks:
@@ -102,7 +113,10 @@ class _LocalDetail(nn.Module):
         back = nn.Conv2d(width // squeeze, width, 1, bias=False)
         self.weigh = nn.Sequential(nn.AdaptiveAvgPool2d(1), fewer, nn.ReLU(), back, nn.Sigmoid())
 
-    def forward(self, x):  # `(B, C, H, W)`, shape kept
+    def forward(
+        self,
+        x: torch.Tensor,  # `(B, C, H, W)`
+    ) -> torch.Tensor:  # of the same shape
         local = self.local(x)
         return x + local * self.weigh(local)
 

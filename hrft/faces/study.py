@@ -92,21 +92,20 @@ class FacesLoader(DataLoader):
             shuffle=shuffle,
             drop_last=shuffle and len(faces) >= batch_size,
             num_workers=0,
+            create_batch=self.batch,
         )
 
-    def create_batches(self, samps):
-        for chosen in self.chunkify(samps):
-            yield self.batch(list(chosen))
-
     def batch(
-        self, chosen: list[int]
-    ) -> tuple[
-        torch.Tensor, torch.Tensor
-    ]:  # pictures `(B, H, W, 3)`, classes `(B, H, W)`; bytes, a quarter of what would travel otherwise
-        "Some pictures as read"
+        self,
+        chosen: list[int],  # positions
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # pictures `(B, H, W, 3)`, classes `(B, H, W)`
+        "Some pictures as read: bytes, a quarter of what would travel otherwise"
         return torch.from_numpy(self.faces.images[chosen]), torch.from_numpy(self.faces.masks[chosen])
 
-    def after_batch(self, batch):  # pictures `(B, 3, H, W)`, classes `(B, H, W)`
+    def after_batch(
+        self,
+        batch: tuple[torch.Tensor, torch.Tensor],  # of `batch`
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # pictures `(B, 3, H, W)`, classes `(B, H, W)`
         "A batch as the network is fed it, changed and normalised on the device where it is by now"
         images, masks = as_floats(*batch)
         if self.augmentation:

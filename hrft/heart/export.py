@@ -71,16 +71,9 @@ def _made_batch(normalisation, lengths, seed=0):  # -> features `(B, T, C)`, len
 
 def _write(model, header, kind, path):
     "The model and what it says of itself, as a file"
-    onnx, axes = (
-        _library('onnx'),
-        {'features': {0: 'batch', 1: 'time'}, 'lengths': {0: 'batch'}, 'bpm': {0: 'batch', 1: 'time'}},
-    )
+    onnx, traced = _library('onnx'), KINDS[kind] == 'trace'
     _library('onnxscript')
-    shapes = (
-        {'dynamic_axes': axes}
-        if KINDS[kind] == 'trace'
-        else {'dynamic_shapes': (axes['features'], axes['lengths']), 'external_data': False, 'verbose': False}
-    )
+    axes = {'features': {0: 'batch', 1: 'time'}, 'lengths': {0: 'batch'}, 'bpm': {0: 'batch', 1: 'time'}}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(
@@ -89,9 +82,12 @@ def _write(model, header, kind, path):
             str(path),
             input_names=['features', 'lengths'],
             output_names=['bpm'],
-            dynamo=KINDS[kind] == 'program',
+            dynamo=not traced,
+            dynamic_axes=axes if traced else None,
+            dynamic_shapes=None if traced else (axes['features'], axes['lengths']),
             opset_version=18,
-            **shapes,
+            external_data=False,
+            verbose=False,
         )
     written = onnx.load(path)
     for node in written.graph.node:

@@ -87,7 +87,7 @@ def augment(
     if options.moves:
         x = grid_sample(
             x,
-            affine_grid(_maps(options, n, x.shape[-1] / x.shape[-2], random), x.shape, align_corners=False),
+            affine_grid(_maps(options, n, x.shape[-1] / x.shape[-2], random), list(x.shape), align_corners=False),
             padding_mode='border',
             align_corners=False,
         )

@@ -9,7 +9,7 @@ __all__ = ['LipsData', 'BySpeaker', 'ByGroup', 'ClipsAtRandom', 'LipsItems', 'Li
 # %% ../../nbs/lips/03_data.ipynb #b8544307
 import random
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ class LipsData(Kinds):
     "How clips become items: `split` says what no two parts share"
 
     by = 'split'
+    if TYPE_CHECKING:
+        split: ClassVar[str]
     frames: Annotated[int, Field(ge=2)] = 24  # moments, evenly over the clip
     height: Annotated[int, Field(ge=8)] = 48  # pixels
     width: Annotated[int, Field(ge=8)] = 64  # pixels

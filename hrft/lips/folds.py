@@ -17,6 +17,7 @@ from ..compare import Comparison, long_table, mean_prediction
 from ..core import UserError
 from ..folds import LeftOut, draw_folds, leave_groups_out
 from .baselines import LIPS, probabilities_of
+from .data import ByGroup
 from .readers import Clips, read_clips
 from .study import STUDY, LipsRecipe
 from ..recipe import read_recipe
@@ -51,9 +52,8 @@ def run_folds(
 ) -> LeftOut:
     "One ordinary run for each fold and seed; the next fold's speakers stop the training"
     data = read_recipe(recipe, LipsRecipe, tuple(overrides)).data
-    by_group = data.split == 'group'
-    key, column = ('groups', data.group_column) if by_group else ('speakers', 'speaker')
-    folds = _speaker_folds(read_clips(source), n_folds, column)
+    key = 'groups' if isinstance(data, ByGroup) else 'speakers'
+    folds = _speaker_folds(read_clips(source), n_folds, data.column)
 
     def leave_out(fold, following):
         stop = following if len(folds) > 2 else ()  # of two groups, speakers of the other stop

@@ -105,7 +105,10 @@ class _Cnn3d(nn.Module):
         self.fc = nn.Sequential(*hidden, nn.Linear(128, 32), nn.ReLU(), nn.Dropout(third))
         self.head = nn.Linear(32, n_classes)
 
-    def forward(self, x):
+    def forward(
+        self,
+        x: torch.Tensor,  # `(B, C, T, H, W)`
+    ) -> torch.Tensor:  # `(B, K)`
         return self.head(self.fc(self.conv4(self.conv3(self.conv2(self.conv1(x))))))
 
 # %% ../../nbs/lips/04_models.ipynb #3042c569
@@ -122,7 +125,10 @@ class _LightCnnLstm(nn.Module):
         self.fc = nn.Sequential(*_hidden(256, 64, dropout[0]))
         self.head = nn.Linear(64, n_classes)
 
-    def forward(self, x):
+    def forward(
+        self,
+        x: torch.Tensor,  # `(B, C, T, H, W)`
+    ) -> torch.Tensor:  # `(B, K)`
         seen = self.conv3(self.conv2(self.conv1(x))).permute(0, 2, 1, 3, 4).flatten(2)
         return self.head(self.fc(self.drop(self.lstm(self.drop(seen))[0].mean(1))))
 
@@ -141,7 +147,10 @@ class _MotionNet(nn.Module):
         )
         self.head = nn.Linear(4 * width * 12, n_classes)
 
-    def forward(self, x):
+    def forward(
+        self,
+        x: torch.Tensor,  # `(B, C, T, H, W)`
+    ) -> torch.Tensor:  # `(B, K)`
         return self.head(self.conv4(self.conv3(self.conv2(self.conv1(x)))))
 
 # %% ../../nbs/lips/04_models.ipynb #648c635f

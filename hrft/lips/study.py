@@ -127,11 +127,11 @@ class LipsStudy(Study[LipsRecipe, LipsSplits, LipsHeader]):
         return clip_scores(predictions)
 
     def header(self, data, validation):
-        column = data.options.group_column if data.options.split == 'group' else 'speaker'
+        unknown = pd.Series(dtype=str)
         return {
             'split': data.options.split,
             'groups': {
-                part: sorted(set(getattr(data, part).clips.about.get(column, pd.Series(dtype=str)).astype(str)))
+                part: sorted(set(getattr(data, part).clips.about.get(data.options.column, unknown).astype(str)))
                 for part in ('train', 'validation', 'test')
             },
         }

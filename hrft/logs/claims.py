@@ -10,6 +10,7 @@ __all__ = ['negative_r2', 'level_missed', 'against_baselines', 'too_few_items', 
 # %% ../../nbs/logs/04_claims.ipynb #87db7493
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -357,14 +358,14 @@ def class_degraded(
     found = []
     for name in before.index.intersection(after.index):
         a, b = before.loc[name], after.loc[name]
-        _, p = stats.fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')
-        if b.recall < a.recall and p < 0.05 / len(before):  # Bonferroni: any of the classes could be the one
+        test: Any = stats.fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')
+        if b.recall < a.recall and test.pvalue < 0.05 / len(before):  # Bonferroni: any of the classes could be the one
             found.append(
                 Finding(
                     'class-degraded',
                     'warning',
                     f"Class {name} fell from {a.recall:.0%} to {b.recall:.0%} of {int(b.n)} items.",
-                    {'p': p, 'before': a.recall, 'after': b.recall},
+                    {'p': test.pvalue, 'before': a.recall, 'after': b.recall},
                     "Keep the earlier checkpoint, or weigh the class.",
                 )
             )

@@ -206,7 +206,7 @@ def class_tables(
 ) -> dict:  # stage -> class table; empty where the target is a number
     "Recall of each class after each stage"
     table, found = run.predictions, {}
-    measured, predicted = (next((c for c in table if c.startswith(w)), None) for w in ('measured', 'predicted'))
+    measured, predicted = (next((c for c in table if str(c).startswith(w)), None) for w in ('measured', 'predicted'))
     if measured is None or predicted is None or pd.api.types.is_numeric_dtype(table[measured]):
         return {}
     for stage in (s['name'] for s in run.metrics['stages']):
@@ -221,7 +221,7 @@ def _predictions(run, scores):
     if not (run.path / 'predictions.parquet').exists():
         return
     table = run.predictions
-    measured, predicted = (next((c for c in table if c.startswith(w)), None) for w in ('measured', 'predicted'))
+    measured, predicted = (next((c for c in table if str(c).startswith(w)), None) for w in ('measured', 'predicted'))
     item = scoring_of(scores)['item']
     stages = [s['name'] for s in scores.get('stages', [])]
     if item in table:

@@ -9,6 +9,7 @@ __all__ = ['shared_groups', 'judged_by_stopping_set', 'autocorrelated_split', 't
 
 # %% ../../nbs/logs/05_inputs.ipynb #204baa91
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -140,9 +141,7 @@ def distribution_shift(
                 )
             )
     for key, splits in (inputs or {}).items():
-        far = {
-            n: float(stats.ks_2samp(_known(splits[base]), _known(v)).statistic) for n, v in splits.items() if n != base
-        }
+        far = {name: _distance(splits[base], values) for name, values in splits.items() if name != base}
         if far and max(far.values()) > _APART:
             worst = max(far, key=far.__getitem__)
             found.append(
@@ -155,6 +154,12 @@ def distribution_shift(
                 )
             )
     return found
+
+
+def _distance(first, second) -> float:
+    "Kolmogorov and Smirnov's, between two sets of values"
+    test: Any = stats.ks_2samp(_known(first), _known(second))
+    return float(test.statistic)
 
 
 def _known(values):
@@ -210,7 +215,7 @@ def destroying_augmentation(
 def flip_keeps_sides(
     labels: ArrayLike,  # class of each pixel, `(H, W)`
     flipped: ArrayLike,  # the same after the pipeline's horizontal flip
-    pairs: list,  # (left class, right class)
+    pairs: Iterable[tuple[int, int]],  # (left class, right class)
 ) -> Finding | None:
     "A horizontal flip that leaves left and right labels as they were"
     mirrored, flipped = np.asarray(labels)[:, ::-1], np.asarray(flipped)

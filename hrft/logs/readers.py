@@ -341,7 +341,8 @@ def _read_csv(text, name):
             fits.append(fit)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
-    begins = {f: _number(row.get('epoch')) or 0 for f, row in reversed(list(zip(fits, rows)))}
+    first_epochs = {f: _number(row.get('epoch')) for f, row in reversed(list(zip(fits, rows)))}
+    begins = {f: epoch if isinstance(epoch, float) else 0 for f, epoch in first_epochs.items()}
     goes_on = all(begin > begins.get(0, 0) for f, begin in begins.items() if f)
     layout = (
         'OpenAI'
@@ -367,8 +368,8 @@ def _read_events(paths, name):
     if not paths:
         raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
     try:
-        from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-        from tensorboard.util.tensor_util import make_ndarray
+        from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
+        from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise UserError(
             "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
@@ -376,7 +377,7 @@ def _read_events(paths, name):
     base, rows = Path(*paths[0].parts[:-1]) if len({p.parent for p in paths}) == 1 else None, {}
     for path in paths:
         prefix = '' if base or path.parent.name not in _SPLITS else path.parent.name + '_'
-        for event in EventFileLoader(str(path)).Load():
+        for event in event_file_loader.EventFileLoader(str(path)).Load():
             for value in event.summary.value:
                 if value.HasField('tensor') and value.metadata.plugin_data.plugin_name == 'scalars':
                     rows.setdefault(event.step, {})[prefix + value.tag] = float(make_ndarray(value.tensor))

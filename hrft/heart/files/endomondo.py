@@ -59,7 +59,7 @@ _FOREIGN = re.compile(r"""['"\\#*/%@<>|&^~=]|[\w)\]}]\s*[-+.(\[{]""")  # what st
 class _NotFinite(ast.NodeTransformer):
     "`nan` and `inf` as numbers"
 
-    def visit_Name(self, node):
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(float(node.id)) if node.id in ('nan', 'inf') else node
 
 

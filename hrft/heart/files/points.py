@@ -218,7 +218,7 @@ def _stored(values, dtype, n):
 def as_recording(
     unix_s: np.ndarray,  # `(T,)`, seconds since 1970, in any order
     columns: Mapping,  # name in `POINT_DTYPES` or `POSITION_COLUMNS` -> `(T,)`, NaN where missing; some may be absent
-    sport: str,  # the source's word
+    sport: str | None,  # the source's word
     source: str,  # file name, with zip member or line number
     note: str = '',  # what a person should know
     keep_positions: bool = False,  # whether the points keep their positions, once the distance is taken from them

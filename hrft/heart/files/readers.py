@@ -34,7 +34,7 @@ class _Unpacked(io.RawIOBase):
     def readable(self):
         return True
 
-    def readinto(self, buffer):
+    def readinto(self, buffer: memoryview):
         try:
             data = self.stream.read(len(buffer))
         except (EOFError, zlib.error, zipfile.BadZipFile, gzip.BadGzipFile, NotImplementedError, RuntimeError):

@@ -8,6 +8,7 @@ __all__ = ['phase', 'left_out', 'base_intervals', 'person_intervals', 'heart_int
 # %% ../../../nbs/heart/20_judge.intervals.ipynb #0f6a708f
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from ...core import UserError
 from ..models.baselines import BASELINE_FEATURES, HEART_RATE, boosted_trees
@@ -324,9 +325,9 @@ def run_intervals(
 
 # %% ../../../nbs/heart/20_judge.intervals.ipynb #2de1ee8f
 def plot_intervals(
-    axes,  # matplotlib's
+    axes: Axes,
     table: pd.DataFrame,  # of one workout, with or without intervals; measured_bpm may be missing or NaN
-):
+) -> Axes:
     "Predicted heart rate with what intervals it has and, where there is one, the measured"
     minutes, levels = (
         table.time_s / 60,

@@ -46,12 +46,18 @@ def choose(
 class _Linear(nn.Module):
     "A weighted sum of columns and a constant"
 
+    weights: torch.Tensor
+    constant: torch.Tensor
+
     def __init__(self, n):
         super().__init__()
         self.register_buffer('weights', torch.zeros(n, dtype=torch.float64))
         self.register_buffer('constant', torch.zeros(1, dtype=torch.float64))
 
-    def forward(self, x):
+    def forward(
+        self,
+        x: torch.Tensor,  # `(..., n)`
+    ) -> torch.Tensor:  # `(...)`
         return x.double() @ self.weights + self.constant
 
 
@@ -66,7 +72,10 @@ class _Curve(nn.Module):
         for name in ('minutes', 'bpm'):
             self.register_buffer(name, torch.zeros(n, dtype=torch.float64))
 
-    def forward(self, x):
+    def forward(
+        self,
+        x: torch.Tensor,  # `(..., C)`; the first column is the time since the start, s
+    ) -> torch.Tensor:  # `(...)`
         return torch.from_numpy(np.interp(x[..., 0].double().numpy() // 60, self.minutes.numpy(), self.bpm.numpy()))
 
 

@@ -29,7 +29,7 @@ def _lagged(
 ) -> np.ndarray:  # `(T,)`; starts from 0, a body at rest
     "Causal exponential mean: what a first-order system makes of its input"
     keep = np.exp(-grid_step_s / time_constant_s)
-    return lfilter([1 - keep], [1, -keep], values)
+    return np.asarray(lfilter([1 - keep], [1, -keep], values))
 
 # %% ../../../nbs/heart/08_prepare.features.ipynb #d4d3420d
 STEP_FEATURES = {
