@@ -7,6 +7,7 @@ __all__ = ['N_RESAMPLES', 'long_table', 'Comparison', 'seed_interval', 'paired_t
            'models_table', 'groups_table', 'plot_groups', 'mean_prediction']
 
 # %% ../nbs/core/06_compare.ipynb #c7a232ea
+import warnings
 from copy import copy
 
 import numpy as np
@@ -218,9 +219,11 @@ def seed_interval(
     first, second = np.atleast_1d(np.asarray(first, float)), np.atleast_1d(np.asarray(second, float))
     gap = float(first.mean() - second.mean())
     if min(len(first), len(second)) > 1:
-        differ = first.std() or second.std()
-        welch = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if differ else (gap, gap)
-        return [float(end) for end in welch]
+        if not (first.std() or second.std()):
+            return [gap, gap]
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Precision loss', RuntimeWarning)  # of seeds that are nearly equal
+            return [float(e) for e in stats.ttest_ind(first, second, equal_var=False).confidence_interval()]
     if not seed_sd:
         return [None, None]
     half = 1.96 * seed_sd * np.sqrt(1 / len(first) + 1 / len(second))
