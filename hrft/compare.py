@@ -7,6 +7,7 @@ __all__ = ['N_RESAMPLES', 'long_table', 'Comparison', 'seed_interval', 'paired_t
            'models_table', 'groups_table', 'plot_groups', 'mean_prediction']
 
 # %% ../nbs/core/06_compare.ipynb #c7a232ea
+import warnings
 from copy import copy
 
 import numpy as np
@@ -153,24 +154,20 @@ class Comparison:
     @property
     def seed_scores(self) -> pd.Series:  # by (model, seed)
         "The mean over groups of each seed"
-        return pd.concat(
-            {
-                model: pd.Series(
-                    np.mean([part[model].by_seed(self.metric) for part in self.parts.values()], 0), self._seeds[model]
-                )
-                for model in self.models
-            },
-            names=['model', 'seed'],
-        )
+        found = {
+            (model, seed): score
+            for model, seeds in self._seeds.items()
+            for seed, score in zip(seeds, np.mean([own[model].by_seed(self.metric) for own in self.parts.values()], 0))
+        }
+        return pd.Series(found).rename_axis(['model', 'seed'])
 
     def score(self, model: str) -> dict:  # as `hrft.evaluate.score`
         "All metrics of a model with their intervals"
         n, steps = len(self.counts), self.counts.sum()
         by = {m: self.by(m) for m in self.scoring.metrics}
         result = {m.name: float(own.scores[model]) for m, own in by.items()} | {f'n_{self.scoring.item}s': n}
-        result |= ({f'n_{self.group}s': len(self.parts)} if self.group else {}) | (
-            {'n_steps': int(steps)} if steps != n else {}
-        )
+        result |= {f'n_{self.group}s': len(self.parts)} if self.group else {}
+        result |= {'n_steps': int(steps)} if steps != n else {}
         result |= {m.interval_key: own.interval(model) for m, own in by.items()}
         return result | ({'few': True} if self.few else {})
 
@@ -222,9 +219,11 @@ def seed_interval(
     first, second = np.atleast_1d(np.asarray(first, float)), np.atleast_1d(np.asarray(second, float))
     gap = float(first.mean() - second.mean())
     if min(len(first), len(second)) > 1:
-        differ = first.std() or second.std()
-        welch = stats.ttest_ind(first, second, equal_var=False).confidence_interval() if differ else (gap, gap)
-        return [float(end) for end in welch]
+        if not (first.std() or second.std()):
+            return [gap, gap]
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'Precision loss', RuntimeWarning)  # of seeds that are nearly equal
+            return [float(e) for e in stats.ttest_ind(first, second, equal_var=False).confidence_interval()]
     if not seed_sd:
         return [None, None]
     half = 1.96 * seed_sd * np.sqrt(1 / len(first) + 1 / len(second))
@@ -363,36 +362,43 @@ def verdict_text(
     return f"{test['verdict']}{' by a paired test' if test['verdict'] in ('better', 'worse') else ''}, {change}"
 
 
+def _titles(metric):
+    "A metric's title with its unit and without, and the unit as it ends a title"
+    title, unit = metric_text(metric.name, metric.unit), f' ({metric.unit})' if metric.unit else ''
+    return title, title.removesuffix(unit), unit
+
+
 def models_table(
     comparison: Comparison,
     reference: str,  # model that the others are compared with
     models: list | None = None,  # which; all by default
 ) -> pd.DataFrame:  # one row a model, best first
     "Scores with intervals, ratio and difference to the reference, and the paired tests"
-    metric, scores, by_seed = comparison.metric, comparison.group_scores, comparison.seed_scores
-    title, unit, digits = (
-        metric_text(metric.name, metric.unit),
-        f' ({metric.unit})' if metric.unit else '',
-        metric.digits,
+    metric, scores, n, rows = comparison.metric, comparison.group_scores, len(comparison.counts), []
+    title, short, unit = _titles(metric)
+    itself = {f'difference{unit}': np.nan} | dict.fromkeys(
+        ['ratio 95 %', 'difference 95 %', 'p, these groups', 'p, groups in general'], '-'
     )
-    short, n, rows = title.removesuffix(unit), len(comparison.counts), []
     comparison.check(reference)
     for model in models or comparison.models:
-        test = comparison.paired(model, reference) if model != reference else None
-        row = {'model': model, 'groups': len(scores), 'items': n, 'seeds': len(comparison.seeds(model))}
-        row |= {
-            title: scores[model].mean(),
-            f'{short} 95 %': span_text(comparison.interval(model), digits, comparison.few),
+        own, other, test = scores[model], scores[reference], comparison.paired(model, reference)
+        row = {
+            'model': model,
+            'groups': len(scores),
+            'items': n,
+            'seeds': len(comparison.seeds(model)),
+            title: own.mean(),
+            f'{short} 95 %': span_text(comparison.interval(model), metric.digits, comparison.few),
+            f'seed SD{unit}': comparison.seed_scores[model].std(),
+            f'ratio to {reference}': own.mean() / other.mean(),
+            'ratio 95 %': span_text(comparison.ratio_interval(model, reference), 3, comparison.few),
+            'mean of ratios': (own / other).mean(),
+            f'difference{unit}': test['difference'],
+            'difference 95 %': span_text(test['ci95'], metric.digits, n < FEW),
+            'p, these groups': p_text(test['p']),
+            'p, groups in general': p_text(test.get('p_groups', np.nan)),
         }
-        row |= {f'seed SD{unit}': by_seed[model].std()}
-        ratio = span_text(comparison.ratio_interval(model, reference), 3, comparison.few) if test else '-'
-        row |= {f'ratio to {reference}': scores[model].mean() / scores[reference].mean(), 'ratio 95 %': ratio}
-        row |= {'mean of ratios': (scores[model] / scores[reference]).mean()}
-        row |= {f'difference{unit}': test['difference'] if test else np.nan}
-        row |= {'difference 95 %': span_text(test['ci95'], digits, n < FEW) if test else '-'}
-        row |= {'p, these groups': p_text(test['p']) if test else '-'}
-        row |= {'p, groups in general': p_text(test['p_groups']) if test and comparison.group else '-'}
-        rows.append(row)
+        rows.append(row | (itself if model == reference else {}))
     table = pd.DataFrame(rows).sort_values(title, ascending=metric.lower_is_better, kind='stable', ignore_index=True)
     if comparison.group:
         return table
@@ -407,8 +413,7 @@ def groups_table(
     reference: str,  # model that it is compared with
 ) -> pd.DataFrame:  # one row a group
     "Each group's score, the reference's, their ratio and a paired test by item"
-    metric, rows = comparison.metric, []
-    title, digits = metric_text(metric.name, metric.unit), metric.digits
+    (title, short, _), rows = _titles(comparison.metric), []
     for group in comparison.groups:
         own = comparison.only(group)
         n, measured, score, other = len(own.counts), own.counts.sum(), own.scores[model], own.scores[reference]
@@ -418,7 +423,7 @@ def groups_table(
             | {
                 'seeds': len(own.seeds(model)),
                 f'{model}, {title}': score,
-                f"{title.partition(' (')[0]} 95 %": span_text(own.interval(model), digits, own.few),
+                f'{short} 95 %': span_text(own.interval(model), comparison.metric.digits, own.few),
                 f'{reference}, {title}': other,
                 'ratio': score / other,
                 'ratio 95 %': span_text(own.ratio_interval(model, reference), 3, own.few),
@@ -448,8 +453,8 @@ def plot_groups(
         axes.errorbar(middle, at, xerr=reach, fmt='o', markersize=4, color=f'C{i}', linewidth=1, label=model)
     axes.axvline(1, color='0.4', linewidth=0.8)
     axes.axhline(len(labels) - 1.5, color='0.8', linewidth=0.8)
-    title = metric_text(comparison.metric.name, comparison.metric.unit).partition(' (')[0]
-    axes.set(yticks=range(len(labels)), yticklabels=labels, xlabel=f'{title} relative to {reference} (95 % interval)')
+    short = _titles(comparison.metric)[1]
+    axes.set(yticks=range(len(labels)), yticklabels=labels, xlabel=f'{short} relative to {reference} (95 % interval)')
     axes.invert_yaxis()
     figure.legend(loc='outside upper center', ncols=len(models), fontsize='small')
     return figure

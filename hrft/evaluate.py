@@ -69,8 +69,8 @@ def step_sums(
     if not np.isfinite(yhat).all():
         raise UserError(f"{(~np.isfinite(yhat)).sum()} predictions are not finite; the model diverged.")
     error = yhat - y
-    sums = pd.DataFrame({'n': 1.0, 'error': error, 'absolute': abs(error), 'squared': error**2, 'y': y, 'yy': y**2})
-    return sums.groupby(known[scoring.item].to_numpy(), sort=True).sum().rename_axis(scoring.item)
+    sums = {'n': 1.0, 'error': error, 'absolute': abs(error), 'squared': error**2, 'y': y, 'yy': y**2}
+    return pd.DataFrame(sums, known.index).groupby(known[scoring.item], sort=True, observed=True).sum()
 
 
 ERROR, SHARE = (0.0, math.inf), (0.0, 1.0)  # bounds of an error's size and of a share
@@ -299,14 +299,12 @@ def score(
 # %% ../nbs/core/05_evaluate.ipynb #93fd623c
 def items_digest(predictions: pd.DataFrame, scoring: Scoring) -> str:  # 12 hexadecimal digits
     "A name for a test set: its items and what was measured in them"
-    item, measured = scoring.item, scoring.measured
-    known = predictions.loc[predictions[measured].notna(), [item, measured]].sort_values(item, kind='stable')
-    hashed = hashlib.sha256('\n'.join(known[item].astype(str)).encode())
-    truth = known[measured]
+    truth = predictions[scoring.measured].set_axis(predictions[scoring.item]).dropna().sort_index(kind='stable')
+    hashed = hashlib.sha256('\n'.join(truth.index.astype(str).tolist()).encode())
     hashed.update(
         truth.to_numpy('float32').round(3).tobytes()
         if pd.api.types.is_numeric_dtype(truth)
-        else '\n'.join(truth.astype(str)).encode()
+        else '\n'.join(truth.astype(str).tolist()).encode()
     )
     return hashed.hexdigest()[:12]
 
