@@ -166,7 +166,7 @@ def leaderboard(
 
 # %% ../nbs/core/23_cli.ipynb #0a09aa66
 _PICTURES = '.png', '.pdf', '.svg', '.jpg'
-_Pairs = Annotated[tuple[tuple[str, str], ...], Parameter(name=['--parameter', '-p'])]
+_Pairs = Annotated[tuple[tuple[str, str], ...], Parameter(name=['--parameter', '-p'], allow_leading_hyphen=True)]
 
 
 @command(_app, 'hrft predict next.fit --run latest --plot next.png')

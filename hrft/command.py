@@ -33,7 +33,7 @@ def new_app(
         version=version,
         help_format='plaintext',
         help_formatter='plain',
-        default_parameter=Parameter(negative=(), show_default=False),
+        default_parameter=Parameter(negative=(), show_default=False, json_list=False, json_dict=False),
         console=Console(width=999, force_jupyter=False),
         suppress_keyboard_interrupt=False,
     )
