@@ -171,8 +171,8 @@ def check_format():
 
 
 def check_types():
-    "types agree, as pyright sees them"
-    return _tool("basedpyright", "--level", "error")
+    "types agree, as pyright sees them with the pandas of Python 3.11 on"
+    return [] if sys.version_info < (3, 11) else _tool("basedpyright", "--level", "error")
 
 
 def check_data():
