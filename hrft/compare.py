@@ -71,12 +71,13 @@ def _parts(predictions, scoring, group):
 
 def _different(found, first, second, scoring):
     "The error that names two models of different test sets"
-    items = [
-        pd.MultiIndex.from_tuples([(name, i) for name, part in found[key].items() for i in part[scoring.item].unique()])
-        for key in (first, second)
-    ]
+
+    def items(key):
+        own = [(name, item) for name, part in found[key].items() for item in part[scoring.item].unique()]
+        return pd.MultiIndex.from_tuples(own).sort_values()
+
     who = ' and '.join(f'{model} (seed {seed})' for model, seed in (first, second))
-    return different_items(*(own.sort_values() for own in items), scoring, who)
+    return different_items(items(first), items(second), scoring, who)
 
 # %% ../nbs/core/06_compare.ipynb #c2b48920
 class Comparison:
@@ -362,12 +363,6 @@ def verdict_text(
     return f"{test['verdict']}{' by a paired test' if test['verdict'] in ('better', 'worse') else ''}, {change}"
 
 
-def _titles(metric):
-    "A metric's title with its unit and without, and the unit as it ends a title"
-    title, unit = metric_text(metric.name, metric.unit), f' ({metric.unit})' if metric.unit else ''
-    return title, title.removesuffix(unit), unit
-
-
 def models_table(
     comparison: Comparison,
     reference: str,  # model that the others are compared with
@@ -375,13 +370,12 @@ def models_table(
 ) -> pd.DataFrame:  # one row a model, best first
     "Scores with intervals, ratio and difference to the reference, and the paired tests"
     metric, scores, n, rows = comparison.metric, comparison.group_scores, len(comparison.counts), []
-    title, short, unit = _titles(metric)
-    itself = {f'difference{unit}': np.nan} | dict.fromkeys(
-        ['ratio 95 %', 'difference 95 %', 'p, these groups', 'p, groups in general'], '-'
-    )
-    comparison.check(reference)
+    title = metric_text(metric.name, metric.unit)
+    short = title.partition(' (')[0]
+    unit = title.removeprefix(short)
+    blank = dict.fromkeys(['ratio 95 %', 'difference 95 %', 'p, these groups', 'p, groups in general'], '-')
     for model in models or comparison.models:
-        own, other, test = scores[model], scores[reference], comparison.paired(model, reference)
+        test, own, other = comparison.paired(model, reference), scores[model], scores[reference]
         row = {
             'model': model,
             'groups': len(scores),
@@ -398,7 +392,7 @@ def models_table(
             'p, these groups': p_text(test['p']),
             'p, groups in general': p_text(test.get('p_groups', np.nan)),
         }
-        rows.append(row | (itself if model == reference else {}))
+        rows.append(row | (blank | {f'difference{unit}': np.nan} if model == reference else {}))
     table = pd.DataFrame(rows).sort_values(title, ascending=metric.lower_is_better, kind='stable', ignore_index=True)
     if comparison.group:
         return table
@@ -413,7 +407,8 @@ def groups_table(
     reference: str,  # model that it is compared with
 ) -> pd.DataFrame:  # one row a group
     "Each group's score, the reference's, their ratio and a paired test by item"
-    (title, short, _), rows = _titles(comparison.metric), []
+    metric, rows = comparison.metric, []
+    title, digits = metric_text(metric.name, metric.unit), metric.digits
     for group in comparison.groups:
         own = comparison.only(group)
         n, measured, score, other = len(own.counts), own.counts.sum(), own.scores[model], own.scores[reference]
@@ -423,7 +418,7 @@ def groups_table(
             | {
                 'seeds': len(own.seeds(model)),
                 f'{model}, {title}': score,
-                f'{short} 95 %': span_text(own.interval(model), comparison.metric.digits, own.few),
+                f"{title.partition(' (')[0]} 95 %": span_text(own.interval(model), digits, own.few),
                 f'{reference}, {title}': other,
                 'ratio': score / other,
                 'ratio 95 %': span_text(own.ratio_interval(model, reference), 3, own.few),
@@ -453,8 +448,8 @@ def plot_groups(
         axes.errorbar(middle, at, xerr=reach, fmt='o', markersize=4, color=f'C{i}', linewidth=1, label=model)
     axes.axvline(1, color='0.4', linewidth=0.8)
     axes.axhline(len(labels) - 1.5, color='0.8', linewidth=0.8)
-    short = _titles(comparison.metric)[1]
-    axes.set(yticks=range(len(labels)), yticklabels=labels, xlabel=f'{short} relative to {reference} (95 % interval)')
+    title = metric_text(comparison.metric.name, comparison.metric.unit).partition(' (')[0]
+    axes.set(yticks=range(len(labels)), yticklabels=labels, xlabel=f'{title} relative to {reference} (95 % interval)')
     axes.invert_yaxis()
     figure.legend(loc='outside upper center', ncols=len(models), fontsize='small')
     return figure
