@@ -1,8 +1,11 @@
-"""How long one workout's prediction takes once the model is loaded: from a file, from points and from a grid, by torch and by onnxruntime in turns.
+"""How long one workout's prediction takes once the model is loaded: from a file, from points and from a grid
+
+torch and onnxruntime take turns.
 
     python benchmarks/heart_latency.py [FILE] [--run RUN] [--repeats 100]
 
-The aim is less than 10 ms from a gridded run to its heart rate: features and the model's forward pass. One thread. Needs hrft[onnx].
+The aim is less than 10 ms from a gridded run to its heart rate: features and the model's forward pass. One thread.
+Needs hrft[onnx].
 """
 
 import argparse
@@ -77,7 +80,8 @@ def main():
             Clock(),
         )
         print(
-            f'load the ONNX file: {1000 * (time.perf_counter() - start):.0f} ms; largest difference {difference:.0e} bpm'
+            f'load the ONNX file: {1000 * (time.perf_counter() - start):.0f} ms; '
+            f'largest difference {difference:.0e} bpm'
         )
         with torch.no_grad():
             for _ in range(5):
@@ -85,7 +89,8 @@ def main():
             for _ in range(given.repeats):
                 predict_once(clock, given.file, models, header, past)
     print(
-        f'{Path(given.file).name}: {n_steps} steps of {header.options.grid_step_s:g} s; {given.repeats} times, one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
+        f'{Path(given.file).name}: {n_steps} steps of {header.options.grid_step_s:g} s; {given.repeats} times, '
+        f'one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
     )
     rows = {part: clock.total(part) for part in clock.parts}
     for name in models:

@@ -1,9 +1,10 @@
-"""Whether the recipe that hrft proposes after a bad run beats it: on simulated runners, on the same items, with a paired test.
+"""Whether the recipe that hrft proposes after a bad run beats it: simulated runners, the same items, a paired test.
 
     python benchmarks/next_recipe.py [--workouts 300] [--runner 0] [--runs DIR] [--seeds 0 1 2]
 
-The bad recipe trains one runner's model from scratch and has three faults: a warm-up of 20,000 steps, which never gets far (what stepping it once an epoch does), ten times the rate when
-the second stage resumes from the first, and no early stop. Exits with 1 if the proposal of the first seed is not better.
+The bad recipe trains one runner's model from scratch and has three faults: a warm-up of 20,000 steps, which never gets
+far (what stepping it once an epoch does), ten times the rate when the second stage resumes from the first, and no early
+stop. Exits with 1 if the proposal of the first seed is not better.
 """
 
 import argparse
@@ -26,7 +27,8 @@ name = "bad"
 person = "watch"
 
 [data]
-features = ["speed_m_s", "power_w_kg", "power_100s_w_kg", "power_600s_w_kg", "work_kj_kg", "elapsed_s", "warm_up"]  # no history: the network has to learn by itself
+# no history: the network has to learn by itself
+features = ["speed_m_s", "power_w_kg", "power_100s_w_kg", "power_600s_w_kg", "work_kj_kg", "elapsed_s", "warm_up"]
 workouts_per_person = 0
 
 [model]
@@ -94,8 +96,10 @@ def main():
         result = STUDY.compare(kept(after), kept(bad))
         verdicts.append(result['verdict'])
         print(
-            f"seed {seed}: bad {main_score(bad.metrics['test'])[1]} bpm, next {main_score(after.metrics['test'])[1]} bpm; next - bad {result['difference']:+.2f} "
-            f"({result['ci95'][0]:+.2f} to {result['ci95'][1]:+.2f}), p = {result['p']:.4f}, {result['n']} runs: {result['verdict']}",
+            f"seed {seed}: bad {main_score(bad.metrics['test'])[1]} bpm, "
+            f"next {main_score(after.metrics['test'])[1]} bpm; next - bad {result['difference']:+.2f} "
+            f"({result['ci95'][0]:+.2f} to {result['ci95'][1]:+.2f}), p = {result['p']:.4f}, "
+            f"{result['n']} runs: {result['verdict']}",
             flush=True,
         )
     return 0 if verdicts[0] == 'better' else 1
