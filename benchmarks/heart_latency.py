@@ -19,7 +19,7 @@ import torch
 from hrft.core import package_path, project_root
 from hrft.heart.export import OnnxModel, export_onnx
 from hrft.heart.files.readers import read_recordings
-from hrft.heart.prepare.data import HeartItems, Workout, kept_past, pad_batch
+from hrft.heart.prepare.data import HeartItems, Workout, new_item, pad_batch
 from hrft.heart.prepare.workouts import on_grid
 from hrft.heart.study import load_model
 
@@ -72,11 +72,12 @@ def main():
     model, header = load_model(given.run)
     print(f'load the weights: {1000 * (time.perf_counter() - start):.0f} ms')
     with tempfile.TemporaryDirectory() as folder:
+        first = next(iter(read_recordings(given.file)))
         path, difference = export_onnx(given.run, Path(folder) / 'model.onnx')
         start = time.perf_counter()
         models, past, clock = (
             {'torch': model, 'onnxruntime': OnnxModel(path)},
-            kept_past(header.normalisation, header.options),
+            new_item(first.points, header.options, header.normalisation).pasts[0][0],
             Clock(),
         )
         print(

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from hrft.evidence import markdown_table
-from hrft.heart.files.store import ingest
+from hrft.heart.files.ingest import ingest
 from hrft.heart.simulate.archives import write_apple_export
 from hrft.heart.study import STUDY, HeartRecipe
 from hrft.logs.claims import main_score
@@ -75,7 +75,9 @@ def main():
     store = folder / 'store'
     (folder / 'bad.toml').write_text(BAD)
     for seed in given.seeds:
-        bad = fit(STUDY, read_recipe(folder / 'bad.toml', HeartRecipe, [f'seed={seed}']), store, given.runs, show=False)
+        bad = fit(
+            STUDY, read_recipe(folder / 'bad.toml', HeartRecipe, (f'seed={seed}',)), store, given.runs, show=False
+        )
         findings = diagnose(bad)
         proposal = propose(bad, findings)
         if seed == given.seeds[0]:
@@ -88,7 +90,7 @@ def main():
             )
         after = fit(
             STUDY,
-            read_recipe(proposal.save(folder / 'next.toml'), HeartRecipe, [f'seed={seed}']),
+            read_recipe(proposal.save(folder / 'next.toml'), HeartRecipe, (f'seed={seed}',)),
             store,
             given.runs,
             show=False,
