@@ -1,4 +1,7 @@
-"""README's way from an export to a prediction, walked literally: by somebody with enough runs, and by people with two, five and fourteen."""
+"""README's way from an export to a prediction, walked literally
+
+By somebody with enough runs, and by people with two, five and fourteen.
+"""
 
 import os
 import re

@@ -23,11 +23,12 @@ HEAD = '''<?xml version="1.0" encoding="UTF-8"?>
 ]>
 <HealthData locale="en_GB">
  <ExportDate value="2025-01-01 10:00:00 +0100"/>
- <Me HKCharacteristicTypeIdentifierDateOfBirth="1990-01-01" HKCharacteristicTypeIdentifierBiologicalSex="HKBiologicalSexFemale"/>
+ <Me HKCharacteristicTypeIdentifierDateOfBirth="1990-01-01" \
+HKCharacteristicTypeIdentifierBiologicalSex="HKBiologicalSexFemale"/>
 '''
 WATCH = (
-    'sourceName="Apple Watch" sourceVersion="9.1" device="&lt;&lt;HKDevice: 0x283a0c5a0&gt;, name:Apple Watch, manufacturer:Apple Inc., '
-    'model:Watch, hardware:Watch6,2, software:9.1&gt;"'
+    'sourceName="Apple Watch" sourceVersion="9.1" device="&lt;&lt;HKDevice: 0x283a0c5a0&gt;, name:Apple Watch, '
+    'manufacturer:Apple Inc., model:Watch, hardware:Watch6,2, software:9.1&gt;"'
 )
 KINDS = [
     ('HeartRate', 'count/min', 60, 100, 0.35),
@@ -46,7 +47,10 @@ def written(time_s):
 def record(kind, unit, begin, end, value):
     "One record, with the metadata that a watch adds to heart rates"
     begin, end = begin.replace('T', ' '), end.replace('T', ' ')
-    text = f' <Record type="HKQuantityTypeIdentifier{kind}" {WATCH} unit="{unit}" creationDate="{end} +0100" startDate="{begin} +0100" endDate="{end} +0100" value="{value:.4g}"'
+    text = (
+        f' <Record type="HKQuantityTypeIdentifier{kind}" {WATCH} unit="{unit}" creationDate="{end} +0100" '
+        f'startDate="{begin} +0100" endDate="{end} +0100" value="{value:.4g}"'
+    )
     return text + (
         '>\n  <MetadataEntry key="HKMetadataKeyHeartRateMotionContext" value="0"/>\n </Record>\n'
         if kind == 'HeartRate'
@@ -55,7 +59,7 @@ def record(kind, unit, begin, end, value):
 
 
 def write_export(path, megabytes, n_workouts, seed):
-    "Write records until the size is reached, with the workouts and their dense heart rates strewn in, out of order; every fourth has a route file"
+    "Records until the size is reached, and workouts with their heart rates strewn in, every fourth with a route file"
     rng = np.random.default_rng(seed)
     starts = rng.permutation(1_500_000_000 + 86400 * 3 * np.arange(n_workouts) + rng.integers(0, 40000, n_workouts))
     shares, size, done, records = np.array([k[-1] for k in KINDS]), 0, 0, 0
@@ -90,12 +94,13 @@ def write_route(path, start, rng):
     path.parent.mkdir(exist_ok=True)
     places = rng.normal(2e-5, 1e-5, (2, MINUTES * 60)).cumsum(axis=1)
     points = ''.join(
-        f'<trkpt lon="{5 + x:.6f}" lat="{45 + y:.6f}"><ele>100.0</ele><time>{t}Z</time><extensions><speed>3.0</speed><course>206.252884</course>'
-        '<hAcc>8.063116</hAcc><vAcc>6.428697</vAcc></extensions></trkpt>\n'
+        f'<trkpt lon="{5 + x:.6f}" lat="{45 + y:.6f}"><ele>100.0</ele><time>{t}Z</time>'
+        '<extensions><speed>3.0</speed><course>206.252884</course><hAcc>8.063116</hAcc><vAcc>6.428697</vAcc></extensions></trkpt>\n'
         for x, y, t in zip(*places, written(start + np.arange(MINUTES * 60)))
     )
     path.write_text(
-        '<?xml version="1.0" encoding="UTF-8"?>\n<gpx version="1.1" creator="Apple Health Export" xmlns="http://www.topografix.com/GPX/1/1">'
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        '<gpx version="1.1" creator="Apple Health Export" xmlns="http://www.topografix.com/GPX/1/1">'
         f'<trk><name>Route</name><trkseg>{points}</trkseg></trk></gpx>',
         encoding='utf-8',
     )
@@ -110,8 +115,9 @@ def workout_lines(start, rng, route):
     lines += [record('DistanceWalkingRunning', 'km', a, b, 0.03) for a, b in zip(moments[:-2:2], moments[2::2])]
     begin, end = (str(t).replace('T', ' ') for t in written([start, start + MINUTES * 60]))
     lines.append(
-        f' <Workout workoutActivityType="HKWorkoutActivityTypeRunning" duration="{MINUTES}" durationUnit="min" {WATCH} creationDate="{end} +0100" '
-        f'startDate="{begin} +0100" endDate="{end} +0100">\n  <WorkoutStatistics type="HKQuantityTypeIdentifierDistanceWalkingRunning" '
+        f' <Workout workoutActivityType="HKWorkoutActivityTypeRunning" duration="{MINUTES}" durationUnit="min" {WATCH} '
+        f'creationDate="{end} +0100" startDate="{begin} +0100" endDate="{end} +0100">\n'
+        '  <WorkoutStatistics type="HKQuantityTypeIdentifierDistanceWalkingRunning" '
         f'startDate="{begin} +0100" endDate="{end} +0100" sum="9.0" unit="km"/>\n'
         + (f'  <WorkoutRoute><FileReference path="{route}"/></WorkoutRoute>\n' if route else '')
         + ' </Workout>\n'
@@ -132,8 +138,9 @@ def read_export(path):
             refused += 1
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f'{n} workouts with {points} points, {routes} of them with a route, {refused} refused, in {time.perf_counter() - start:.0f} s; '
-        f'peak memory {peak_mb:.0f} MB, of which {before_mb:.0f} MB are Python and its libraries'
+        f'{n} workouts with {points} points, {routes} of them with a route, {refused} refused, '
+        f'in {time.perf_counter() - start:.0f} s; peak memory {peak_mb:.0f} MB, '
+        f'of which {before_mb:.0f} MB are Python and its libraries'
     )
 
 

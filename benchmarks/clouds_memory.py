@@ -1,6 +1,7 @@
-"""The memory it takes to prepare a flight of 14,000 camera frames of 440x640: written here, read in a process of its own.
+"""The memory that a flight of 14,000 camera frames of 440x640 takes: written here, read in a process of its own.
 
-The file holds 7.9 GB of counts; frames that nothing is drawn on are left to HDF5's fill value, so that little of it lies on disk. Reading makes no difference between the two.
+The file holds 7.9 GB of counts; frames that nothing is drawn on are left to HDF5's fill value, so that little of it
+lies on disk. Reading makes no difference between the two.
 
     python benchmarks/clouds_memory.py [--frames 14000] [--labels 60] [--seed 0]
 """
@@ -52,7 +53,8 @@ def read(folder):
     items = flight_items(folder, CloudData(images={'size': 256, 'frames': 3}))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
-        f"{items}: {items.frames.nbytes / 1e6:.0f} MB of samples in {time.perf_counter() - start:.0f} s; {before / 1e3:.0f} MB after the imports, {peak / 1e3:.0f} MB at the peak"
+        f"{items}: {items.frames.nbytes / 1e6:.0f} MB of samples in {time.perf_counter() - start:.0f} s; "
+        f"{before / 1e3:.0f} MB after the imports, {peak / 1e3:.0f} MB at the peak"
     )
 
 
@@ -68,7 +70,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         write_flight(Path(folder) / '30Oct24', given.frames, given.labels, given.seed)
         print(
-            f"{given.frames:,} frames of {SHAPE[0]}x{SHAPE[1]}: {given.frames * 2 * SHAPE[0] * SHAPE[1] / 1e9:.1f} GB of counts"
+            f"{given.frames:,} frames of {SHAPE[0]}x{SHAPE[1]}: "
+            f"{given.frames * 2 * SHAPE[0] * SHAPE[1] / 1e9:.1f} GB of counts"
         )
         subprocess.run([sys.executable, __file__, '--read', str(Path(folder) / '30Oct24')], check=True)
 

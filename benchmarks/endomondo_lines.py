@@ -1,7 +1,8 @@
 """How much faster Endomondo's lines are read than by ast.literal_eval: ten lines each way in turns, results compared.
 
-parse_line gives the same dict; line_recording goes on to the recording: arrays in the store's units, sorted and checked; with its table, the points are
-made into a data frame with a distance along the positions as well, which Recording does only when it is asked for them.
+parse_line gives the same dict; line_recording goes on to the recording: arrays in the store's units, sorted and
+checked; with its table, the points are made into a data frame with a distance along the positions as well, which
+Recording does only when it is asked for them.
 
     python benchmarks/endomondo_lines.py [--lines 200] [--points 500] [--seed 0]
 """
@@ -65,8 +66,9 @@ def main():
         print(f'{name:18} {1000 * total / given.lines:8.3f} ms a line {n_bytes / total / 1e6:8.1f} MB/s')
     eval_s = seconds['ast.literal_eval']
     print(
-        f"{given.lines} lines of {given.points} points, {n_bytes / given.lines / 1000:.0f} kB each, equal results. Times the speed of ast.literal_eval: "
-        f"{eval_s / seconds['parse_line']:.1f} (median {np.median(ratios):.1f}), up to the recording {eval_s / seconds['line_recording']:.1f}, "
+        f"{given.lines} lines of {given.points} points, {n_bytes / given.lines / 1000:.0f} kB each, equal results. "
+        f"Times the speed of ast.literal_eval: {eval_s / seconds['parse_line']:.1f} (median {np.median(ratios):.1f}), "
+        f"up to the recording {eval_s / seconds['line_recording']:.1f}, "
         f"with its table {eval_s / seconds['with its table']:.1f}"
     )
 

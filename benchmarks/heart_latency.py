@@ -1,8 +1,11 @@
-"""How long one workout's prediction takes once the model is loaded: from a file, from points and from a grid, by torch and by onnxruntime in turns.
+"""How long one workout's prediction takes once the model is loaded: from a file, from points and from a grid
+
+torch and onnxruntime take turns.
 
     python benchmarks/heart_latency.py [FILE] [--run RUN] [--repeats 100]
 
-The aim is less than 10 ms from a gridded run to its heart rate: features and the model's forward pass. One thread. Needs hrft[onnx].
+The aim is less than 10 ms from a gridded run to its heart rate: features and the model's forward pass. One thread.
+Needs hrft[onnx].
 """
 
 import argparse
@@ -16,7 +19,7 @@ import torch
 from hrft.core import package_path, project_root
 from hrft.heart.export import OnnxModel, export_onnx
 from hrft.heart.files.readers import read_recordings
-from hrft.heart.prepare.data import HeartItems, Workout, kept_past, pad_batch
+from hrft.heart.prepare.data import HeartItems, Workout, new_item, pad_batch
 from hrft.heart.prepare.workouts import on_grid
 from hrft.heart.study import load_model
 
@@ -69,15 +72,17 @@ def main():
     model, header = load_model(given.run)
     print(f'load the weights: {1000 * (time.perf_counter() - start):.0f} ms')
     with tempfile.TemporaryDirectory() as folder:
+        first = next(iter(read_recordings(given.file)))
         path, difference = export_onnx(given.run, Path(folder) / 'model.onnx')
         start = time.perf_counter()
         models, past, clock = (
             {'torch': model, 'onnxruntime': OnnxModel(path)},
-            kept_past(header.normalisation, header.options),
+            new_item(first.points, header.options, header.normalisation).pasts[0][0],
             Clock(),
         )
         print(
-            f'load the ONNX file: {1000 * (time.perf_counter() - start):.0f} ms; largest difference {difference:.0e} bpm'
+            f'load the ONNX file: {1000 * (time.perf_counter() - start):.0f} ms; '
+            f'largest difference {difference:.0e} bpm'
         )
         with torch.no_grad():
             for _ in range(5):
@@ -85,7 +90,8 @@ def main():
             for _ in range(given.repeats):
                 predict_once(clock, given.file, models, header, past)
     print(
-        f'{Path(given.file).name}: {n_steps} steps of {header.options.grid_step_s:g} s; {given.repeats} times, one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
+        f'{Path(given.file).name}: {n_steps} steps of {header.options.grid_step_s:g} s; {given.repeats} times, '
+        f'one thread\n\n{"":<34}{"median":>9}{"95 %":>9}  ms'
     )
     rows = {part: clock.total(part) for part in clock.parts}
     for name in models:

@@ -1,11 +1,18 @@
-"""How much faster hrft gets to a usable model than a plain training loop: to a target on unseen people, by optimisation step, and to one person's own model.
+"""How much faster hrft gets to a usable model than a plain training loop
 
-    python benchmarks/heart_speed.py STORE [--target-bpm 10.5] [--cap-s 600] [--recipes heart/base heart/plain] [--person p01] [--parts steps target person]
+To a target on unseen people, by optimisation step, and to one person's own model.
 
-The plain loop is an earlier project's: each run's first 500 steps, shorter ones padded with their last value and masked, two LSTM layers of 64 units on three z-scored inputs, a head that starts at 0 bpm, MSE in bpm, Adam at 1e-3, batches of 16
-in any order. Its third input was the runner's sex, which a store does not have; it gets the time since the start instead. It has the same grid, the same training and validation people and one thread, its arrays are ready before its clock starts,
-and it goes on until its cap. Both are scored on all measured steps of the same validation runs after each epoch. Times are training and validation; what hrft makes of the history beforehand is added to its own.
-Reading the store, the same for both, is not counted, nor are the scores and intervals that hrft adds when training is over.
+    python benchmarks/heart_speed.py STORE [--target-bpm 10.5] [--cap-s 600] [--recipes heart/base heart/plain]
+        [--person p01] [--parts steps target person]
+
+The plain loop is an earlier project's: each run's first 500 steps, shorter ones padded with their last value and
+masked, two LSTM layers of 64 units on three z-scored inputs, a head that starts at 0 bpm, MSE in bpm, Adam at 1e-3,
+batches of 16 in any order. Its third input was the runner's sex, which a store does not have; it gets the time since
+the start instead. It has the same grid, the same training and validation people and one thread, its arrays are ready
+before its clock starts, and it goes on until its cap. Both are scored on all measured steps of the same validation runs
+after each epoch. Times are training and validation; what hrft makes of the history beforehand is added to its own.
+Reading the store, the same for both, is not counted, nor are the scores and intervals that hrft adds when training is
+over.
 """
 
 import argparse
@@ -103,7 +110,7 @@ def step_rates(splits, plain, recipe, epochs):
                 break  # the last, smaller one
             step(parts['hrft'], models['hrft'], optimizers['hrft'], step_loss, *batch)
             drawn = torch.randperm(len(x))[:BATCH]
-            own = timed(parts['plain loop'], 'data', lambda: (x[drawn], None, y[drawn]))
+            own = timed(parts['plain loop'], 'data', lambda chosen: (x[chosen], None, y[chosen]), drawn)
             step(
                 parts['plain loop'],
                 models['plain loop'],
@@ -113,18 +120,22 @@ def step_rates(splits, plain, recipe, epochs):
             )
             n, read = n + 1, read + batch[0].shape[1]
     print(
-        f"Optimisation steps: {n} of each in turns, {BATCH} runs a batch, the first {N_STEPS} steps of a run; hrft's batches have {read / n:.0f} steps on average, the plain loop's {N_STEPS}\n"
+        f"Optimisation steps: {n} of each in turns, {BATCH} runs a batch, the first {N_STEPS} steps of a run; "
+        f"hrft's batches have {read / n:.0f} steps on average, the plain loop's {N_STEPS}\n"
     )
     print(
-        f"{'ms a step':<12}{'parameters':>11}{'data':>8}{'forward':>9}{'loss':>7}{'backward':>10}{'update':>8}{'all':>8}{'steps/s':>9}"
+        f"{'ms a step':<12}{'parameters':>11}{'data':>8}{'forward':>9}{'loss':>7}"
+        f"{'backward':>10}{'update':>8}{'all':>8}{'steps/s':>9}"
     )
     for name, spent in parts.items():
         times = [1000 * spent[part] / n for part in ('data', 'forward', 'loss', 'backward', 'update')]
         print(
-            f"{name:<12}{n_parameters(models[name]):>11,}{times[0]:>8.1f}{times[1]:>9.1f}{times[2]:>7.1f}{times[3]:>10.1f}{times[4]:>8.1f}{sum(times):>8.1f}{1000 / sum(times):>9.1f}"
+            f"{name:<12}{n_parameters(models[name]):>11,}{times[0]:>8.1f}{times[1]:>9.1f}{times[2]:>7.1f}"
+            f"{times[3]:>10.1f}{times[4]:>8.1f}{sum(times):>8.1f}{1000 / sum(times):>9.1f}"
         )
     print(
-        f"hrft's steps per second over the plain loop's: {sum(parts['plain loop'].values()) / sum(parts['hrft'].values()):.2f}\n",
+        f"hrft's steps per second over the plain loop's: "
+        f"{sum(parts['plain loop'].values()) / sum(parts['hrft'].values()):.2f}\n",
         flush=True,
     )
 
@@ -168,7 +179,9 @@ def hrft_seconds(recipe, store, target_bpm):  # -> s or None, epochs, best MAE
 def time_to_target(store, people, splits, plain, given):
     "Seconds to the target of each recipe and of the plain loop"
     print(
-        f"Time to {given.target_bpm:g} bpm on {len(splits.validation)} runs of {len(splits.people['validation'])} unseen people, {len(splits.train.runs):,} training runs of {len(splits.people['train'])}\n"
+        f"Time to {given.target_bpm:g} bpm on {len(splits.validation)} runs of "
+        f"{len(splits.people['validation'])} unseen people, {len(splits.train.runs):,} training "
+        f"runs of {len(splits.people['train'])}\n"
     )
     print(
         f"{'':<14}{'history s':>10}{'training s':>12}{'epochs':>8}{'before bpm':>12}{'best bpm':>10}{'reached':>9}",
@@ -184,18 +197,21 @@ def time_to_target(store, people, splits, plain, given):
         seconds, epochs, best = hrft_seconds(recipe, store, given.target_bpm)
         rows[name] = seconds and made_s + seconds
         print(
-            f"{name:<14}{made_s:>10.1f}{seconds or float('nan'):>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}",
+            f"{name:<14}{made_s:>10.1f}{seconds or float('nan'):>12.1f}{epochs:>8}"
+            f"{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}",
             flush=True,
         )
     before = mae_bpm(PlainNet(), plain[2])
     seconds, epochs, best = plain_seconds(plain, given.target_bpm, given.cap_s)
     print(
-        f"{'plain loop':<14}{0:>10.1f}{seconds or given.cap_s:>12.1f}{epochs:>8}{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}\n"
+        f"{'plain loop':<14}{0:>10.1f}{seconds or given.cap_s:>12.1f}{epochs:>8}"
+        f"{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}\n"
     )
     for name, own_s in rows.items():
         if own_s:
             print(
-                f"the plain loop's time over {name}'s, history included: {'' if seconds else 'at least '}{(seconds or given.cap_s) / own_s:.0f}"
+                f"the plain loop's time over {name}'s, history included: "
+                f"{'' if seconds else 'at least '}{(seconds or given.cap_s) / own_s:.0f}"
             )
     print(flush=True)
 
@@ -207,7 +223,8 @@ def personal_seconds(store, person):
         run = personalize(store.path, person, folder, show=False)
         total_s, epochs = time.perf_counter() - start, run.log.epochs()
     print(
-        f"Personalising {person}: {total_s:.1f} s with reading, scores and intervals, of which {epochs.seconds.sum():.1f} s are training and validation in {len(epochs)} epochs"
+        f"Personalising {person}: {total_s:.1f} s with reading, scores and intervals, of which "
+        f"{epochs.seconds.sum():.1f} s are training and validation in {len(epochs)} epochs"
     )
 
 
@@ -230,7 +247,8 @@ def main():
         start = time.perf_counter()
         people = {person: person_workouts(store, person, recipe.data) for person in store.people}
         print(
-            f'reading and gridding {sum(map(len, people.values())):,} runs: {time.perf_counter() - start:.1f} s, for both\n',
+            f'reading and gridding {sum(map(len, people.values())):,} runs: '
+            f'{time.perf_counter() - start:.1f} s, for both\n',
             flush=True,
         )
         splits = split_people(people, recipe.data.model_copy(update={'max_steps': N_STEPS}))

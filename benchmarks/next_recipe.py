@@ -1,9 +1,10 @@
-"""Whether the recipe that hrft proposes after a bad run beats it: on simulated runners, on the same items, with a paired test.
+"""Whether the recipe that hrft proposes after a bad run beats it: simulated runners, the same items, a paired test.
 
     python benchmarks/next_recipe.py [--workouts 300] [--runner 0] [--runs DIR] [--seeds 0 1 2]
 
-The bad recipe trains one runner's model from scratch and has three faults: a warm-up of 20,000 steps, which never gets far (what stepping it once an epoch does), ten times the rate when
-the second stage resumes from the first, and no early stop. Exits with 1 if the proposal of the first seed is not better.
+The bad recipe trains one runner's model from scratch and has three faults: a warm-up of 20,000 steps, which never gets
+far (what stepping it once an epoch does), ten times the rate when the second stage resumes from the first, and no early
+stop. Exits with 1 if the proposal of the first seed is not better.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from hrft.evidence import markdown_table
-from hrft.heart.files.store import ingest
+from hrft.heart.files.ingest import ingest
 from hrft.heart.simulate.archives import write_apple_export
 from hrft.heart.study import STUDY, HeartRecipe
 from hrft.logs.claims import main_score
@@ -26,7 +27,8 @@ name = "bad"
 person = "watch"
 
 [data]
-features = ["speed_m_s", "power_w_kg", "power_100s_w_kg", "power_600s_w_kg", "work_kj_kg", "elapsed_s", "warm_up"]  # no history: the network has to learn by itself
+# no history: the network has to learn by itself
+features = ["speed_m_s", "power_w_kg", "power_100s_w_kg", "power_600s_w_kg", "work_kj_kg", "elapsed_s", "warm_up"]
 workouts_per_person = 0
 
 [model]
@@ -73,7 +75,9 @@ def main():
     store = folder / 'store'
     (folder / 'bad.toml').write_text(BAD)
     for seed in given.seeds:
-        bad = fit(STUDY, read_recipe(folder / 'bad.toml', HeartRecipe, [f'seed={seed}']), store, given.runs, show=False)
+        bad = fit(
+            STUDY, read_recipe(folder / 'bad.toml', HeartRecipe, (f'seed={seed}',)), store, given.runs, show=False
+        )
         findings = diagnose(bad)
         proposal = propose(bad, findings)
         if seed == given.seeds[0]:
@@ -86,7 +90,7 @@ def main():
             )
         after = fit(
             STUDY,
-            read_recipe(proposal.save(folder / 'next.toml'), HeartRecipe, [f'seed={seed}']),
+            read_recipe(proposal.save(folder / 'next.toml'), HeartRecipe, (f'seed={seed}',)),
             store,
             given.runs,
             show=False,
@@ -94,8 +98,10 @@ def main():
         result = STUDY.compare(kept(after), kept(bad))
         verdicts.append(result['verdict'])
         print(
-            f"seed {seed}: bad {main_score(bad.metrics['test'])[1]} bpm, next {main_score(after.metrics['test'])[1]} bpm; next - bad {result['difference']:+.2f} "
-            f"({result['ci95'][0]:+.2f} to {result['ci95'][1]:+.2f}), p = {result['p']:.4f}, {result['n']} runs: {result['verdict']}",
+            f"seed {seed}: bad {main_score(bad.metrics['test'])[1]} bpm, "
+            f"next {main_score(after.metrics['test'])[1]} bpm; next - bad {result['difference']:+.2f} "
+            f"({result['ci95'][0]:+.2f} to {result['ci95'][1]:+.2f}), p = {result['p']:.4f}, "
+            f"{result['n']} runs: {result['verdict']}",
             flush=True,
         )
     return 0 if verdicts[0] == 'better' else 1

@@ -14,7 +14,7 @@ import pandas as pd
 from .compare import Comparison, long_table, ranking
 from .core import UserError, digest, recorded_study
 from .evaluate import Scoring, main_score, scoring_of
-from .recipe import _flat
+from .recipe import flat_settings
 from .registry import find_study
 from .runfolder import Run
 from .study import kept_lineage
@@ -142,7 +142,7 @@ def _changes(rows):
     "For each row the keys whose values differ among the rows of its recipe"
     infos = [row.object.info for row in rows]
     settings = [
-        _flat(
+        flat_settings(
             {k: v for k, v in info['settings'].items() if k not in ('seed', 'description')}
             | {'data digest': info['data'], 'parent digest': info.get('parent', ''), 'code': info.get('code', '')}
         )

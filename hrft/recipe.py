@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Share', 'AnyOptions', 'R', 'Options', 'Kinds', 'Optimizer', 'Adam', 'AdamW', 'Sgd', 'Schedule', 'Constant', 'Falling',
            'Cosine', 'OneCycle', 'WarmRestarts', 'Plateau', 'Stage', 'core_stage', 'Recipe', 'validate', 'to_toml',
-           'read_recipe', 'recorded_recipe', 'override', 'adopted', 'recipe_digest', 'diff']
+           'read_recipe', 'recorded_recipe', 'override', 'adopted', 'recipe_digest', 'diff', 'flat_settings']
 
 # %% ../nbs/core/01_recipe.ipynb #4d665306
 import difflib
@@ -505,16 +505,19 @@ def diff(
     old: Recipe, new: Recipe
 ) -> pd.DataFrame:  # one row a key that differs: key, old, new; `-` where one side lacks it
     "What changed from one recipe to the next"
-    a, b = _flat(old.model_dump()), _flat(new.model_dump())
+    a, b = flat_settings(old.model_dump()), flat_settings(new.model_dump())
     rows = [(key, a.get(key, '-'), b.get(key, '-')) for key in {**a, **b} if a.get(key, '-') != b.get(key, '-')]
     return pd.DataFrame(rows, columns=['key', 'old', 'new'])
 
 
-def _flat(value, prefix=''):
+def flat_settings(
+    settings: dict | list | tuple,  # nested, as of a recipe
+    prefix: str = '',  # of every key
+) -> dict[str, Any]:  # dotted key -> value
     "Nested settings as dotted keys"
-    items = _plain(value).items() if isinstance(value, dict) else enumerate(value)
+    items = _plain(settings).items() if isinstance(settings, dict) else enumerate(settings)
     flat = {}
     for key, item in items:
         nested = isinstance(item, dict) or (isinstance(item, (list, tuple)) and any(isinstance(i, dict) for i in item))
-        flat |= _flat(item, f'{prefix}{key}.') if nested else {f'{prefix}{key}': item}
+        flat |= flat_settings(item, f'{prefix}{key}.') if nested else {f'{prefix}{key}': item}
     return flat

@@ -27,36 +27,18 @@ from filelock import FileLock, Timeout
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from hrft.callbacks import (
-    BFloat16,
-    EpochLines,
-    Freeze,
-    Hook,
-    MonitoredMetric,
-    PooledLoss,
-    StageCallback,
-    WeightAverage,
-    bfloat16_doubt,
-    frozen_state,
-    restore_learner,
-)
-from hrft.core import (
-    UserError,
-    atomic_path,
-    derive_seed,
-    digest,
-    file_digest,
-    project_root,
-    set_seed,
-    versions,
-    write_json,
-)
+from .callbacks import BFloat16, EpochLines, Freeze, Hook, MonitoredMetric, PooledLoss, StageCallback, WeightAverage
+from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions
 from .evaluate import items_digest
 from .recipe import Recipe, Stage, recipe_digest
 from .registry import find_parent
 from .resume import Moments, Parent, check_resumed, check_start, code_digest, inherited, other_code
 from .runfolder import Run, load_into, save_weights
 from .study import Data, DataFacts, Recordings, Study, device_of
+
+# %% ../nbs/core/14_train.ipynb #92c52488
+from .callbacks import bfloat16_doubt, frozen_state, restore_learner
+from .core import write_json
 
 # %% ../nbs/core/14_train.ipynb #29566b7d
 def fit(

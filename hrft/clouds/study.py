@@ -19,36 +19,21 @@ from torch import nn
 
 from .augment import CloudAugment
 from .baselines import STATISTICS, baselines, picture_statistics, prediction_table
-from hrft.clouds.data import (
-    CloudData,
-    CloudItems,
-    CloudLoader,
-    CloudSplits,
-    WholeFlight,
-    cloud_loaders,
-    cloud_splits,
-    flight_items,
-    joined,
-    validation_augment,
-    weighted,
-)
+from .data import CloudData, CloudItems, CloudLoader, CloudSplits, WholeFlight
 from .flights import flight_folders, labels, open_flight
 from .models import CloudModel, build, groups, loss_function
 from .simulate import simulated_flights
 from ..core import UserError, digest, project_root
 from ..evaluate import Scoring, regression_metrics
-from hrft.logs.inputs import (
-    augmented_validation,
-    autocorrelated_split,
-    destroying_augmentation,
-    distribution_shift,
-    judged_by_stopping_set,
-    target_among_inputs,
-)
+from ..logs.inputs import augmented_validation, autocorrelated_split, destroying_augmentation, distribution_shift
 from ..recipe import Recipe, Stage
 from ..runfolder import Run
 from ..study import Study, load_run, run_batches
 from ..tables import mark
+
+# %% ../../nbs/clouds/08_study.ipynb #105f9c05
+from .data import cloud_loaders, cloud_splits, flight_items, joined, validation_augment, weighted
+from ..logs.inputs import judged_by_stopping_set, target_among_inputs
 
 # %% ../../nbs/clouds/08_study.ipynb #d401861b
 class CloudStage(Stage):

@@ -14,7 +14,7 @@ import yaml
 
 from ..core import UserError
 from ..evidence import noise_sd
-from ..recipe import _flat
+from ..recipe import flat_settings
 from ..tables import span_text
 
 # %% ../../nbs/faces/09_earlier.ipynb #665a841f
@@ -38,7 +38,7 @@ def read_earlier(
             raise UserError(f"{file.name} lacks {', '.join(sorted(missing))}; expected one row an epoch.")
         if not config.is_file():
             raise UserError(f"{config.name} is missing; expected the config beside {file.name}.")
-        settings = _flat(yaml.safe_load(config.read_text(encoding='utf-8')))
+        settings = flat_settings(yaml.safe_load(config.read_text(encoding='utf-8')))
         found[file.stem] = history, {k: _number(v) for k, v in settings.items()}
     return found
 

@@ -27,17 +27,13 @@ from .metrics import SCORING, overlap_table, per_class
 from .models import FacesModel, build, groups
 from .readers import CLASSES, SIDES, Faces, FacesData, palette_image, read_faces, sized_image, split_names
 from .simulate import simulated_faces
-from hrft.logs.inputs import (
-    augmented_validation,
-    destroying_augmentation,
-    flip_keeps_sides,
-    judged_by_stopping_set,
-    loss_floor,
-    shared_groups,
-)
+from ..logs.inputs import augmented_validation, destroying_augmentation, flip_keeps_sides, judged_by_stopping_set
 from ..recipe import Recipe
 from ..runfolder import Run
 from ..study import Study, load_run, run_batches
+
+# %% ../../nbs/faces/06_study.ipynb #6151842b
+from ..logs.inputs import loss_floor, shared_groups
 
 # %% ../../nbs/faces/06_study.ipynb #65eede9b
 class FacesRecipe(Recipe):

@@ -19,39 +19,11 @@ from ..core import UserError, digest, project_root, shipped_weights, write_json
 from ..evaluate import score
 from .files.readers import recorded_workouts
 from .files.store import Store
-from hrft.heart.judge.intervals import (
-    base_intervals,
-    heart_intervals,
-    person_intervals,
-    phase,
-    plot_intervals,
-    run_intervals,
-)
+from .judge.intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals
 from .judge.verdict import choose, judge, kept_simple, verdict_of
 from .models.baselines import HEART_RATE, baselines
-from hrft.heart.models.network import (
-    HeartModel,
-    HeartNet,
-    LstmModel,
-    PhysiologyNet,
-    TreesNet,
-    build,
-    groups,
-    items_table,
-    loss_function,
-    n_measured,
-    predict_items,
-)
-from hrft.heart.prepare.data import (
-    HeartItems,
-    HeartSplits,
-    WorkoutLoader,
-    many_people,
-    new_item,
-    one_person,
-    person_workouts,
-    workout_loaders,
-)
+from .models.network import HeartModel, HeartNet, LstmModel, PhysiologyNet, TreesNet
+from .prepare.data import HeartItems, HeartSplits, WorkoutLoader
 from .prepare.features import STEP_FEATURES
 from .prepare.history import Population
 from .prepare.options import HeartData
@@ -62,6 +34,11 @@ from ..registry import find_parent
 from ..runfolder import Header, Lineage, Run, weights_path
 from ..study import Study, load_run, study_weights
 from ..train import fit
+
+# %% ../../nbs/heart/24_study.ipynb #fd520b8a
+from .judge.intervals import run_intervals
+from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
+from .prepare.data import many_people, new_item, one_person, person_workouts, workout_loaders
 
 # %% ../../nbs/heart/24_study.ipynb #2803001f
 class HeartRecipe(Recipe):

@@ -17,24 +17,16 @@ from pydantic import Field
 
 from ..core import UserError, project_root
 from .baselines import LIPS, baseline_tables, clip_scores, prediction_table, probabilities_of
-from hrft.lips.data import (
-    BySpeaker,
-    ClipLoader,
-    LipsData,
-    LipsItems,
-    LipsSplits,
-    class_weights,
-    clip_loaders,
-    inspect_splits,
-    items_of,
-    open_splits,
-)
+from .data import BySpeaker, ClipLoader, LipsData, LipsItems, LipsSplits
 from .models import LipNet, LipsModel, MotionModel, build, groups, member_loss
 from .readers import read_clips
 from .simulate import is_simulated, simulated_clips
 from ..recipe import Recipe
 from ..runfolder import Header, Run
 from ..study import Study, load_run, run_batches
+
+# %% ../../nbs/lips/06_study.ipynb #6fd2ce15
+from .data import class_weights, clip_loaders, inspect_splits, items_of, open_splits
 
 # %% ../../nbs/lips/06_study.ipynb #30c9dd77
 class LipsRecipe(Recipe):

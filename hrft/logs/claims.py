@@ -19,6 +19,7 @@ from scipy import stats
 from ..compare import seed_interval
 from ..evaluate import FEW, main_score, scoring_of
 from ..evidence import Finding, Interval, tied, wilson
+from ..recipe import flat_settings
 
 # %% ../../nbs/logs/04_claims.ipynb #2bf128ad
 def _sign(name, scoring):
@@ -374,7 +375,7 @@ def class_degraded(
 
 def balanced_twice(settings: dict) -> Finding | None:  # keys and values of a recipe or configuration
     "Class balance in the sampler and in the loss"
-    flat = dict(_flat(settings))
+    flat = flat_settings(settings)
 
     def on(words):
         return [
@@ -397,15 +398,6 @@ def balanced_twice(settings: dict) -> Finding | None:  # keys and values of a re
             "Balance in one place.",
         )
 
-
-def _flat(settings, prefix=''):
-    "Dotted keys and values"
-    for key, value in settings.items() if isinstance(settings, dict) else enumerate(settings):
-        if isinstance(value, dict) or (isinstance(value, (list, tuple)) and value and isinstance(value[0], dict)):
-            yield from _flat(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', tuple(value) if isinstance(value, list) else value
-
 # %% ../../nbs/logs/04_claims.ipynb #d0d0c55c
 def same_recipe(
     first: dict,  # settings of two runs that are said to differ
@@ -413,7 +405,7 @@ def same_recipe(
     unread: tuple = (),  # dotted keys, or beginnings of them, that nothing reads
 ) -> Finding | None:
     "Two recipes that differ only in keys that nothing reads"
-    a, b = dict(_flat(first)), dict(_flat(second))
+    a, b = flat_settings(first), flat_settings(second)
     changed = [k for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
     live = [k for k in changed if not any(k == u or k.startswith(u + '.') for u in unread)]
     if changed and not live:

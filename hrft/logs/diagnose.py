@@ -15,17 +15,7 @@ import pandas as pd
 from ..core import UserError, read_json, read_toml, recorded_study
 from ..evaluate import SHARE, main_score, scoring_of
 from ..evidence import SEVERITIES, Finding
-from hrft.logs.claims import (
-    against_baselines,
-    balanced_twice,
-    class_collapse,
-    class_degraded,
-    class_table,
-    level_missed,
-    negative_r2,
-    stages_that_hurt,
-    too_few_items,
-)
+from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table
 from .curves import curves
 from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
 from .readers import TrainingLog, read_log
@@ -36,6 +26,9 @@ from ..runlog import RunLog
 
 if TYPE_CHECKING:
     from hrft.runfolder import Run
+
+# %% ../../nbs/logs/06_diagnose.ipynb #d57d90eb
+from .claims import level_missed, negative_r2, stages_that_hurt, too_few_items
 
 # %% ../../nbs/logs/06_diagnose.ipynb #bac2f10c
 @dataclass
