@@ -28,7 +28,7 @@ def find_study(
         raise UserError(
             f"no module {module} of study {study}; install it, or start hrft in the folder that holds it."
         ) from None
-    if not hasattr(found, 'recipe_type'):
+    if isinstance(found, type) or not hasattr(found, 'recipe_type'):
         raise UserError(f"{module} holds no study {name!r}; expected an object of a subclass of hrft.study.Study.")
     if found.name in declared('hrft.studies').names and study_reference(found.name) != reference:
         raise UserError(
