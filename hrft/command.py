@@ -18,7 +18,7 @@ from rich.console import Console
 from .core import UserError, atomic_path, project_root, shipped_weights, shown_path
 
 # %% ../nbs/core/22_command.ipynb #b232a291
-Changes = Annotated[tuple[str, ...], Parameter(name='--set', consume_multiple=True)]  # `--set a=1 b=2`
+Changes = Annotated[tuple[str, ...], Parameter(name='--set', consume_multiple=(1, None))]  # `--set a=1 b=2`
 
 
 def new_app(
