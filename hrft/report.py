@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from .core import UserError, atomic_path, declared, package_path, project_root, shown_path, study_file, study_folder
+from .evidence import markdown_table
 
 # %% ../nbs/core/21_report.ipynb #7c6a18b2
 def template_path(
@@ -318,26 +319,4 @@ def table(
     "A data frame as a Markdown table"
     from IPython.display import Markdown
 
-    frame = frame.reset_index() if index else frame
-
-    def text(column, value):
-        if value is None or (isinstance(value, float) and value != value) or value is pd.NA:
-            return '-'
-        if isinstance(value, bool) or type(value).__name__ == 'bool_':
-            return 'yes' if value else 'no'
-        n = digits.get(column, 2) if isinstance(digits, dict) else digits
-        return (
-            f'{value:,.{n}f}'
-            if isinstance(value, float)
-            else f'{value:,}'
-            if isinstance(value, int)
-            else str(value).replace('|', '\\|')
-        )
-
-    numeric = [pd.api.types.is_numeric_dtype(frame[c]) and not pd.api.types.is_bool_dtype(frame[c]) for c in frame]
-    rows = [[text(c, v) for c, v in zip(frame.columns, row)] for row in frame.itertuples(index=False)]
-    lines = [
-        '| ' + ' | '.join(map(str, frame.columns)) + ' |',
-        '|' + '|'.join('---:' if n else '---' for n in numeric) + '|',
-    ]
-    return Markdown('\n'.join(lines + ['| ' + ' | '.join(row) + ' |' for row in rows]))
+    return Markdown(markdown_table(frame.reset_index(drop=not index), decimals=digits))
