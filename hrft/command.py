@@ -18,7 +18,7 @@ from rich.console import Console
 from .core import UserError, atomic_path, project_root, shipped_weights, shown_path
 
 # %% ../nbs/core/22_command.ipynb #b232a291
-Changes = Annotated[tuple[str, ...], Parameter(name='--set', consume_multiple=True)]  # `--set a=1 b=2`
+Changes = Annotated[tuple[str, ...], Parameter(name='--set', consume_multiple=(1, None))]  # `--set a=1 b=2`
 
 
 def new_app(
@@ -130,9 +130,8 @@ def _score_lines(metrics):
 
     def line(name, validation, scores, more):
         value = f"{validation:>12.{digits}f}" if validation is not None else f"{'':>12}"
-        return (
-            f"{name:<{wide}}{value}{scores[metric]:>9.{digits}f}   {interval_text(scores, about):<16}  {more}".rstrip()
-        )
+        test = '-' if scores[metric] is None else f'{scores[metric]:.{digits}f}'
+        return f"{name:<{wide}}{value}{test:>9}   {interval_text(scores, about):<16}  {more}".rstrip()
 
     return [
         f"{'':<{wide}}{'validation':>12}{'test':>9}   95 % interval  ({metric})",

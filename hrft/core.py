@@ -96,7 +96,8 @@ def study_reference(
     study: str,  # a name, such as `heart`, or a module and its object, such as `digits:STUDY`
 ) -> str:  # module and object
     "Where a study is"
-    if ':' in study:
+    module, _, name = study.partition(':')
+    if all(part.isidentifier() for part in (*module.split('.'), name)):
         search_modules_in(Path.cwd())
         return study
     known = declared('hrft.studies')

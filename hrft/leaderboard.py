@@ -64,6 +64,7 @@ def describe(run: Run) -> dict:
             f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; "
             "remove the folder and train it again."
         )
+    naive = [scores[name] for scores in metrics['baselines'].values() if scores[name] is not None]
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {
         'run': run.path.name,
@@ -75,7 +76,7 @@ def describe(run: Run) -> dict:
         'score': main.value,
         'low': main.low,
         'high': main.high,
-        'best_baseline': best((scores[name] for scores in metrics['baselines'].values()), default=np.nan),
+        'best_baseline': best(naive, default=np.nan),
         'n': metrics['test'][f"n_{scoring['item']}s"],
         'trainable_parameters': kept['trainable_parameters'],
         'test_items': metrics['test_items'],

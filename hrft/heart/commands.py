@@ -83,6 +83,6 @@ def export(
         print(
             f"this is the network; the run's verdict predicts with {simple.name} instead, which ONNX files do not hold"
         )
-    print(f"as torch predicts: {sum(map(len, BATCHES))} runs, largest difference {difference:.1e} bpm")
+    print(f"as torch predicts: {sum(map(len, BATCHES))} workouts, largest difference {difference:.1e} bpm")
     print(f"written: {shown_path(path)}, {path.stat().st_size / 1000:,.0f} kB")
     print(f"next: open it with onnxruntime, `InferenceSession('{shown_path(path)}')`")
