@@ -235,12 +235,23 @@ def _inspect(training):
     path = training.run.path / 'checks.json'
     if path.exists():
         return
+    _check_order(training.study, training.data)
     set_seed(derive_seed(training.recipe.seed, 'inspect'))
     findings = training.study.inspect(training.recipe, training.data)
     write_json(path, [finding.as_dict() for finding in findings])
     if training.show:
         for finding in findings:
             print(f"{finding.severity}: {finding.claim}", flush=True)
+
+
+def _check_order(study, data):
+    "Refuse batches that do not come in one order, for their predictions would be taken for those of other items"
+    taken = zip(*(next(iter(study.batches(data, 'test'))) for _ in range(2)))
+    if not all(torch.equal(*(t.nan_to_num() if t.is_floating_point() else t for t in pair)) for pair in taken):
+        raise UserError(
+            f"batches(data, 'test') of {study.name} gives other batches each time; expected all items in one "
+            "fixed order and unchanged, as `table` names them. Shuffle and augment in `loaders` alone."
+        )
 
 # %% ../nbs/core/14_train.ipynb #a9e9c57c
 @dataclass(frozen=True)
