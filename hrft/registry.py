@@ -6,6 +6,7 @@
 __all__ = ['find_study', 'find_recipe', 'find_parent']
 
 # %% ../nbs/core/02_registry.ipynb #01202265
+import traceback
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,14 @@ def find_study(
     module, _, name = reference.partition(':')
     try:
         found: Any = getattr(import_module(module), name, None)
-    except ModuleNotFoundError as error:
-        if not f'{module}.'.startswith(f'{error.name}.'):
-            raise  # something that the study needs
-        raise UserError(
-            f"no module {module} of study {study}; install it, or start hrft in the folder that holds it."
-        ) from None
+    except Exception as error:
+        if isinstance(error, ModuleNotFoundError) and f'{module}.'.startswith(f'{error.name}.'):
+            raise UserError(
+                f"no module {module} of study {study}; install it, or start hrft in the folder that holds it."
+            ) from None
+        if not isinstance(error, UserError):
+            raise UserError(f"{module} of study {study} cannot be imported: {_where(error)}.") from error
+        raise
     if isinstance(found, type) or not hasattr(found, 'recipe_type'):
         raise UserError(f"{module} holds no study {name!r}; expected an object of a subclass of hrft.study.Study.")
     if found.name in declared('hrft.studies').names and study_reference(found.name) != reference:
@@ -36,6 +39,13 @@ def find_study(
             "give yours another name."
         )
     return found
+
+
+def _where(error):
+    "What went wrong when a module was imported, and in which line"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    place = f'{Path(frame.filename).name}, line {frame.lineno}: '
+    return ('' if isinstance(error, SyntaxError) else place) + f'{type(error).__name__}: {error}'
 
 # %% ../nbs/core/02_registry.ipynb #118de879
 def find_recipe(
