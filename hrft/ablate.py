@@ -124,7 +124,7 @@ def _judged(comparison):
             {'name': name}
             | ({'groups': len(comparison.groups)} if comparison.group else {})
             | {'items': len(comparison.counts), 'seeds': len(comparison.seeds(name))}
-            | {f'validation {title}': scores[name], f'seed SD{unit}': comparison.seed_scores[name].std()}
+            | {f'validation {title}': scores[name], f'seed SD{unit}': comparison.of_seeds(name).std()}
             | {f'difference{unit}': test['difference'], 'low': low, 'high': high}
             | {'difference 95 %': span_text(test['ci95'], metric.digits, test['n'] < FEW) if name in tests else '-'}
             | {'p': p_text(corrected[name]) if name in tests else '-'}
@@ -135,7 +135,7 @@ def _judged(comparison):
 
 def _verdict(comparison, name, test, p):
     "What can be said of a variant after the correction"
-    seeds = comparison.seed_scores
+    seeds = {model: comparison.of_seeds(model) for model in (name, REFERENCE)}
     n_seeds = min(len(seeds[name]), len(seeds[REFERENCE]))
     if n_seeds * len(comparison.groups) < 2:
         return 'too few to tell'
@@ -191,6 +191,18 @@ class Ablation:
         return models_table(self.comparison('test', dict.fromkeys([REFERENCE, self.chosen()])), REFERENCE)
 
 # %% ../nbs/core/16_ablate.ipynb #16b42534
+def _refuse_same(recipes):
+    "Refuse variants that are one recipe, the reference's included: each would count as a test; by (variant, seed)"
+    by_digest: dict[str, str] = {}
+    for (name, _), recipe in recipes.items():
+        first = by_digest.setdefault(recipe_digest(recipe), name)
+        if first != name:
+            raise UserError(
+                f"variant `{name}` is the same recipe as `{first}`, and would count as one more test; "
+                "leave it out, or choose by `distinct_variants`."
+            )
+
+
 def ablate(
     study: Study,
     recipe: Recipe | str,  # the reference
@@ -209,11 +221,11 @@ def ablate(
     recipes = {name: variant_recipe(study, recipe, changes, overrides) for name, changes in named.items()}
     changes = {name: change_in_words(recipes[REFERENCE], own) for name, own in recipes.items()}
     seeded = {(name, seed): changed(study, own, [f'seed={seed}']) for name, own in recipes.items() for seed in seeds}
-    digests, source = {key: recipe_digest(own) for key, own in seeded.items()}, source or study.default_source()
-    # variants that are the same recipe are trained once
-    distinct = {digests[key]: (study, own, source, runs, None, False) for key, own in seeded.items()}
-    trained = dict(zip(distinct, in_processes(fit, list(distinct.values()), jobs, show)))
-    done = {name: {('', seed): trained[digests[name, seed]] for seed in seeds} for name in recipes}
+    _refuse_same(seeded)
+    source = source or study.default_source()
+    trained = in_processes(fit, [(study, own, source, runs, None, False) for own in seeded.values()], jobs, show)
+    by_key = dict(zip(seeded, trained))
+    done = {name: {('', seed): by_key[name, seed] for seed in seeds} for name in recipes}
     return Ablation(study.scoring, done, changes)
 
 # %% ../nbs/core/16_ablate.ipynb #49a446a3

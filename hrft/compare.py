@@ -22,6 +22,7 @@ from hrft.evaluate import (
     Scoring,
     Sums,
     check_columns,
+    check_named,
     different_items,
     items_digest,
     jackknife_interval,
@@ -49,6 +50,7 @@ def _parts(predictions, scoring, group):
     check_columns(predictions, 'model', *([group] if group else []))
     table = predictions[predictions[scoring.measured].notna()]
     table = table if 'seed' in table else table.assign(seed=0)
+    check_named(table, scoring, 'model', 'seed', *([group] if group else []))
     found = {
         key: dict(iter(own.groupby(group, sort=True, observed=True))) if group else {'': own}
         for key, own in table.groupby(['model', 'seed'], sort=False, observed=True)
@@ -152,15 +154,15 @@ class Comparison:
         "The mean over groups"
         return self.group_scores.mean()
 
+    def of_seeds(self, model: str) -> pd.Series:  # by seed
+        "The mean over groups of each seed"
+        scores = np.mean([own[self.check(model)].by_seed(self.metric) for own in self.parts.values()], 0)
+        return pd.Series(scores, pd.Index(self._seeds[model], name='seed'))
+
     @property
     def seed_scores(self) -> pd.Series:  # by (model, seed)
-        "The mean over groups of each seed"
-        found = {
-            (model, seed): score
-            for model, seeds in self._seeds.items()
-            for seed, score in zip(seeds, np.mean([own[model].by_seed(self.metric) for own in self.parts.values()], 0))
-        }
-        return pd.Series(found).rename_axis(['model', 'seed'])
+        "The mean over groups of each seed of all models"
+        return pd.concat({model: self.of_seeds(model) for model in self.models}, names=['model'])
 
     def score(self, model: str) -> dict:  # as `hrft.evaluate.score`
         "All metrics of a model with their intervals"
@@ -254,7 +256,7 @@ def _paired(comparison, first, second):
             'n_groups': len(gaps),
         }
     if min(len(comparison.seeds(model)) for model in (first, second)) > 1:
-        result['ci95_seeds'] = seed_interval(*(comparison.seed_scores[model] for model in (first, second)))
+        result['ci95_seeds'] = seed_interval(*(comparison.of_seeds(model) for model in (first, second)))
     return result
 
 
@@ -317,7 +319,7 @@ def ranking(
                 metric.name: scores[model],
                 'low': low,
                 'high': high,
-                'seed_sd': comparison.seed_scores[model].std(),
+                'seed_sd': comparison.of_seeds(model).std(),
                 'n': test['n'],
                 'p_against_first': test['p'],
                 'verdict': _place(test) if place > 1 else 'first',
@@ -383,7 +385,7 @@ def models_table(
             'seeds': len(comparison.seeds(model)),
             title: own.mean(),
             f'{short} 95 %': span_text(comparison.interval(model), metric.digits, comparison.few),
-            f'seed SD{unit}': comparison.seed_scores[model].std(),
+            f'seed SD{unit}': comparison.of_seeds(model).std(),
             f'ratio to {reference}': own.mean() / other.mean(),
             'ratio 95 %': span_text(comparison.ratio_interval(model, reference), 3, comparison.few),
             'mean of ratios': (own / other).mean(),

@@ -17,7 +17,7 @@ import pandas as pd
 from .compare import Comparison
 from .core import UserError, derive_seed
 from .evaluate import interval_text, metric_text, score
-from .recipe import Recipe, override, read_recipe, validate
+from .recipe import Recipe, override, read_recipe, recipe_digest, validate
 from .runfolder import Run
 from .study import Study
 from .train import fit
@@ -79,6 +79,9 @@ class LeftOut:
     study: Study
     runs: dict[tuple[tuple[str, ...], int], Run]  # (fold, seed) -> run
 
+    def __post_init__(self):
+        _refuse_shared({key: str(run.path) for key, run in self.runs.items()})
+
     @property
     def folds(self) -> list[tuple[str, ...]]:
         return list(dict.fromkeys(fold for fold, _ in self.runs))
@@ -105,6 +108,18 @@ class LeftOut:
     def comparison(self, group: str = '', name: str = 'kept') -> Comparison:
         "Kept stages and baselines on the items of all folds, within a column of groups where it is named"
         return Comparison(self.predictions(name), self.study.scoring, group)
+
+
+def _refuse_shared(runs):
+    "Refuse one run for two folds, or for two seeds; `runs` is (fold, seed) -> what only the same run has too"
+    owners: dict[str, Any] = {}
+    for key, run in runs.items():
+        first = owners.setdefault(run, key)
+        if first != key:
+            one, two = (f'{", ".join(fold)} (seed {seed})' for fold, seed in (first, key))
+            raise UserError(
+                f"one run would leave out both {one} and {two}; a recipe must change with its fold and seed."
+            )
 
 
 def _judged(run, name, baselines):
@@ -145,6 +160,7 @@ def leave_groups_out(
         for seed in seeds
         for fold in folds
     }
+    _refuse_shared({key: recipe_digest(own) for key, own in recipes.items()})
     arguments = [(study, own, source, runs, None, False) for own in recipes.values()]
     return LeftOut(study, dict(zip(recipes, in_processes(fit, arguments, jobs, show))))
 
