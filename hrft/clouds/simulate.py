@@ -109,15 +109,6 @@ def shadow_px(
     "How far a shadow lies from under its cloud"
     return np.asarray(base_km) * np.tan(np.radians(zenith_deg)) * focal_px / HEIGHT_KM
 
-
-def _drift_px(
-    top_km: float | np.ndarray,  # height of what is seen; 0 for the ground
-    focal_px: float,
-    wind_km_s: float = 0.0,  # along the track
-) -> np.ndarray:  # px a second
-    "How fast something passes through the frame"
-    return focal_px * (SPEED_KM_S - wind_km_s) / (HEIGHT_KM - np.asarray(top_km))
-
 # %% ../../nbs/clouds/02_simulate.ipynb #92df56fa
 class _World:
     "Strips of clouds and ground under one flight"

@@ -83,7 +83,7 @@ def ranking(
                 'recipe': name,
                 'seeds': len(sweep[name]),
                 'test F1': models.scores[name],
-                'SD of seeds': models.seed_scores[name].std(),
+                'SD of seeds': models.of_seeds(name).std(),
                 '95 % over pictures': span_text(models.interval(name), 3, models.few),
                 'test mean IoU': mean_iou[name],
                 f'against {base}': test['difference'] if test else np.nan,
