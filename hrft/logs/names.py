@@ -136,8 +136,8 @@ def _numbered(names, found):
     sets = sorted({m[1] for n in names if (m := re.match(r'(validation_\d+)\b', n)) and n in found})
     if len(sets) > 1 and not any(m.split == 'train' for m in found.values()):
         raise UserError(
-            f"{' and '.join(sets)} are numbered in the order in which XGBoost was given them, and none says that it is the "
-            f"training set; name it, for instance with --columns train={sets[0]},valid={sets[1]}."
+            f"{' and '.join(sets)} are numbered in the order in which XGBoost was given them, and none says that it "
+            f"is the training set; name it, for instance with --columns train={sets[0]},valid={sets[1]}."
         )
 
 

@@ -111,9 +111,10 @@ def _lines(text):
 
 def _is_text(lines):
     "Whether lines are prose: most of them have another number of cells than the first, or hold no number"
-    header, rest = lines[0], lines[1:]
-    alike = sum(len(line) == len(header) and any(isinstance(number(c), float) for c in line) for line in rest)
-    return len(header) == 1 or 2 * alike < len(rest)
+    numbers = [any(isinstance(number(cell), float) for cell in line) for line in lines]
+    widths = {len(line) for line, some in zip(lines, numbers) if not some and len(line) > 1}
+    alike = sum(len(line) in widths for line, some in zip(lines, numbers) if some)
+    return len(lines[0]) == 1 or 2 * alike < sum(numbers)
 
 
 def _table(lines, commas):
@@ -139,8 +140,13 @@ def _read_table(text, name, columns):
     header = lines[0]
     if all(isinstance(number(cell), float) for cell in header):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
-    if _is_text(lines) or {'Name', 'State', 'Runtime'} <= set(header):
-        raise UserError(_no_table(name, header))
+    if {'Name', 'State', 'Runtime'} <= set(header):
+        raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
+    if _is_text(lines):
+        raise UserError(
+            f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
+            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
+        )
     rows, seams, odd = _table(lines, commas)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
@@ -161,16 +167,6 @@ def _read_table(text, name, columns):
         said = f"{odd} rows have another number of cells than the header and were left out"
         log = replace(log, notes=(*log.notes, said))
     return log
-
-
-def _no_table(name, header):
-    "Why a text is no table that is a log"
-    if len(header) > 1:
-        return f"{name} is W&B's table of runs; export a panel of curves as CSV, or pass the run's own .wandb file."
-    return (
-        f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected CSV, JSON, "
-        "JSON lines, or the log of a tool that prints a line an epoch."
-    )
 
 
 def _read_panels(rows, header, name, columns):
@@ -215,8 +211,8 @@ def _read_json(text, name, path, columns):
     else:
         found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
         raise UserError(
-            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, which has "
-            "`log_history`."
+            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, "
+            "which has `log_history`."
         )
     return replace(log, notes=log.notes + notes)
 

@@ -401,7 +401,7 @@ def _not_numbers(records):
                 f'{split} {metric}'
             )
     return [
-        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)} {'is' if len(names) == 1 else 'are'} NaN {where}"
+        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: NaN {where}"
         for where, names in said.items()
     ]
 
@@ -409,6 +409,7 @@ def _not_numbers(records):
 def _opened_again(rows, seams, order):
     "What is said where a file was opened again and its counter goes on"
     at = [i for i in range(1, len(rows)) if seams[i] != seams[i - 1] and order.fit[i] == order.fit[i - 1]]
+    at = [i for i in at if rows[i].keys() & rows[i - 1].keys() - {'step', 'epoch'}]
     other = {i: " with other columns" * (rows[i].keys() != rows[i - 1].keys()) for i in at}
     return [f"the file was opened again{other[i]} after row {i}, and its counter goes on" for i in at[:3]]
 
@@ -473,8 +474,8 @@ def _of_test(values):
     if not test or any(split in ('valid', 'full_valid') for split, _ in values):
         return []
     return [
-        f"no column is of validation; {', '.join(test[:4])} {'is' if len(test) == 1 else 'are'} of a test set, and if that "
-        f"chose the epoch, say --columns valid={test[0]}"
+        f"no column is of validation; {', '.join(test[:4])} {'is' if len(test) == 1 else 'are'} of a test set; if "
+        f"that chose the epoch, say --columns valid={test[0]}"
     ]
 
 # %% ../../nbs/logs/01_rows.ipynb #52a559c5
@@ -528,7 +529,7 @@ def _goes_on(before, after):
 def _in_trainings(log, order):
     "A log of several fits as the trainings that they make up, with a note at each start"
     groups, notes = [], []
-    for fit, rows in order.groupby('fit'):
+    for _, rows in order.groupby('fit'):
         stages = list(rows.stage.unique())
         told, on = _goes_on(_ends(log.records, groups[-1][-1]), _ends(log.records, stages)) if groups else (None, False)
         if groups:
