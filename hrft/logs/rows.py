@@ -236,13 +236,13 @@ def _within_epochs(epoch, step):
 
 def _running(epoch, step):
     "Steps of all epochs together, from steps that count from the beginning in each"
-    out, base, before = [], 0, (None, 0)
+    out, base, before, from_zero = [], 0, (None, 0), 0 in step
     for e, s in zip(epoch, step):
         if s is None or e is None:
             out.append(None)
             continue
         if before[0] is not None and s < before[1]:
-            base = base + before[1] if e > before[0] else 0
+            base = base + before[1] + from_zero if e > before[0] else 0
         before = (e, s)
         out.append(base + s)
     return out
@@ -289,7 +289,7 @@ def _clocks(found, values, seams, batches):
     if within:
         step = _running(epoch, step)
         notes.append(f"`{found['step'][0]}` starts again in each epoch; the steps of all epochs were added up")
-    elif 'step' not in found and _crowded(fits, epoch, values):
+    elif 'step' not in found and _crowded(list(zip(fits, stages, epoch)), values):
         step = list(fits.groupby(fits).cumcount() + 1)
         notes.append("the log has several rows an epoch and no steps; its rows are counted as steps")
     filled = {k: pd.Series(c, dtype=float).groupby(fits).ffill() for k, c in (('epoch', epoch), ('step', step))}
@@ -317,12 +317,9 @@ def _stage(stage, fit, several):
     return stage if not several else f'fit {fit + 1}' if stage == 'training' else f'{stage} (fit {fit + 1})'
 
 
-def _crowded(fits, epoch, values):
-    "Whether one series has many values in the same epoch"
-    rows = [
-        [(f, e) for f, e, c in zip(fits, epoch, cells) if c is not None and e is not None]
-        for _, cells in values.values()
-    ]
+def _crowded(places, values):
+    "Whether one series has many values in the same epoch of the same fit and stage"
+    rows = [[p for p, c in zip(places, cells) if c is not None and p[-1] is not None] for _, cells in values.values()]
     return any(len(keys) >= 2 * len(set(keys)) for keys in rows if keys)
 
 # %% ../../nbs/logs/01_rows.ipynb #e401aae8
@@ -396,7 +393,7 @@ def _not_numbers(records):
         lost = rows.value.isna().to_numpy()
         if lost.any():
             follow = not lost.all() and np.flatnonzero(~lost)[-1] > np.argmax(lost)
-            rest = f"{lost.sum()} times from epoch {rows.epoch[lost].iloc[0]:.0f} on, and a number again afterwards"
+            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {rows.epoch[lost].iloc[0]:.0f}, with numbers after it"
             said.setdefault(rest if follow else f"from epoch {rows.epoch[lost].iloc[0]:.0f} to the end", []).append(
                 f'{split} {metric}'
             )
