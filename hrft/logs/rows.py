@@ -393,10 +393,10 @@ def _not_numbers(records):
         lost = rows.value.isna().to_numpy()
         if lost.any():
             follow = not lost.all() and np.flatnonzero(~lost)[-1] > np.argmax(lost)
-            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {rows.epoch[lost].iloc[0]:.0f}, with numbers after it"
-            said.setdefault(rest if follow else f"from epoch {rows.epoch[lost].iloc[0]:.0f} to the end", []).append(
-                f'{split} {metric}'
-            )
+            first = f"{rows.epoch[lost].iloc[0]:.0f}"
+            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {first}, with numbers after it"
+            where = rest if follow else f"from epoch {first} to the end"
+            said.setdefault(where, []).append(f'{split} {metric}')
     return [
         f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: NaN {where}"
         for where, names in said.items()
@@ -478,19 +478,21 @@ def _of_test(values):
 # %% ../../nbs/logs/01_rows.ipynb #52a559c5
 def _repaired(values, order, lr, notes):
     "Sorted records without repeats, each with the learning rate of its step"
-    frames = []
-    for (split, metric), (_, cells) in values.items():
-        known = [c is not None for c in cells]
-        kept = [float(c) for c in cells if c is not None]
-        frames.append(order.drop(columns='fit')[known].assign(split=split, metric=metric, value=kept))
-    records = pd.concat(frames).sort_values('row', kind='stable')
+    known = [
+        (i, split, metric, float(c))
+        for (split, metric), (_, cells) in values.items()
+        for i, c in enumerate(cells)
+        if c is not None
+    ]
+    rows, splits, metrics, numbers = zip(*known)
+    records = order.drop(columns='fit').iloc[list(rows)].assign(split=splits, metric=metrics, value=numbers)
+    records = records.sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
         notes.append(f"{steps} steps were logged more than once (a resumed run); the last values count")
     records = records[~repeated]
-    series = records.groupby(['stage', 'split', 'metric'])
-    if not repeated.any() and not series.step.apply(lambda s: s.is_monotonic_increasing).all():
+    if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
         notes.append("rows were out of order and have been sorted by step")
     records = records.assign(place=pd.Categorical(records.stage, order.stage.unique()).codes)
     records = records.sort_values(['place', 'step', 'row'], kind='stable').assign(lr=np.nan)
