@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #77347ec0
+# %% ../../nbs/logs/03_texts.ipynb #491d90ce
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,21 +16,24 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #14ff8109
-_SETS = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
+# %% ../../nbs/logs/03_texts.ipynb #7c30a80b
+_SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
 _SET_WORD = re.compile(rf'(?<![\w./])({"|".join(sorted(_SETS, key=len, reverse=True))})(?![\w/]|\.\w)', re.I)
 _NUMBER = r'[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)'
+_NO_CLOCK = r'(?![\w:/]|[.-]\d| (?:min|hour|day|h\b|m\b))'
 _PAIR = re.compile(
     r"(?<![\w@/.])(?P<name>[a-z][\w@/.'-]*(?: [a-z][\w@/.'-]*){0,4})(?:['\"]?\s*[:=]\s*['\"]?|\s+)"
-    rf'(?:(?P<value>{_NUMBER})(?P<of>/\d+)?(?P<unit>\s?(?:%|s\b))?(?![\w:/]|[.-]\d)(?:\s*\(\s*(?P<mean>{_NUMBER})\s*\))?'
+    rf'(?:(?P<value>{_NUMBER})(?P<of>/\d+)?(?:\s?%|s\b)?{_NO_CLOCK}(?:\s*\(\s*(?P<mean>{_NUMBER})\s*\))?'
     r'|(?P<list>\[[^\[\]]*\d[^\[\]]*\]))',
     re.I,
 )
 _FILLING = set('average averaged avg mean current global foreground pseudo epoch set running overall now this'.split())
 _PROSE = set('a and at for from in of on the to with'.split())
-_MACHINE = re.compile(r'time|eta$|mem|^data$|wall|per_s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|^sents')
+_MACHINE = re.compile(
+    r'time|eta$|mem|^data$|wall|per_s|/s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|_cost$|loss_scale'
+)
 
 
 class _Pair(NamedTuple):
@@ -42,19 +46,23 @@ class _Pair(NamedTuple):
     mean: float | None = None
 
 
+@lru_cache(10_000)
 def _name(words):
     "The name of a value, and the set that it names; no name for prose"
     parts = re.sub(r"'s?\b|'", '', words.lower()).replace('acc@', 'acc')
-    parts = [p for p in re.split(r'[ -]+', parts) if p]
+    parts = [p for p in (p.strip('.') for p in re.split(r'[ -]+', parts)) if p]
     own = next((_SETS[p] for p in parts if p in _SETS), '')
     if parts[-1] == 'dice' and {'pseudo', 'foreground'} & set(parts):
         own = 'valid'  # nnU-Net's estimate on validation batches
-    if parts[-1] == 'took' or parts[:2] == ['epoch', 'time']:
-        return 'seconds', ''
+    if parts[-1] == 'took' or parts == ['epoch', 'time']:
+        return ('seconds' if 'epoch' in parts else f'{own}_time'), ''
     rest = [p for p in parts if p not in _FILLING and p not in _SETS]
-    if not rest or _PROSE & set(rest):
+    if not rest or _PROSE & set(rest) or 'copypaste' in words:
         return '', own
     name = re.sub(r'^((?:valid|validation)_\d+)_', r'\1/', '_'.join(rest))
+    joined = re.match(rf'({"|".join(_SETS)})_(?!\d)(.+)', name)  # val_loss
+    if joined and not _MACHINE.search(name):
+        name, own = joined[2], _SETS[joined[1]]
     return ('lr' if name in ('lr', 'learning_rate') else name), own
 
 
@@ -69,15 +77,15 @@ def _pairs(line: str) -> Iterator[_Pair]:
             continue
         if found['list']:
             numbers = [float(n) for n in re.findall(_NUMBER, found['list'], re.I)]
-            value = float(np.nanmean(numbers)) if not np.isnan(numbers).all() else np.nan
+            value = round(float(np.nanmean(numbers)), 6) if not np.isnan(numbers).all() else np.nan
         else:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #24f6addc
+# %% ../../nbs/logs/03_texts.ipynb #e151b177
 _CUT = re.compile(
-    r"\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|checkpoints?|"
-    r'max(?:imum)?[_ ](?:epoch|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
+    r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
+    r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
     re.I,
 )
 _CLOCK = re.compile(
@@ -89,7 +97,9 @@ _CLOCK = re.compile(
 _SET_CLOCK = re.compile(
     rf'\b(?P<set>{"|".join(_SETS)})\b:?\s*(?P<n>\d+)?\s*\[\s*(?P<i>\d+)\s*/\s*(?P<end>\d+)[^\]]*\]', re.I
 )
-_COUNTED = re.compile(r'^\s*\[\s*(\d+)\s*(?:,\s*(\d+)\s*)?\](?=\s)|^\s*(\d+):(?=\s+learn:)|\b(\d+)epoch results')
+_COUNTED = re.compile(
+    r'^\s*\[\s*(\d+)\s*(?:,\s*(\d+)\s*)?\](?=\s)|^\s*(\d+):(?=\s+train eval_metric:)|\b(\d+)epoch results'
+)
 _BAR = re.compile(r'it/s|s/it|ms/step|━|\[[=>.]+\]|\d%\|')
 
 
@@ -105,13 +115,14 @@ class _Clock(NamedTuple):
 
 def _clock(line: str) -> tuple[_Clock, str]:
     "The clock of a line, and the line without it; a set that the clock names stays as a word"
-    told = {}
+    told: dict[str, Any] = {}
 
     def taken(found):
         groups = found.groupdict()
         word, name = (groups.get('word') or 'epoch').lower(), (groups.get('set') or '').lower()
-        told['evaluates'] = told.get('evaluates', False) or _SETS.get(name) in ('valid', 'test')
-        if groups['n'] is not None:
+        evaluates = _SETS.get(name) in ('valid', 'test')
+        told['evaluates'] = told.get('evaluates', False) or evaluates
+        if groups['n'] is not None and not (evaluates and word != 'epoch'):
             told['epoch' if word == 'epoch' else 'batch' if word == 'batch' else 'step'] = float(groups['n'])
         if groups['i'] or groups.get('of') and word != 'epoch':
             told['of'] = int(groups['end'] or groups['of'])
@@ -128,19 +139,40 @@ def _clock(line: str) -> tuple[_Clock, str]:
     return _Clock(**told), line
 
 
+def _evaluated(lines):
+    "Lines in which the results of detectron2, names in one line and values in the next, and of CatBoost are pairs"
+    task, names = '', []
+    for line in lines:
+        catboost = re.match(r'\s*\d+:\s+learn: ', line)
+        line = line.replace('learn:', 'train eval_metric:').replace('test:', 'val eval_metric:') if catboost else line
+        found = re.search(r'copypaste: (?:Task: (\w+)|([\w.,+-]+))$', line.rstrip())
+        cells = found[2].split(',') if found and found[2] else []
+        if found and found[1]:
+            task = found[1]
+        elif cells and len(cells) == len(names) and re.fullmatch(_NUMBER, cells[0], re.I):
+            yield '  '.join(f'val {task}/{n}: {c}' for n, c in zip(names, cells))
+        elif cells:
+            names = cells
+        else:
+            yield line
+
+
 def _clean(text: str) -> Iterator[str]:
     "Lines without colours and unfinished progress bars; what a bar wrote over itself are lines too"
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
     text = re.sub(rf'(?:\b(?:np\.)?float\d+|\btensor)\(({_NUMBER})[^)]*\)', r'\1', text, flags=re.I)
+    text = re.sub(r'[(\[][a-z][\w./]*:\d+[)\]]|\b\w+\.\w{1,3}:\d+\]?', '', text, flags=re.I)  # where in a program
+    text = re.sub(r'best iteration is:\s*\n.*', '', text, flags=re.I)  # LightGBM repeats that line
+    text = re.sub(r'accuracy of the \w+ on the \d+ (\w+) images', r'\1 accuracy', text, flags=re.I)
     text = re.sub(r'([\w.]+) ?\((train|val|valid|validation|test)\)(?=\s*[:=])', r'\2 \1', text, flags=re.I)
-    for line in re.split(r'[\n\r\x08]+', text):
+    for line in _evaluated(re.split(r'[\n\r\x08]+', text)):
         share = re.search(r'(\d+)%\|', line)
-        batches = re.match(r'\s*(\d+)/(\d+) ', line) if _BAR.search(line) else None
+        batches = re.match(r'\s*(\d+)/(\d+) ', line) if _BAR.search(line) and not share else None
         printed = '{' in line  # a dictionary printed behind a bar
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield _CUT.sub('', line)
 
-# %% ../../nbs/logs/03_texts.ipynb #0e2e80e1
+# %% ../../nbs/logs/03_texts.ipynb #8db0fc28
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -151,46 +183,41 @@ class _Course:
     def _begin(self):
         self.rows: list[dict[str, Any]] = []
         self.trainings.append(self.rows)
-        self.epoch = self.first = self.last = self.reached = self.counted_in = self.first_step = None
-        self.offset, self.offsets, self.of = 0, {}, None
-
-    @property
-    def runs(self):  # whether a clock has been seen
-        return self.epoch is not None or self.reached is not None
+        self.epoch: float | None = None  # as told last
+        self.reached: int | None = None  # the step over the whole training
+        self.now = self.first = -1.0  # the epoch, or the step where no epochs are told; and the first one
+        self.last, self.of = -1, 0  # the step as the tool counts it, and the batches of an epoch
+        self.offset, self.offsets, self.counted_in = 0, {}, None  # steps before this epoch, and before each one
 
     def turn(self, clock: _Clock):
         "Go to the moment that a clock names"
-        local = clock.step if clock.step is not None else None if clock.evaluates else clock.batch
-        before, now, first = (
-            (self.epoch, clock.epoch, self.first)
-            if clock.epoch is not None
-            else (self.last, clock.step, self.first_step)
-            if self.epoch is None
-            else (None, None, None)
-        )
-        if before is not None and now is not None and now < before:
-            if now <= first:
+        if clock.epoch is not None and self.epoch is None:
+            self.now = self.first = -1.0
+        counter = clock.epoch if clock.epoch is not None or self.epoch is not None else clock.step
+        if counter is not None and counter < self.now:
+            if counter <= self.first:
                 self._begin()
             else:
                 self.resumed += 1
-        if clock.epoch is not None:
-            self.epoch, self.first = clock.epoch, clock.epoch if self.first is None else self.first
+        if counter is not None:
+            self.first, self.now = (counter if self.now < 0 else self.first), counter
+        self.epoch = self.epoch if clock.epoch is None else clock.epoch
+        local = clock.step if clock.step is not None or clock.evaluates else clock.batch
         if local is not None:
-            self._count(int(local), clock.of)
+            self._count(int(local), clock.of or 0)
 
     def _count(self, local, of):
-        "The step over the whole run, where batches are counted in each epoch"
-        began_again = self.last is not None and local <= self.last
+        "The step over the whole training, where batches are counted in each epoch"
+        began_again = local <= self.last
         if self.epoch != self.counted_in or (self.epoch is None and began_again and of):
             if self.epoch in self.offsets and self.epoch is not None:
                 self.offset = self.offsets[self.epoch]
             elif began_again:
                 self.offset += self.of or self.last
             self.offsets[self.epoch], self.counted_in = self.offset, self.epoch
-        self.first_step = local if self.first_step is None else self.first_step
         self.last, self.of, self.reached = local, of, self.offset + local
 
-    def put(self, values: dict[str, float], replaces: bool):
+    def put(self, values: dict[str, Any], replaces: bool):
         "Keep values: beside those of the same moment, or in a row of their own where they repeat a name"
         moment = {'epoch': self.epoch, 'step': self.reached}
         row = {k: v for k, v in moment.items() if v is not None}
@@ -205,51 +232,63 @@ class _Course:
 def _values(line, clock, before):
     "Values of a line by full names, and the set that it speaks of"
     pairs = list(_pairs(line))
+    if not pairs:
+        return {}, before
     named = {p.own for p in pairs if p.own} | {p.context for p in pairs if p.context}
     context = before if re.match(r'\s*\*', line) else ''
-    if pairs and pairs[0].own and len(named) == 1:
+    if pairs[0].own and len(named) == 1:
         context = pairs[0].own
     counts = clock.step is not None or clock.batch is not None
-    if not named and counts and not clock.evaluates and any('loss' in p.name for p in pairs):
-        context = 'train'
+    trains = not named and counts and not clock.evaluates and any('loss' in p.name or p.name == 'lr' for p in pairs)
     values = {}
     for p in pairs:
-        split = p.own or p.context or context
-        known = lower_is_better(p.name) is not None or (split and split != 'train')
-        name = f'batch_{p.name}' if p.name == 'time' and counts else p.name
+        split = p.own or p.context or context or ('train' if trains and p.name != 'loss' else '')
+        known = p.own or split != 'train' or lower_is_better(p.name) is not None
+        part = split if split != 'train' else 'batch' if counts else ''
+        name = f'{part}_time' if p.name == 'time' and part else p.name
         if split and known and p.name not in ('lr', 'seconds') and not _MACHINE.search(p.name):
             name = f'{split}/{p.name}'
             name = p.name if name in values and not p.own else name
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #02ff1091
+# %% ../../nbs/logs/03_texts.ipynb #652f50d5
+_FIRST = ('e', 'epoch', 'step', 'iter', 'class')
+
+
 def _cells(line):
+    line = re.sub(r':?\s*\d+%\|.*', '', line)  # a bar at the end
     return [c for c in re.split(r'\s{2,}|\t|\s*\|\s*', line.strip().strip('|').strip()) if c]
 
 
 def _header(line):
-    "Columns of a printed table, spelt as the other readers expect them; None if the line begins none"
+    "Columns of a printed table by full names; None if the line begins none"
     cells = _cells(line)
-    if len(cells) < 3 or cells[0].lower() not in ('e', 'epoch', 'step', 'iter') or any(c[0].isdigit() for c in cells):
+    if len(cells) < 3 or cells[0].lower() not in _FIRST or any(c[0].isdigit() for c in cells):
         return None
-    if '#' in cells:  # spaCy
-        told = {'E': 'epoch', '#': 'step'}
-        names = [c.lower().replace(' ', '_') for c in cells]
-        return [told.get(c) or (f'train/{n}' if n.startswith('loss') else f'valid/{n}') for c, n in zip(cells, names)]
-    fastai = cells[:3] == ['epoch', 'train_loss', 'valid_loss']
-    return [
-        f'valid/{c}' if fastai and i > 2 and c != 'time' else 'seconds' if c == 'dur' else c
-        for i, c in enumerate(cells)
+    names = [
+        {'box(p': 'precision', 'p': 'precision', 'r': 'recall', 'dur': 'seconds', '#': 'step', 'e': 'epoch'}.get(c, c)
+        for c in (c.lower().rstrip(')').replace(' ', '_') for c in cells)
     ]
+    if cells[0] == 'Class':
+        return names[:1] + [f'valid/{n}' if i > 2 else n for i, n in enumerate(names[1:], 1)]
+    if '#' in cells:  # spaCy
+        return names[:2] + [f'{"train" if n.startswith("loss") else "valid"}/{n}' for n in names[2:]]
+    if 'gpu_mem' in names:
+        return [f'train/{n.removesuffix("_loss")}_loss' if re.match('box|obj|cls|dfl', n) else n for n in names]
+    fastai = names[:3] == ['epoch', 'train_loss', 'valid_loss']
+    return [f'valid/{n}' if fastai and i > 2 and n != 'time' else n for i, n in enumerate(names)]
 
 
 def _row(line, header):
     "A row of a printed table; None if the line is none"
     cells = _cells(line)
-    return dict(zip(header, cells)) if len(cells) == len(header) and re.fullmatch(_NUMBER, cells[0]) else None
+    if len(cells) != len(header) or not re.fullmatch(r'all|\d+(\.\d+)?(/\d+)?', cells[0]):
+        return None
+    row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
+    return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #2837f4cf
+# %% ../../nbs/logs/03_texts.ipynb #c300cb67
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -260,9 +299,9 @@ def text_tables(
         header = _header(line) or header
         row = _row(line, header) if header else None
         if row:
-            clock = {k.lower(): float(v) for k, v in row.items() if k.lower() in ('epoch', 'step')}
-            course.turn(_Clock(**clock))
-            course.put({k: v for k, v in row.items() if k.lower() not in clock}, False)
+            epoch, step = (row.pop(k, None) for k in ('epoch', 'step'))
+            course.turn(_Clock(None if epoch is None else float(epoch), None if step is None else int(step)))
+            course.put(row, False)
             continue
         if re.search(r"['\"]train_runtime['\"]", line):
             closing = True
@@ -270,11 +309,11 @@ def text_tables(
         clock, rest = _clock(line)
         values, context = _values(rest, clock, context)
         course.turn(clock)
-        if course.runs and values:
+        if values and (course.epoch, course.reached) != (None, None):
             replaces = clock.evaluates or bool(_BAR.search(line)) or line.lstrip().startswith('*')
             course.put(values, replaces and '{' not in line)
     trainings = [_numbered(_one_set(rows)) for rows in course.trainings if any(map(_holds_metrics, rows))]
-    notes = ["numbers are as printed, rounded"]
+    notes = ["the text shows rounded numbers"]
     notes += ["the closing summary of the trainer was left out: its loss is a mean over the whole training"] * closing
     notes += [f"the epochs go back {course.resumed} times (a resumed run); the last values count"] * bool(
         course.resumed
@@ -287,11 +326,14 @@ def text_tables(
 
 
 def _holds_metrics(row):
-    return any(lower_is_better(re.sub(r'^.*/', '', key)) is not None for key in row)
+    return any(lower_is_better(key) is not None or key.startswith(('train/', 'valid/', 'test/')) for key in row)
 
 
 def _one_set(rows):
-    "Rows in which the only numbered set (`valid_1`, as LightGBM calls it) is the validation"
+    "Rows in which the only numbered set (`valid_1`, as LightGBM calls it) is the validation; CatBoost's metric by name"
+    learnt = [row['train/eval_metric'] for row in rows if 'train/eval_metric' in row]
+    if learnt and learnt[-1] < learnt[0]:  # what boosting lowers on its own training set is its loss
+        rows = [{key.replace('eval_metric', 'loss'): value for key, value in row.items()} for row in rows]
     sets = {m[1] for row in rows for key in row if (m := re.match(r'(valid(?:ation)?_\d+)/', key))}
     if len(sets) != 1:
         return rows
