@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Table', 'read_wandb', 'read_mlflow', 'read_trackio', 'store_tables']
 
-# %% ../../nbs/logs/02_stores.ipynb #f54be440
+# %% ../../nbs/logs/02_stores.ipynb #6a8a8c99
 import json
 import math
 import re
@@ -21,7 +21,7 @@ import yaml
 
 from ..core import UserError
 
-# %% ../../nbs/logs/02_stores.ipynb #0758969f
+# %% ../../nbs/logs/02_stores.ipynb #6629fe47
 class Table(NamedTuple):
     "Rows of one training, as its tool named the columns"
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # what was left out or repaired, one sentence each
     config: dict[str, Any] = {}  # settings that the tool kept beside the values
 
-# %% ../../nbs/logs/02_stores.ipynb #9a7c9329
+# %% ../../nbs/logs/02_stores.ipynb #5baeb9d4
 class _Value(NamedTuple):
     "One value of one metric, as it was logged"
 
@@ -103,7 +103,7 @@ def _rows(values):
         current[v.step][v.metric] = v.value
     return rows, (*unnumbered, *apart)
 
-# %% ../../nbs/logs/02_stores.ipynb #5e142394
+# %% ../../nbs/logs/02_stores.ipynb #060b3429
 _CLOCKS = {
     'global_step': 'step',
     'trainer/global_step': 'step',
@@ -113,6 +113,8 @@ _CLOCKS = {
     'train/learning_rate': 'lr',
     'learning_rate': 'lr',
 }
+
+_SUMMARY = re.compile(r'(^|/)(train_runtime|train_\w+_per_second|train_loss|total_flos)$')  # of the whole training
 
 
 def _scalars(values, left_out, prefix=''):
@@ -130,14 +132,16 @@ def _scalars(values, left_out, prefix=''):
 
 def _table(name, layout, rows, notes=(), config=None):
     "A table of what is a metric, with the clocks of the framework in place of the tracker's count"
-    left_out, kept, summary = set(), [], False
+    left_out, kept, reached, summary = set(), [], {}, False
     for row in rows:
         row = _scalars(row, left_out)
         if any(k.rpartition('/')[2] == 'train_runtime' for k in row):
             summary = True
-        elif set(row) - {'step', 'epoch'}:
-            kept.append({**row, **{_CLOCKS[k]: v for k, v in row.items() if k in _CLOCKS and v is not None}})
-    kept = [{k: v for k, v in row.items() if k not in _CLOCKS} for row in kept]
+            row = {k: v for k, v in row.items() if not _SUMMARY.search(k)}
+        told = {_CLOCKS[k]: row.pop(k) for k in list(row) if k in _CLOCKS}
+        reached |= {k: v for k, v in told.items() if k == 'step'}
+        if row.keys() - {'step', 'epoch'}:
+            kept.append(row | reached | told)
     said = [f"{_some(left_out)} left out: hardware figures, media or lists, no metrics"] if left_out else []
     said += ["the closing summary of the trainer was left out: its loss is a mean over the whole training"] * summary
     return Table(name, layout, kept, (*notes, *said), config or {})
@@ -148,7 +152,7 @@ def _told_apart(tables, identities):
     names = Counter(t.name for t in tables)
     return [t._replace(name=f'{t.name} {i[:8]}') if names[t.name] > 1 else t for t, i in zip(tables, identities)]
 
-# %% ../../nbs/logs/02_stores.ipynb #42e8f836
+# %% ../../nbs/logs/02_stores.ipynb #bbeb00b4
 _WANDB, _SQLITE = b':W&B\xe1\xbe\x00', b'SQLite format 3\0'  # how such files begin
 _BLOCK = 32 * 1024
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4  # where in its record a chunk stands
@@ -214,15 +218,18 @@ def _public(row):
     "A row without what the tracker adds for itself (`_timestamp`, `_runtime`)"
     return {k: v for k, v in row.items() if not k.startswith('_')}
 
-# %% ../../nbs/logs/02_stores.ipynb #40bac74d
-_LINE = re.compile(r'\d{9,16} \S+( -?\d+)?( \S+ \S+)?')  # timestamp, value, step, and a data set's name and digest
+# %% ../../nbs/logs/02_stores.ipynb #260a6504
+_REAL = r'[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf(inity)?)'
+_LINE = re.compile(rf'\d{{9,16}} {_REAL}( -?\d+( \S+)*)?', re.I)  # timestamp, value, step; then data set and model
 _LARGEST = 1.7e308  # what MLflow's database writes for infinity is above
 
 
 def _metric_file(path, metric):
-    "Values of one file of MLflow's file store"
-    lines = [line.split() for line in path.read_text(encoding='utf-8').splitlines() if line.strip()]
-    return [_Value(metric, int(c[2]) if len(c) > 2 else 0, float(c[1]), int(c[0])) for c in lines]
+    "Values of one file of MLflow's file store; a line that was cut is none"
+    text = path.read_text(encoding='utf-8', errors='replace')
+    lines = [line.split() for line in text.splitlines() if _LINE.fullmatch(line.strip())]
+    whole = [c for c in lines if len(c) >= min(len(lines[0]), 3)]
+    return [_Value(metric, int(c[2]) if len(c) > 2 else 0, float(c[1]), int(c[0])) for c in whole]
 
 
 def _settings(path):
@@ -277,7 +284,7 @@ def _mlflow_tables(runs, deleted):
         tables.append(_table(f'{experiment}/{name}' if several else name, 'MLflow', rows, (*notes, *said), config))
     return _told_apart(tables, [r[0] for r in kept])
 
-# %% ../../nbs/logs/02_stores.ipynb #8f7c5687
+# %% ../../nbs/logs/02_stores.ipynb #5622ffa4
 def _database(path):
     "A SQLite database that is only read; it leaves no side files behind"
     side = Path(f'{path}-wal')
@@ -327,7 +334,7 @@ def _starts(path, beginning):
     with Path(path).open('rb') as file:
         return file.read(len(beginning)) == beginning
 
-# %% ../../nbs/logs/02_stores.ipynb #d543dfda
+# %% ../../nbs/logs/02_stores.ipynb #ca1f96b4
 _WORDS = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
@@ -354,7 +361,7 @@ def read_trackio(
                 configs[run] = _public(json.loads(config))
     return _told_apart([_table(names[r], 'Trackio', rows[r], (), configs.get(r)) for r in rows], list(rows))
 
-# %% ../../nbs/logs/02_stores.ipynb #f14baab5
+# %% ../../nbs/logs/02_stores.ipynb #c1a79c88
 _AIM = (
     'is an Aim repository, which cannot be opened without writing to it; write it out where aim is installed '
     '(python -c "import aim, pandas; repo = aim.Repo(\'.\'); pandas.concat([m.dataframe(True, True, True) for h in '
@@ -383,6 +390,7 @@ def _folder_tables(folder):
     logs = {p.resolve() for pattern in ('*', '*/*', '*/*/*') for p in folder.glob(pattern + '.wandb')}
     tables = [t for p in sorted(logs) if _starts(p, _WANDB) for t in read_wandb(p)]
     tables = _told_apart(tables, [p.stem.removeprefix('run-') for p in sorted(logs)])
+    tables = [t for t in tables if t.rows] or tables  # runs that ended before their first value
     runs = _mlflow_folders(folder)
     tables += _read_file_store(runs) if runs else []
     if not (folder / 'metrics').is_dir() or runs:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #491d90ce
+# %% ../../nbs/logs/03_texts.ipynb #bd06dc99
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #7c30a80b
+# %% ../../nbs/logs/03_texts.ipynb #35fc2a22
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
@@ -82,7 +82,7 @@ def _pairs(line: str) -> Iterator[_Pair]:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #e151b177
+# %% ../../nbs/logs/03_texts.ipynb #5f36f404
 _CUT = re.compile(
     r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
     r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
@@ -98,7 +98,7 @@ _SET_CLOCK = re.compile(
     rf'\b(?P<set>{"|".join(_SETS)})\b:?\s*(?P<n>\d+)?\s*\[\s*(?P<i>\d+)\s*/\s*(?P<end>\d+)[^\]]*\]', re.I
 )
 _COUNTED = re.compile(
-    r'^\s*\[\s*(\d+)\s*(?:,\s*(\d+)\s*)?\](?=\s)|^\s*(\d+):(?=\s+train eval_metric:)|\b(\d+)epoch results'
+    r'^\s*\[\s*(\d+)\s*(?:,\s*(\d+)\s*)?\](?=\s)|^\s*(\d+):(?=\s+train boosting_metric:)|\b(\d+)epoch results'
 )
 _BAR = re.compile(r'it/s|s/it|ms/step|━|\[[=>.]+\]|\d%\|')
 
@@ -144,7 +144,11 @@ def _evaluated(lines):
     task, names = '', []
     for line in lines:
         catboost = re.match(r'\s*\d+:\s+learn: ', line)
-        line = line.replace('learn:', 'train eval_metric:').replace('test:', 'val eval_metric:') if catboost else line
+        line = (
+            line.replace('learn:', 'train boosting_metric:').replace('test:', 'val boosting_metric:')
+            if catboost
+            else line
+        )
         found = re.search(r'copypaste: (?:Task: (\w+)|([\w.,+-]+))$', line.rstrip())
         cells = found[2].split(',') if found and found[2] else []
         if found and found[1]:
@@ -170,9 +174,9 @@ def _clean(text: str) -> Iterator[str]:
         batches = re.match(r'\s*(\d+)/(\d+) ', line) if _BAR.search(line) and not share else None
         printed = '{' in line  # a dictionary printed behind a bar
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
-            yield _CUT.sub('', line)
+            yield line
 
-# %% ../../nbs/logs/03_texts.ipynb #8db0fc28
+# %% ../../nbs/logs/03_texts.ipynb #9b44dd08
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -252,7 +256,7 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #652f50d5
+# %% ../../nbs/logs/03_texts.ipynb #3d6e8300
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
@@ -267,7 +271,15 @@ def _header(line):
     if len(cells) < 3 or cells[0].lower() not in _FIRST or any(c[0].isdigit() for c in cells):
         return None
     names = [
-        {'box(p': 'precision', 'p': 'precision', 'r': 'recall', 'dur': 'seconds', '#': 'step', 'e': 'epoch'}.get(c, c)
+        {
+            'box(p': 'precision',
+            'p': 'precision',
+            'r': 'recall',
+            'dur': 'seconds',
+            '#': 'step',
+            'iter': 'step',
+            'e': 'epoch',
+        }.get(c, c)
         for c in (c.lower().rstrip(')').replace(' ', '_') for c in cells)
     ]
     if cells[0] == 'Class':
@@ -288,7 +300,7 @@ def _row(line, header):
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #c300cb67
+# %% ../../nbs/logs/03_texts.ipynb #719b70e0
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -306,8 +318,10 @@ def text_tables(
         if re.search(r"['\"]train_runtime['\"]", line):
             closing = True
             continue
-        clock, rest = _clock(line)
+        clock, rest = _clock(_CUT.sub('', line))
         values, context = _values(rest, clock, context)
+        if not values and _CUT.search(line):
+            continue
         course.turn(clock)
         if values and (course.epoch, course.reached) != (None, None):
             replaces = clock.evaluates or bool(_BAR.search(line)) or line.lstrip().startswith('*')
@@ -331,9 +345,9 @@ def _holds_metrics(row):
 
 def _one_set(rows):
     "Rows in which the only numbered set (`valid_1`, as LightGBM calls it) is the validation; CatBoost's metric by name"
-    learnt = [row['train/eval_metric'] for row in rows if 'train/eval_metric' in row]
+    learnt = [row['train/boosting_metric'] for row in rows if 'train/boosting_metric' in row]
     if learnt and learnt[-1] < learnt[0]:  # what boosting lowers on its own training set is its loss
-        rows = [{key.replace('eval_metric', 'loss'): value for key, value in row.items()} for row in rows]
+        rows = [{key.replace('boosting_metric', 'loss'): value for key, value in row.items()} for row in rows]
     sets = {m[1] for row in rows for key in row if (m := re.match(r'(valid(?:ation)?_\d+)/', key))}
     if len(sets) != 1:
         return rows
