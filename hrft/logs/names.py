@@ -110,7 +110,15 @@ def _clock(name, word, rest):
 _RENAMED = dict.fromkeys(
     'acc mean_token_accuracy token_accuracy categorical_accuracy sparse_categorical_accuracy binary_accuracy'.split(),
     'accuracy',
-) | {'fscore': 'f_score', 'gradient_norm': 'grad_norm', 'gnorm': 'grad_norm', 'ppl': 'perplexity'}
+) | {
+    'losses': 'loss',
+    'accuracies': 'accuracy',
+    'accs': 'accuracy',
+    'fscore': 'f_score',
+    'gradient_norm': 'grad_norm',
+    'gnorm': 'grad_norm',
+    'ppl': 'perplexity',
+}
 
 
 def _metric(rest):

@@ -144,11 +144,9 @@ def _is_text(lines, separator):
 def _table(lines, separator):
     "Rows of a table, of each the number of headers since the first, and the lines that were left out"
     header, rows, seams, odd, seam = lines[0], [], [], [], 0
-    if len(lines) > 1 and len(set(header)) < len(header) == len(lines[1]) and not any(map(_is_number, lines[1])):
-        header = [
-            f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])
-        ]  # two lines of names, as of pandas
-        lines = lines[1:]
+    two = len(lines) > 1 and len(header) == len(lines[1]) and not any(map(_is_number, lines[1]))
+    if two and ('' in header or len(set(header)) < len(header)):  # groups over names, as pandas writes them
+        header, lines = [f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])], lines[1:]
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise UserError(f"several columns are called {', '.join(twice)}; give each a name of its own, with its split.")
@@ -316,7 +314,7 @@ def _rows_within(value, name):
         return inner[0]
     epochs = {k: re.search(r'\d+$', k) for k, v in value.items() if isinstance(v, dict)}
     if not lists and len(epochs) == len(value) and all(epochs.values()):
-        return [{'epoch': int(number[0])} | value[k] for k, number in epochs.items() if number]
+        return [{'epoch': int(epoch[0])} | value[k] for k, epoch in epochs.items() if epoch]
     lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
     if len({len(v) for v in lists.values()}) > 1:
         lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
