@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Table', 'read_wandb', 'read_mlflow', 'read_trackio', 'store_tables']
 
-# %% ../../nbs/logs/02_stores.ipynb #6a8a8c99
+# %% ../../nbs/logs/02_stores.ipynb #da2321f6
 import json
 import math
 import re
@@ -21,7 +21,7 @@ import yaml
 
 from ..core import UserError
 
-# %% ../../nbs/logs/02_stores.ipynb #6629fe47
+# %% ../../nbs/logs/02_stores.ipynb #a12f7c5d
 class Table(NamedTuple):
     "Rows of one training, as its tool named the columns"
 
@@ -31,7 +31,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # what was left out or repaired, one sentence each
     config: dict[str, Any] = {}  # settings that the tool kept beside the values
 
-# %% ../../nbs/logs/02_stores.ipynb #5baeb9d4
+# %% ../../nbs/logs/02_stores.ipynb #16587b63
 class _Value(NamedTuple):
     "One value of one metric, as it was logged"
 
@@ -103,7 +103,7 @@ def _rows(values):
         current[v.step][v.metric] = v.value
     return rows, (*unnumbered, *apart)
 
-# %% ../../nbs/logs/02_stores.ipynb #060b3429
+# %% ../../nbs/logs/02_stores.ipynb #0a369c97
 _CLOCKS = {
     'global_step': 'step',
     'trainer/global_step': 'step',
@@ -152,7 +152,7 @@ def _told_apart(tables, identities):
     names = Counter(t.name for t in tables)
     return [t._replace(name=f'{t.name} {i[:8]}') if names[t.name] > 1 else t for t, i in zip(tables, identities)]
 
-# %% ../../nbs/logs/02_stores.ipynb #bbeb00b4
+# %% ../../nbs/logs/02_stores.ipynb #4d8aa8c1
 _WANDB, _SQLITE = b':W&B\xe1\xbe\x00', b'SQLite format 3\0'  # how such files begin
 _BLOCK = 32 * 1024
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4  # where in its record a chunk stands
@@ -195,17 +195,25 @@ def read_wandb(
     "The run of a W&B transaction log; one that was cut gives what stands before the cut"
     path = Path(path)
     try:
+        from google.protobuf.message import DecodeError
         from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore
     except ImportError:
         raise UserError(f"{path.name} is a log of Weights & Biases, which needs pip install 'hrft[wandb]'.") from None
-    content, name, config, rows, notes = path.read_bytes(), '', {}, [], []
+    content, name, config, rows, notes, unknown = path.read_bytes(), '', {}, [], [], 0
     records, whole = _framed(content)
-    for record in map(Record.FromString, records):
+    for message in records:
+        try:
+            record = Record.FromString(message)
+        except DecodeError:
+            unknown += 1
+            continue
         config |= _items(record.run.config.update) | _items(record.config.update)
         name = record.run.display_name or record.run.run_id or name
         if record.history.item:
             row = _items(record.history.item)
             rows.append({'step': row.pop('_step', record.history.step.num), **row})
+    if unknown:
+        notes.append(f"records that this version of wandb does not know were left out: {unknown} of {len(records)}")
     if whole < len(content):
         notes.append(
             f"the file is cut, damaged or still written to after {whole} of {len(content)} bytes; the rest is left out"
@@ -218,7 +226,7 @@ def _public(row):
     "A row without what the tracker adds for itself (`_timestamp`, `_runtime`)"
     return {k: v for k, v in row.items() if not k.startswith('_')}
 
-# %% ../../nbs/logs/02_stores.ipynb #260a6504
+# %% ../../nbs/logs/02_stores.ipynb #98b7a895
 _REAL = r'[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf(inity)?)'
 _LINE = re.compile(rf'\d{{9,16}} {_REAL}( -?\d+( \S+)*)?', re.I)  # timestamp, value, step; then data set and model
 _LARGEST = 1.7e308  # what MLflow's database writes for infinity is above
@@ -284,7 +292,7 @@ def _mlflow_tables(runs, deleted):
         tables.append(_table(f'{experiment}/{name}' if several else name, 'MLflow', rows, (*notes, *said), config))
     return _told_apart(tables, [r[0] for r in kept])
 
-# %% ../../nbs/logs/02_stores.ipynb #5622ffa4
+# %% ../../nbs/logs/02_stores.ipynb #127b0279
 def _database(path):
     "A SQLite database that is only read; it leaves no side files behind"
     side = Path(f'{path}-wal')
@@ -334,7 +342,7 @@ def _starts(path, beginning):
     with Path(path).open('rb') as file:
         return file.read(len(beginning)) == beginning
 
-# %% ../../nbs/logs/02_stores.ipynb #ca1f96b4
+# %% ../../nbs/logs/02_stores.ipynb #71ba7af3
 _WORDS = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
@@ -361,7 +369,7 @@ def read_trackio(
                 configs[run] = _public(json.loads(config))
     return _told_apart([_table(names[r], 'Trackio', rows[r], (), configs.get(r)) for r in rows], list(rows))
 
-# %% ../../nbs/logs/02_stores.ipynb #c1a79c88
+# %% ../../nbs/logs/02_stores.ipynb #fec7a150
 _AIM = (
     'is an Aim repository, which cannot be opened without writing to it; write it out where aim is installed '
     '(python -c "import aim, pandas; repo = aim.Repo(\'.\'); pandas.concat([m.dataframe(True, True, True) for h in '

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #bd06dc99
+# %% ../../nbs/logs/03_texts.ipynb #66527c18
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #35fc2a22
+# %% ../../nbs/logs/03_texts.ipynb #cbefe54d
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
@@ -82,7 +82,7 @@ def _pairs(line: str) -> Iterator[_Pair]:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #5f36f404
+# %% ../../nbs/logs/03_texts.ipynb #61775da6
 _CUT = re.compile(
     r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
     r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
@@ -176,7 +176,7 @@ def _clean(text: str) -> Iterator[str]:
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield line
 
-# %% ../../nbs/logs/03_texts.ipynb #9b44dd08
+# %% ../../nbs/logs/03_texts.ipynb #9a91ee1c
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -256,7 +256,7 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #3d6e8300
+# %% ../../nbs/logs/03_texts.ipynb #1bbe3115
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
@@ -300,7 +300,7 @@ def _row(line, header):
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #719b70e0
+# %% ../../nbs/logs/03_texts.ipynb #d6d12483
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -329,7 +329,7 @@ def text_tables(
     trainings = [_numbered(_one_set(rows)) for rows in course.trainings if any(map(_holds_metrics, rows))]
     notes = ["the text shows rounded numbers"]
     notes += ["the closing summary of the trainer was left out: its loss is a mean over the whole training"] * closing
-    notes += [f"the epochs go back {course.resumed} times (a resumed run); the last values count"] * bool(
+    notes += [f"the epochs go back, as in a run that was resumed ({course.resumed} x); the last values count"] * bool(
         course.resumed
     )
     several = len(trainings) > 1
