@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #66527c18
+# %% ../../nbs/logs/03_texts.ipynb #7c53052a
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #cbefe54d
+# %% ../../nbs/logs/03_texts.ipynb #c6bd3a75
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
@@ -32,7 +32,7 @@ _PAIR = re.compile(
 _FILLING = set('average averaged avg mean current global foreground pseudo epoch set running overall now this'.split())
 _PROSE = set('a and at for from in of on the to with'.split())
 _MACHINE = re.compile(
-    r'time|eta$|mem|^data$|wall|per_s|/s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|_cost$|loss_scale'
+    r'time|eta$|mem|^data$|per_s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|_cost$|loss_scale'
 )
 
 
@@ -57,7 +57,7 @@ def _name(words):
     if parts[-1] == 'took' or parts == ['epoch', 'time']:
         return ('seconds' if 'epoch' in parts else f'{own}_time'), ''
     rest = [p for p in parts if p not in _FILLING and p not in _SETS]
-    if not rest or _PROSE & set(rest) or 'copypaste' in words:
+    if not rest or _PROSE & set(rest) or re.search('copypaste|wall$|/s', words, re.I):
         return '', own
     name = re.sub(r'^((?:valid|validation)_\d+)_', r'\1/', '_'.join(rest))
     joined = re.match(rf'({"|".join(_SETS)})_(?!\d)(.+)', name)  # val_loss
@@ -82,7 +82,7 @@ def _pairs(line: str) -> Iterator[_Pair]:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #61775da6
+# %% ../../nbs/logs/03_texts.ipynb #4f68e151
 _CUT = re.compile(
     r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
     r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
@@ -176,7 +176,7 @@ def _clean(text: str) -> Iterator[str]:
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield line
 
-# %% ../../nbs/logs/03_texts.ipynb #9a91ee1c
+# %% ../../nbs/logs/03_texts.ipynb #ae3ac109
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -256,7 +256,7 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #1bbe3115
+# %% ../../nbs/logs/03_texts.ipynb #278b8a3f
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
@@ -300,7 +300,7 @@ def _row(line, header):
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #d6d12483
+# %% ../../nbs/logs/03_texts.ipynb #60453a22
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
