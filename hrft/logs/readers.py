@@ -21,7 +21,7 @@ from typing import Any
 from ..core import UserError
 from .names import meanings, spell, split_of
 from .rows import TrainingLog, from_rows, number, together
-from .stores import Table, store_tables
+from .stores import Table, long_tables, store_tables
 from .texts import text_tables
 from ..runlog import RECORD, RunLog
 
@@ -181,6 +181,8 @@ def _read_table(text, name, columns):
             "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
         )
     rows, seams, odd = _table(lines, commas)
+    if tables := long_tables(rows, name) if rows else text_tables(text, name):
+        return _from_tables(tables, name, columns)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
     header = list(dict.fromkeys(k for row in rows for k in row))
@@ -249,6 +251,8 @@ def _read_json(text, name, path, columns):
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
         if set(RECORD) <= set(value[0]):
             return _own(value, name, path)
+        if tables := long_tables(value, name):
+            return _from_tables(tables, name, columns)
         rows, layout, bare = _lined(value)
         log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
     elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
@@ -468,9 +472,9 @@ def _read(source, name, columns):
         raise UserError(f"{path} does not exist; expected a training log.")
     if path.is_dir():
         return _read_folder(path, name or path.name, columns)
-    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
     if tables := store_tables(path):
-        return _from_tables(tables, name, columns)
+        return _from_tables(tables, name or (tables[0].name if len(tables) == 1 else path.stem), columns)
+    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
     content = path.read_bytes()
     if content[:2] == b'\x1f\x8b':
         content = gzip.decompress(content)
