@@ -173,7 +173,7 @@ def _read_table(text, name, columns):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
-    if _is_text(lines):
+    if _is_text(lines) or re.search(r'\d%\|', text):  # a progress bar
         if tables := text_tables(text, name):
             return _from_tables(tables, name, columns)
         raise UserError(
