@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #6cb3c01f
+# %% ../../nbs/logs/03_texts.ipynb #1d849a0b
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #57b1f717
+# %% ../../nbs/logs/03_texts.ipynb #3b89ddd8
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
@@ -83,7 +83,7 @@ def _pairs(line: str) -> Iterator[_Pair]:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #13e1e9db
+# %% ../../nbs/logs/03_texts.ipynb #056b1234
 _CUT = re.compile(
     r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
     r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
@@ -179,7 +179,7 @@ def _clean(text: str) -> Iterator[str]:
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield line
 
-# %% ../../nbs/logs/03_texts.ipynb #998c940e
+# %% ../../nbs/logs/03_texts.ipynb #22ff0097
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -259,11 +259,12 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #0ac1cc31
+# %% ../../nbs/logs/03_texts.ipynb #8363f199
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
 def _cells(line):
+    "Cells of a line of a table"
     line = re.sub(r':?\s*\d+%\|.*', '', line)  # a bar at the end
     line = re.sub(r' (?=mAP)', '  ', line)
     return [c for c in re.split(r'\s{2,}|\t|\s*\|\s*', line.strip().strip('|').strip()) if c]
@@ -299,12 +300,13 @@ def _header(line):
 def _row(line, header):
     "A row of a printed table; None if the line is none"
     cells = _cells(line)
-    if len(cells) != len(header) or not re.fullmatch(r'all|\d+(\.\d+)?(/\d+)?', cells[0]):
+    first = 'all' if header[0] == 'class' else r'\d+(\.\d+)?(/\d+)?'
+    if len(cells) != len(header) or not re.fullmatch(first, cells[0]):
         return None
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #216f7919
+# %% ../../nbs/logs/03_texts.ipynb #bd3d5fb5
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -330,7 +332,7 @@ def text_tables(
         if values and (course.epoch, course.reached) != (None, None):
             replaces = clock.evaluates or bool(_BAR.search(line)) or line.lstrip().startswith('*')
             course.put(values, replaces and '{' not in line)
-    trainings = [_numbered(_one_set(rows)) for rows in course.trainings if any(map(_holds_metrics, rows))]
+    trainings = [_numbered(_one_set(rows)) for rows in course.trainings if 2 * sum(map(_has_metric, rows)) > len(rows)]
     notes = ["the text shows rounded numbers"]
     notes += ["the closing summary of the trainer was left out: its loss is a mean over the whole training"] * closing
     notes += [f"the epochs go back, as in a run that was resumed ({course.resumed} x); the last values count"] * bool(
@@ -343,7 +345,8 @@ def text_tables(
     ] or None
 
 
-def _holds_metrics(row):
+def _has_metric(row):
+    "Whether a row is of a log; those of a manual or a program seldom are"
     return any(lower_is_better(key) is not None or key.startswith(('train/', 'valid/', 'test/')) for key in row)
 
 
