@@ -21,7 +21,7 @@ from typing import Any
 from ..core import UserError
 from .names import meanings, number, spell, split_of
 from .rows import TrainingLog, from_rows, together
-from .stores import Table, store_tables
+from .stores import Table, long_tables, store_tables
 from .texts import text_tables
 from ..runlog import RECORD, RunLog
 
@@ -172,7 +172,7 @@ def _read_table(text, name, columns):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
-    if _is_text(lines, separator):
+    if _is_text(lines, separator) or re.search(r'\d%\|', text):  # a progress bar
         if tables := text_tables(text, name):
             return _from_tables(tables, name, columns)
         raise UserError(
@@ -180,6 +180,8 @@ def _read_table(text, name, columns):
             "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
         )
     rows, seams, odd = _table(lines, separator)
+    if tables := long_tables(rows, name) if rows else text_tables(text, name):
+        return _from_tables(tables, name, columns)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
     header = list(dict.fromkeys(k for row in rows for k in row))
@@ -248,6 +250,8 @@ def _read_json(text, name, path, columns):
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
         if set(RECORD) <= set(value[0]):
             return _own(value, name, path)
+        if tables := long_tables(value, name):
+            return _from_tables(tables, name, columns)
         rows, layout, bare = _lined(value)
         log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
     elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
