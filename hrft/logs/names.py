@@ -205,9 +205,7 @@ def _placed(name, meaning, known, bare, found):
     "A bare metric in its split, or the reason why it has none"
     kind, split, metric, _ = meaning
     if kind != 'metric' or split in ('train', 'valid', 'full_valid', 'test'):
-        return (
-            meaning if metric or kind != 'metric' else Meaning('', why=f"it names a split but no metric; {_ask(name)}")
-        )
+        return meaning if metric or kind != 'metric' else Meaning('', why=f"it names only a split; {_ask(name)}")
     if split == '?':
         return Meaning('', why=f"its name speaks of several splits; {_ask(name)}")
     twin = any((s, metric) in known for s in ('valid', 'full_valid', 'test'))
@@ -345,6 +343,8 @@ def rows_within(
         return _catboost(value)
     if {'columns', 'data'} <= value.keys():
         return [dict(zip(value['columns'], cells)) for cells in value['data']]
+    if {'schema', 'data'} <= value.keys():
+        return value['data']
     if rows := _by_number(value):
         return rows
     lists = {k: v for k, v in _by_path(value).items() if isinstance(v, list) and v}

@@ -112,13 +112,18 @@ def _without_sentinels(rows, layout):
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
 
 
+def _is_comment(line, after):
+    "Whether a line stands before the names: Excel's `sep=;`, or a comment that no numbers follow"
+    return line.startswith('sep=') or line.startswith('#') and not _is_number(re.split(r'[\s,;]', after.strip())[0])
+
+
 def _lines(text):
     "A table as lines of cells, and what separates them"
     lines = [line for line in text.splitlines() if line.strip()]
     if lines[0].lstrip().startswith('|'):
         rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in lines]
         return [row for row in rows if set(''.join(row)) - set(':- ')], '|'
-    while len(lines) > 1 and lines[0].startswith('#') and len(lines[0].split()) != len(lines[-1].split()):
+    while len(lines) > 1 and _is_comment(lines[0], lines[1]):
         lines = lines[1:]
     lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
     separator = max('\t;,', key=lines[0].count)
@@ -466,6 +471,8 @@ def _decoded(content, name):
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
+    if min(content) > 8:  # no control characters: an older encoding of the west
+        return content.decode('latin-1')
     raise UserError(f"{name} is not text; expected CSV, JSON, JSON lines or TensorBoard events.")
 
 

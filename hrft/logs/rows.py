@@ -88,9 +88,9 @@ _CLOCKS = ('epoch', 'step')
 _FROM_ZERO = r'(^|_)(accuracy|acc\d*|top\d|f1|dice|m?iou|m?ap\d*|map\d*|auc|auroc|precision|recall)(_|$)'
 
 
-def _cells(rows, column):
-    "The cells of a column as numbers or None, and a reason if it is none of numbers"
-    cells = [number(row.get(column)) for row in rows]
+def _cells(rows, column, clock):
+    "The cells of a column as numbers or None, and a reason if it is none of numbers; a clock may say `1/10`"
+    cells = [number(str(row[column]).partition('/')[0] if clock and column in row else row.get(column)) for row in rows]
     words = [c for c in cells if isinstance(c, str)]
     numbers = sum(isinstance(c, (int, float)) for c in cells)
     why = f"{len(words)} cells of `{column}` are not numbers and were left out" if words else ''
@@ -118,7 +118,7 @@ def _candidates(rows, bare, told):
         if meaning.kind == 'stage':
             found['stage'] = [(column, [row.get(column) for row in rows])]
             continue
-        cells, why = _cells(rows, column)
+        cells, why = _cells(rows, column, meaning.kind in _CLOCKS)
         if cells is None or not meaning.kind:
             unused[column] = meaning.why if cells or not meaning.kind and 'columns' not in meaning.why else why
             continue
@@ -386,8 +386,8 @@ def _nothing(name, rows, unused):
     unclear = [c for c, why in unused.items() if '--columns' in why and 'no metric' not in why]
     if unclear:
         return (
-            f"{name} does not say which split {', '.join(unclear[:8])} belong{'s' * (len(unclear) == 1)} to; name the "
-            "columns with --columns train=...,valid=...,metric=...."
+            f"{name} does not say of which split and metric {', '.join(unclear[:8])} {'are' if unclear[1:] else 'is'}; "
+            "name the columns with --columns train=...,valid=...,metric=...."
         )
     return (
         f"{name} has no loss or metric among its columns ({', '.join(map(str, names[:8]))}); expected train_loss, "
