@@ -61,7 +61,10 @@ class Meaning(NamedTuple):
 
 
 _SHARED = ('epoch', 'step', 'lr', 'stage')  # what rows of all splits have in common
-_EPOCH = 'epoch epochs ep epoche current_epoch epoch_num epoch_number epoch_idx trainer_epoch n_epoch'.split()
+_EPOCH = (
+    'epoch epochs ep epoche current_epoch epoch_num epoch_number epoch_idx epoch_frac cur_epoch global_epoch '
+    'trainer_epoch n_epoch'
+).split()
 _STEP = (
     'global_step trainer_global_step num_updates step steps iteration iterations iter iters it update updates '
     'training_iteration time_total_timesteps total_timesteps timesteps num_steps global_iter n_iter round rounds '

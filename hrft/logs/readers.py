@@ -90,8 +90,8 @@ def _mmengine(rows):
             epoch, step = row.get('epoch', epoch), row.get('step', step)
             out.append(row)
             continue
-        by_epoch = row.get('step', 0) == epoch and row.get('step', 0) < step
-        clock = {'epoch': epoch, 'step': step} if by_epoch else {'step': row.get('step', step)}
+        here = row.get('step', step)
+        clock = {'epoch': here, 'step': step} if here < step else {'step': here}
         out.append(clock | {f'valid/{k}': v for k, v in row.items() if k not in ('step', 'time', 'data_time')})
     return out
 
