@@ -77,6 +77,7 @@ _SINCE_START = (
 ).split()
 _TIME = 'time time_s seconds duration wall_time zeit'.split()
 _RATE = r'(^|_)(lr\d*|learning_rate\d*|eta0)(_|$)'
+_SETTING = r'^(config|hparams|args)_|(^|_)(momentum|weight_decay|wd|beta\d?|batch_size)(_|$)'
 _NOTHING = {
     r'(^|_)(runtime|fps|memory|mem|gpu|cpu|cuda|system|flops|flos|pid|hostname|node_ip|jit_compilation_time)(_|$)'
     r'|per_(second|sec|device)|_speed|tok_s|(^|_)eta(_|$)': "it measures the machine, not the model",
@@ -88,7 +89,7 @@ _NOTHING = {
     r'|^(samples|images|instances)$': "it counts, which is no quality",
     r'^best_|_best$|_best_': "it is the best so far, which the curve itself tells",
     r'^hp_metric$': "Lightning writes it for its table of settings",
-    r'^(config|hparams|args)_': "it is a setting",
+    _SETTING: "it is a setting",
     r'^(unnamed_\d+|index|)$': "it numbers the rows",
 }
 
@@ -101,7 +102,7 @@ def _clock(name, word, rest):
         return Meaning('epoch')
     if word in _STEP or rest in _STEP:
         return Meaning('step')
-    if re.search(_RATE, word) and lower_is_better(word) is None:
+    if re.search(_RATE, word) and lower_is_better(word) is None and not re.search(_SETTING, word):
         return Meaning('lr')
     how = {'runtime': 'start'} if name == '_runtime' else {}  # as W&B writes it
     how |= dict.fromkeys(_EPOCH_TIME, 'epoch') | dict.fromkeys(_SINCE_START, 'start') | dict.fromkeys(_TIME, '')
@@ -356,7 +357,7 @@ def rows_within(
         return [{'split': k.split('/')[-1]} | row if len(tables) > 1 else row for k, v in tables.items() for row in v]
     lists = {k: v for k, v in lists.items() if not any(isinstance(c, (dict, list)) for c in v)}
     group = {k.partition('/')[0] for k in lists if '/' in k}
-    if len(group) == 1 and all('/' in k for k in lists) and not split_of(*group):  # such as `history`
+    if len(group) == 1 and all('/' in k for k in lists) and not declared(spell(*group))[0]:  # `history`
         lists = {k.partition('/')[2]: v for k, v in lists.items()}
     if len({len(v) for v in lists.values()}) > 1:
         lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())

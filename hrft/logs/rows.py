@@ -208,7 +208,9 @@ def _clocks(found, values, seams, batches):
     "Row, fit, stage, epoch and step of each row; whether steps were logged; and notes"
     count, notes = len(seams), []
     epoch, step = ([v if v is None or 0 <= v < 1e12 else None for v in _cells_of(found, k, count)] for k in _CLOCKS)
-    stages = [str(s) for s in _cells_of(found, 'stage', count, 'training')]
+    stages = (
+        pd.Series(_cells_of(found, 'stage', count), dtype=object).replace('', None).ffill().fillna('training').map(str)
+    )
     if len(told := [s for s in step if s is not None]) > 2 and not any(told):
         step = [None] * count
         notes.append(f"`{found['step'][0]}` is always 0; the values are counted in their order")
@@ -420,7 +422,8 @@ def _repaired(values, order, lr, notes):
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
-        notes.append(f"{steps} steps were logged more than once (a resumed run); the last values count")
+        counted = "1 step was" if steps == 1 else f"{steps} steps were"
+        notes.append(f"{counted} logged more than once (a resumed run); the last values count")
     records = records[~repeated]
     if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
         notes.append("rows were out of order and have been sorted by step")
