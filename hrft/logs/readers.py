@@ -192,10 +192,18 @@ def _read_table(text, name, columns):
         return _from_tables(tables, name, columns)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
+    log = _table_log(rows, seams, name, columns)
+    if not odd:
+        return log
+    said = f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"
+    return replace(log, notes=(*log.notes, said))
+
+
+def _table_log(rows, seams, name, columns):
+    "The log of a table's rows, by what its columns declare"
     header = list(dict.fromkeys(k for row in rows for k in row))
-    if any(' - ' in h for h in header) and (
-        any(h.endswith('__MIN') for h in header) or all(' - ' in h for h in header[1:])
-    ):
+    panels = [' - ' in h for h in header]
+    if any(panels) and (any(h.endswith('__MIN') for h in header) or all(panels[1:])):
         return _read_panels(rows, header, name, columns)
     if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
         split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
@@ -206,14 +214,9 @@ def _read_table(text, name, columns):
     if layout == 'fastai':
         rows = [{('epoch_time' if k == 'time' else k): v for k, v in row.items()} for row in rows]
     log = from_rows(_without_sentinels(rows, layout), name, layout + ' CSV', seams, bare, columns)
-    said = (
-        [f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"]
-        if odd
-        else []
-    )
-    if layout == 'fastai' and 'time' not in header:
-        said.append("the columns are those of fastai, whose bare names are of validation")
-    return replace(log, notes=(*log.notes, *said))
+    if layout != 'fastai' or 'time' in header:
+        return log
+    return replace(log, notes=(*log.notes, "the columns are those of fastai, whose bare names are of validation"))
 
 
 def _from_tables(tables, name, columns):
