@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .names import meanings, number, spell, split_of
+from .names import meanings, number, rows_within, spell, split_of
 from .rows import TrainingLog, from_rows, together
 from .stores import Table, long_tables, store_tables
 from .texts import text_tables
@@ -241,6 +241,8 @@ def _read_panels(rows, header, name, columns):
         own = {h: h.rsplit(' - ', 1)[1] for h in header if h.startswith(run + ' - ') and h not in bounds}
         named = {h: h for h in common} | own
         kept = [{n: row.get(h) for h, n in named.items()} for row in rows if any(row.get(h) for h in own)]
+        if not kept:
+            continue
         log = from_rows(kept, run, 'W&B export', None, '', told)
         why = {h: "it is the bound of a bin of steps, not a metric" for h in bounds if h.startswith(run + ' - ')}
         parts.append(replace(log, unused=log.unused | why))
@@ -269,7 +271,7 @@ def _read_json(text, name, path, columns):
         log = from_rows(
             _trainer_state(value['log_history']), name, 'Hugging Face trainer state', None, 'train', columns
         )
-    elif isinstance(value, dict) and (rows := _rows_within(value, name)):
+    elif isinstance(value, dict) and (rows := rows_within(value, name)):
         log = from_rows(rows, name, 'JSON lists', None, '', columns)
     else:
         found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
@@ -313,46 +315,6 @@ def _trainer_state(history):
     seen = [{(r.get('step'), k) for k in r if k.startswith('eval_') and r[k] not in (None, '')} for r in rows]
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
-
-
-def _rows_within(value, name):
-    "Rows from lists by column, nested by set or not; from rows by epoch; or from the only list of rows inside"
-    if {'meta', 'iterations'} <= value.keys():
-        return _catboost(value)
-    lists = {k: v for k, v in _flat_lists(value).items() if isinstance(v, list)}
-    while (
-        len(groups := {k.split('/')[0] for k in lists}) == 1 and all('/' in k for k in lists) and not split_of(*groups)
-    ):
-        lists = {k.split('/', 1)[1]: v for k, v in lists.items()}
-    inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
-    if len(inner) == 1:
-        return inner[0]
-    epochs = {k: re.search(r'\d+$', k) for k, v in value.items() if isinstance(v, dict)}
-    if not lists and len(epochs) == len(value) and all(epochs.values()):
-        return [{'epoch': int(epoch[0])} | value[k] for k, epoch in epochs.items() if epoch]
-    lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
-    if len({len(v) for v in lists.values()}) > 1:
-        lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
-        raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
-    return [dict(zip(lists, cells)) for cells in zip(*lists.values())]
-
-
-def _flat_lists(value, before=''):
-    out = {}
-    for key, inner in value.items():
-        out |= _flat_lists(inner, f'{before}{key}/') if isinstance(inner, dict) else {f'{before}{key}': inner}
-    return out
-
-
-def _catboost(value):
-    "CatBoost's training log, whose `test` is the evaluation set that chooses the best iteration"
-    names = {side: [m['name'] for m in value['meta'].get(f'{side}_metrics', [])] for side in ('learn', 'test')}
-    return [
-        {'epoch': row['iteration'], 'passed_time': row.get('passed_time')}
-        | {f'train/{n}': v for n, v in zip(names['learn'], row.get('learn', []))}
-        | {f'valid/{n}': v for n, v in zip(names['test'], row.get('test', []))}
-        for row in value['iterations']
-    ]
 
 # %% ../../nbs/logs/04_readers.ipynb #ec66b9c3
 def _read_events(paths, name, base, columns):
