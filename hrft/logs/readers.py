@@ -169,6 +169,19 @@ def _table(lines, separator):
     return rows, seams, odd
 
 
+def _printed(text, lines, separator, name):
+    "Trainings of a text, which may look like a table of words; None for a table"
+    is_text = _is_text(lines, separator)
+    if (is_text or separator == ' ' or re.search(r'\d%\|', text)) and (tables := text_tables(text, name)):
+        return tables
+    if is_text:
+        raise UserError(
+            f"{name} is a text and no table: its first line, {' '.join(lines[0])[:40]!r}, names no columns; expected "
+            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
+        )
+    return None
+
+
 def _read_table(text, name, columns):
     "A table of any layout"
     lines, separator = _lines(text)
@@ -177,13 +190,8 @@ def _read_table(text, name, columns):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
-    if _is_text(lines, separator) or re.search(r'\d%\|', text):  # a progress bar
-        if tables := text_tables(text, name):
-            return _from_tables(tables, name, columns)
-        raise UserError(
-            f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
-            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
-        )
+    if tables := _printed(text, lines, separator, name):
+        return _from_tables(tables, name, columns)
     rows, seams, odd = _table(lines, separator)
     if tables := long_tables(rows, name) if rows else text_tables(text, name):
         return _from_tables(tables, name, columns)

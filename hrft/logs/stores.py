@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Table', 'long_tables', 'store_tables']
 
-# %% ../../nbs/logs/02_stores.ipynb #f35d3f4b
+# %% ../../nbs/logs/02_stores.ipynb #a226b3dd
 import json
 import math
 import re
@@ -22,7 +22,7 @@ import yaml
 from ..core import UserError
 from .names import spell, split_of
 
-# %% ../../nbs/logs/02_stores.ipynb #5498e9e0
+# %% ../../nbs/logs/02_stores.ipynb #48e7e6b9
 class Table(NamedTuple):
     "Rows of one training, as its tool named the columns"
 
@@ -32,7 +32,7 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()  # what was left out or repaired, one sentence each
     config: dict[str, Any] = {}  # settings that the tool kept beside the values
 
-# %% ../../nbs/logs/02_stores.ipynb #cea1795f
+# %% ../../nbs/logs/02_stores.ipynb #c224b6ca
 class _Value(NamedTuple):
     "One value of one metric, as it was logged"
 
@@ -104,7 +104,7 @@ def _rows(values):
         current[v.step][v.metric] = v.value
     return rows, (*unnumbered, *apart)
 
-# %% ../../nbs/logs/02_stores.ipynb #3002466d
+# %% ../../nbs/logs/02_stores.ipynb #c247c65e
 _CLOCKS = {
     'global_step': 'step',
     'trainer/global_step': 'step',
@@ -113,6 +113,9 @@ _CLOCKS = {
     'trainer/epoch': 'epoch',
     'train/learning_rate': 'lr',
     'learning_rate': 'lr',
+    'epoch/epoch': 'epoch',  # Keras
+    'epoch/learning_rate': 'lr',
+    'batch/learning_rate': 'lr',
 }
 
 _SUMMARY = re.compile(r'(^|/)(train_runtime|train_\w+_per_second|train_loss|total_flos)$')  # of the whole training
@@ -153,7 +156,7 @@ def _told_apart(tables, identities):
     names = Counter(t.name for t in tables)
     return [t._replace(name=f'{t.name} {i[:8]}') if names[t.name] > 1 else t for t, i in zip(tables, identities)]
 
-# %% ../../nbs/logs/02_stores.ipynb #20816bf1
+# %% ../../nbs/logs/02_stores.ipynb #4605ce82
 _WANDB, _SQLITE = b':W&B\xe1\xbe\x00', b'SQLite format 3\0'  # how such files begin
 _BLOCK = 32 * 1024
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4  # where in its record a chunk stands
@@ -227,7 +230,7 @@ def _public(row):
     "A row without what the tracker adds for itself (`_timestamp`, `_runtime`)"
     return {k: v for k, v in row.items() if not k.startswith('_')}
 
-# %% ../../nbs/logs/02_stores.ipynb #922f4c95
+# %% ../../nbs/logs/02_stores.ipynb #df3fefdf
 _REAL = r'[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf(inity)?)'
 _LINE = re.compile(rf'\d{{9,16}} {_REAL}( -?\d+( \S+)*)?', re.I)  # timestamp, value, step; then data set and model
 _LARGEST = 1.7e308  # what MLflow's database writes for infinity is above
@@ -255,7 +258,8 @@ def _is_metric_file(path):
 def _mlflow_folders(folder):
     "Run folders of a file store, a run or an experiment: those whose `meta.yaml` tells a run"
     found = [p for pattern in ('', '*/', '*/*/', '*/*/*/') for p in folder.glob(pattern + 'meta.yaml')]
-    return sorted((p.parent for p in found if {'run_id', 'run_uuid'} & set(_settings(p) or {})), key=str)
+    told = [p.parent for p in found if '.trash' not in p.parts and {'run_id', 'run_uuid'} & set(_settings(p) or {})]
+    return sorted(told, key=str)
 
 
 def _read_file_store(folders):
@@ -293,7 +297,7 @@ def _mlflow_tables(runs, deleted):
         tables.append(_table(f'{experiment}/{name}' if several else name, 'MLflow', rows, (*notes, *said), config))
     return _told_apart(tables, [r[0] for r in kept])
 
-# %% ../../nbs/logs/02_stores.ipynb #342c6b71
+# %% ../../nbs/logs/02_stores.ipynb #6fc6a624
 def _database(path):
     "A SQLite database that is only read; it leaves no side files behind"
     side = Path(f'{path}-wal')
@@ -343,7 +347,7 @@ def _starts(path, beginning):
     with Path(path).open('rb') as file:
         return file.read(len(beginning)) == beginning
 
-# %% ../../nbs/logs/02_stores.ipynb #f0f1f9fa
+# %% ../../nbs/logs/02_stores.ipynb #dad0f773
 _WORDS = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
@@ -370,7 +374,7 @@ def _read_trackio(
                 configs[run] = _public(json.loads(config))
     return _told_apart([_table(names[r], 'Trackio', rows[r], (), configs.get(r)) for r in rows], list(rows))
 
-# %% ../../nbs/logs/02_stores.ipynb #91c2606a
+# %% ../../nbs/logs/02_stores.ipynb #a022d8f8
 _LONG = {
     'metric': ('metric_name', 'metricname', 'metric', 'name', 'key', 'tag', 'variable'),
     'value': ('value', 'metric_value', 'metricvalue'),
@@ -405,7 +409,7 @@ def long_tables(
     tables = [(str(run or name), *_rows(values)) for run, values in runs.items()]
     return [_table(run, 'table of values', rows, notes) for run, rows, notes in tables]
 
-# %% ../../nbs/logs/02_stores.ipynb #3b1eca66
+# %% ../../nbs/logs/02_stores.ipynb #452a0fa8
 _AIM = (
     'is an Aim repository, which cannot be opened without writing to it; write it out where aim is installed '
     '(python -c "import aim, pandas; repo = aim.Repo(\'.\'); pandas.concat([m.dataframe(True, True, True) for h in '
