@@ -24,7 +24,7 @@ from .core import UserError, derive_seed, set_seed
 from .recipe import Falling, OneCycle, Plateau, Stage, WarmRestarts
 from .runfolder import Run, StageMemory, Tensors, load_into
 from .study import Data, Study
-from .watch import Watch, frozen_modules
+from .updates import Watch, frozen_modules
 
 Hook = Callable[[Run, str, int, float], None]  # of run, stage's name, epoch and monitored value
 

@@ -39,7 +39,7 @@ from .study import Data, DataFacts, Recordings, Study, device_of
 # %% ../nbs/core/15_train.ipynb #92c52488
 from .callbacks import bfloat16_doubt, restore_learner
 from .core import write_json
-from .watch import Watch
+from .updates import Watch
 
 # %% ../nbs/core/15_train.ipynb #29566b7d
 def fit(
