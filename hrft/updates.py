@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['frozen_modules', 'tensors_of', 'is_inside', 'marks', 'Watch']
 
-# %% ../nbs/core/11_updates.ipynb #51de621a
+# %% ../nbs/core/11_updates.ipynb #46f680f0
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from .core import UserError
 
-# %% ../nbs/core/11_updates.ipynb #61cc17cd
+# %% ../nbs/core/11_updates.ipynb #79aa6325
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:  # by name
     "Modules that must not change: the weights that they have, or go with, are all frozen"
     named = dict(model.named_modules())
@@ -87,7 +87,7 @@ def marks(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:  # by name
     together = len({mark.device for mark in found}) == 1
     return dict(zip(tensors, torch.stack(found).cpu().tolist() if together else [int(mark) for mark in found]))
 
-# %% ../nbs/core/11_updates.ipynb #dc1a5c5b
+# %% ../nbs/core/11_updates.ipynb #1d85ce67
 _LAST_UNITS = {
     'linear',
     'layer_norm',
@@ -177,7 +177,7 @@ class _Activations(TorchFunctionMode):
             found |= {'saturated_share': sum(saturated) / len(saturated), 'saturated_share/worst': max(saturated)}
         return found
 
-# %% ../nbs/core/11_updates.ipynb #54160346
+# %% ../nbs/core/11_updates.ipynb #0309ffb2
 class Watch:
     "Reads what each step does to a model's weights; it changes nothing"
 

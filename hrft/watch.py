@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #8078c486
+# %% ../nbs/core/25_watch.ipynb #432f2a63
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #355af9c8
+# %% ../nbs/core/25_watch.ipynb #8cb4042e
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -216,7 +216,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #f02eb2c3
+# %% ../nbs/core/25_watch.ipynb #ca4e0730
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -243,7 +243,7 @@ def _library(names, extra):
 
 
 def _load_torchvision():
-    "Lightning and transformers import torchvision where it is installed; one built for another torch lacks its operators"
+    "Lightning and transformers import torchvision where there is one; built for another torch, it lacks its operators"
     if 'torchvision' in sys.modules:
         return
     try:
@@ -318,7 +318,7 @@ def _lightning_validation(trainer):
         trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #2821f041
+# %% ../nbs/core/25_watch.ipynb #2c3394e8
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -335,6 +335,7 @@ def fastai_watch(
 ) -> Any:  # a callback of fastai
     "Watch a training of fastai's Learner; a folder with a log is gone on with"
     callback, learner = import_module('fastai.callback.core'), import_module('fastai.learner')
+    import_module('fastai.callback.progress')  # which gives a Learner `no_bar`
 
     class FastaiWatch(callback.Callback):
         "A training of fastai in hrft's log"
@@ -392,7 +393,7 @@ def fastai_watch(
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #eee2a2f8
+# %% ../nbs/core/25_watch.ipynb #1f80a19f
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
