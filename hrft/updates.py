@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['frozen_modules', 'tensors_of', 'is_inside', 'marks', 'Watch']
 
-# %% ../nbs/core/11_updates.ipynb #46f680f0
+# %% ../nbs/core/11_updates.ipynb #299d9a0e
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from .core import UserError
 
-# %% ../nbs/core/11_updates.ipynb #79aa6325
+# %% ../nbs/core/11_updates.ipynb #1553637e
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:  # by name
     "Modules that must not change: the weights that they have, or go with, are all frozen"
     named = dict(model.named_modules())
@@ -87,7 +87,7 @@ def marks(tensors: Mapping[str, torch.Tensor]) -> dict[str, int]:  # by name
     together = len({mark.device for mark in found}) == 1
     return dict(zip(tensors, torch.stack(found).cpu().tolist() if together else [int(mark) for mark in found]))
 
-# %% ../nbs/core/11_updates.ipynb #1d85ce67
+# %% ../nbs/core/11_updates.ipynb #330b0684
 _LAST_UNITS = {
     'linear',
     'layer_norm',
@@ -118,11 +118,13 @@ class _Activations(TorchFunctionMode):
 
     def __init__(self):
         super().__init__()
-        self.active = False
-        self.reset()
+        self.active, self.alive, self.seen, self.saturated = False, {}, {}, {}
 
     def reset(self):
-        self.alive, self.seen, self.saturated = {}, {}, {}
+        "Forget what has been told; layers of which too little was seen are looked at further"
+        told, self.saturated = [n for n, seen in self.seen.items() if seen >= _SEEN], {}
+        for n in told:
+            del self.alive[n], self.seen[n]
 
     def start(self):
         if not self.active:
@@ -150,7 +152,7 @@ class _Activations(TorchFunctionMode):
             low, high = _BOUNDED[name]
             self.waiting.append((self.number, ((values < low) | (values > high)).float().mean(), 0))
         elif values.ndim > 1:
-            by_unit = (values > 0).movedim(self.units, 0).flatten(1)
+            by_unit = (values <= 0).logical_not().movedim(self.units, 0).flatten(1)  # NaN is no zero
             self.waiting.append((self.number, by_unit.any(1), by_unit.shape[1]))
 
     def _settle(self):
@@ -158,16 +160,17 @@ class _Activations(TorchFunctionMode):
         for number, found, seen in self.waiting:
             if seen:
                 known = self.alive.get(number)
-                self.alive[number] = found | known if known is not None and known.shape == found.shape else found
-                self.seen[number] = self.seen.get(number, 0) + seen
+                same = known is not None and known.shape == found.shape
+                self.alive[number] = found | known if same else found
+                self.seen[number] = seen + (self.seen[number] if same else 0)
             else:
                 self.saturated.setdefault(number, []).append(found)
         self.waiting = []
 
     def shares(self) -> dict[str, float]:
         "Over all units and of the worst layer"
-        dead = [1 - alive.float().mean().item() for n, alive in self.alive.items() if self.seen[n] >= _SEEN]
-        units = [len(alive) for n, alive in self.alive.items() if self.seen[n] >= _SEEN]
+        told = [alive for n, alive in self.alive.items() if self.seen[n] >= _SEEN]
+        dead, units = [1 - alive.float().mean().item() for alive in told], [len(alive) for alive in told]
         saturated = [torch.stack(shares).mean().item() for shares in self.saturated.values()]
         found = {}
         if dead:
@@ -177,7 +180,7 @@ class _Activations(TorchFunctionMode):
             found |= {'saturated_share': sum(saturated) / len(saturated), 'saturated_share/worst': max(saturated)}
         return found
 
-# %% ../nbs/core/11_updates.ipynb #0309ffb2
+# %% ../nbs/core/11_updates.ipynb #0e636e97
 class Watch:
     "Reads what each step does to a model's weights; it changes nothing"
 
@@ -219,7 +222,7 @@ class Watch:
     def restart(self) -> None:
         "Begin a reading"
         self.samples, self.norms, self.before, self.first_step = [], {}, {}, self.steps
-        self.rate_seen = False
+        self.rate_seen, self.finite = False, True
         self.inside.reset()
         self.marked = marks({name: self.weights[name] for name in self.trained}) if self.trained else {}
 
@@ -261,6 +264,7 @@ class Watch:
             own = [self.weights[name].detach() for name in self.before]
             moves = [new - old for new, old in zip(own, self.before.values())]
             self.samples.append(self._sample(_norms(moves), _norms(list(self.before.values()))))
+            self.finite = math.isfinite(self.samples[-1]['grad_norm'])
         self.before, self.norms = {}, {}
         self.steps += 1
 
@@ -294,7 +298,7 @@ class Watch:
 
     def still(self) -> list[str]:
         "Modules that should train and of which nothing moved since the last reading"
-        if self.steps < self.first_step + 2 or not self.rate_seen:
+        if self.steps < self.first_step + 2 or not self.rate_seen or not self.finite:
             return []
         moved = {name.rpartition('.')[0] for name in self._moved()}
         owners = dict.fromkeys(name.rpartition('.')[0] for name in self.trained if name in self.marked)

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #432f2a63
+# %% ../nbs/core/25_watch.ipynb #a18326f5
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #8cb4042e
+# %% ../nbs/core/25_watch.ipynb #08547a04
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -216,7 +216,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #ca4e0730
+# %% ../nbs/core/25_watch.ipynb #28d2b0d6
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -318,7 +318,7 @@ def _lightning_validation(trainer):
         trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #2c3394e8
+# %% ../nbs/core/25_watch.ipynb #bdf3f769
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -393,7 +393,7 @@ def fastai_watch(
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #1f80a19f
+# %% ../nbs/core/25_watch.ipynb #522a68ce
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them

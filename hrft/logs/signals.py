@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['signals']
 
-# %% ../../nbs/logs/10_signals.ipynb #26757e81
+# %% ../../nbs/logs/10_signals.ipynb #aeda2f27
 import math
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..evidence import Finding
 from .readers import TrainingLog
 from ..runlog import RunLog, lower_is_better
 
-# %% ../../nbs/logs/10_signals.ipynb #dc8d12e6
+# %% ../../nbs/logs/10_signals.ipynb #48acaa2d
 _DEAD = (0.5, 0.9)  # share of all units, and of the worst layer's, from which on they are called dead
 _SATURATED = (0.5, 0.9)  # the same of values at the ends of tanh and sigmoid
 _VANISHED = 1e-5  # gradient of a group over that of the group with the largest
@@ -23,9 +23,10 @@ _EXPLODED = 100  # median norm at the end over that of the first half
 
 
 def _readings(stage):
-    "A stage's training metrics, one column each, one row a reading"
+    "A stage's training metrics, one column each, one row a reading; what was logged as NaN is infinite"
     rows = stage[(stage.split == 'train') & (stage.metric != 'loss')]
-    return rows.drop_duplicates(['step', 'metric'], keep='last').pivot(index='step', columns='metric', values='value')
+    rows = rows.assign(value=rows.value.fillna(math.inf)).drop_duplicates(['step', 'metric'], keep='last')
+    return rows.pivot(index='step', columns='metric', values='value')
 
 
 def _usual(readings, metric):
@@ -64,11 +65,12 @@ def _activations(name, readings):
         if overall >= limits[0] or worst >= limits[1]:
             where = f'{worst:.0%} in the worst layer' if worst > overall else 'in every layer'
             claim = f"{name}: {overall:.0%} {said} ({where})."
-            yield Finding(code, 'warning', claim, {metric: overall, 'worst_layer': worst}, advice)
+            severity = 'error' if worst >= limits[1] else 'warning'
+            yield Finding(code, severity, claim, {metric: overall, 'worst_layer': worst}, advice)
 
 
-def _gradients(name, readings):
-    "Gradients that are nothing, do not arrive, or grow without end"
+def _no_gradient(name, readings):
+    "A loss that does not reach the weights"
     norm = readings['grad_norm'].dropna() if 'grad_norm' in readings else pd.Series(dtype=float)
     if len(norm) and (norm == 0).mean() > 0.25:
         yield Finding(
@@ -78,7 +80,11 @@ def _gradients(name, readings):
             {'first_step': int(norm.index[norm == 0][0])},
             "Look for a loss that does not depend on the model (detached, rounded, clipped), or for dead units.",
         )
-        return
+
+
+def _gradients(name, readings):
+    "Gradients that do not arrive, or grow without end"
+    norm = readings['grad_norm'].dropna() if 'grad_norm' in readings else pd.Series(dtype=float)
     broken = norm[~np.isfinite(norm)]
     known = norm[np.isfinite(norm)]
     early, late = known.iloc[: len(known) // 2].median(), known.iloc[-max(3, len(known) // 5) :].median()
@@ -106,33 +112,38 @@ def _gradients(name, readings):
             "Look for a detached part." if zero else "Use rectifiers, normalisation or shortcuts, and fewer layers.",
         )
 
-# %% ../../nbs/logs/10_signals.ipynb #c2fc4ef1
+# %% ../../nbs/logs/10_signals.ipynb #30c84a86
 _UPDATE = (3e-6, 0.2)  # length of an update over that of the weights: below nothing is learned, above all is forgotten
 _RATE_MOVES = 3  # times that the others' rate changes while a group's stands still
 _RATE_STANDS = 1e-6  # relative change of a rate that stands still
 
 
-def _updates(name, readings):
-    "Steps that are far too small or too large"
-    values = readings['update_ratio'].dropna() if 'update_ratio' in readings else pd.Series(dtype=float)
-    if len(values) < 2:
-        return
-    low, usual = float(values.quantile(0.9)), float(values.median())  # schedules begin and end at small rates
-    if low < _UPDATE[0]:
-        yield Finding(
-            'update-too-small',
-            'warning',
-            f"{name}: a step changes the weights by {low:.1g} of their length at most; nothing can be learned so.",
-            {'update_ratio': usual, 'largest_usual': low},
-            "Raise the learning rate (ten times the update would still be small); a good one changes about 1e-3.",
-        )
-    elif usual > _UPDATE[1]:
+def _too_large(name, readings):
+    "Steps that throw away what the weights were"
+    by_group = pd.DataFrame(_by_group(readings, 'update_ratio'))
+    overall = readings['update_ratio'].dropna() if 'update_ratio' in readings else pd.Series(dtype=float)
+    steps = by_group.median(axis=1) if by_group.shape[1] > 1 else overall.iloc[1:]  # a group of zeros at first has any
+    if len(steps := steps[np.isfinite(steps)]) and steps.max() > _UPDATE[1]:
         yield Finding(
             'update-too-large',
             'warning',
-            f"{name}: a step changes the weights by {usual:.0%} of their length.",
-            {'update_ratio': usual},
-            "Lower the learning rate by a factor of ten or more; a good one changes about 1e-3.",
+            f"{name}: steps around {steps.idxmax()} changed the weights by {steps.max():.0%} of their length.",
+            {'update_ratio': overall.median(), 'largest': steps.max()},
+            "Lower the learning rate by a factor of ten or more; a good one changes about 1e-3 a step.",
+        )
+
+
+def _too_small(name, readings):
+    "Steps that lead nowhere"
+    values = readings['update_ratio'].dropna() if 'update_ratio' in readings else pd.Series(dtype=float)
+    usual = float(values.quantile(0.9)) if len(values) >= 2 else math.nan  # schedules begin and end at small rates
+    if usual < _UPDATE[0]:
+        yield Finding(
+            'update-too-small',
+            'warning',
+            f"{name}: a step changes the weights by {usual:.1g} of their length at most; nothing can be learned so.",
+            {'update_ratio': values.median(), 'largest_usual': usual},
+            "Raise the learning rate until a step changes about 1e-3.",
         )
 
 
@@ -155,24 +166,30 @@ def _group_rates(name, readings):
                 "Give all groups to the optimiser before the schedule is made, or plan this group's rate too.",
             )
 
-# %% ../../nbs/logs/10_signals.ipynb #6b0929de
-def _movement(name, readings):
-    "Frozen weights that moved, and weights that should train and did not"
+# %% ../../nbs/logs/10_signals.ipynb #535f0368
+def _frozen(name, readings):
+    "Frozen weights that moved"
     for group, counts in _by_group(readings, 'frozen_moved').items():
         yield Finding(
             'frozen-moved',
             'error',
             f"{name}: {int(counts.max())} frozen tensors of {group} changed, first by step {counts.index[0]}.",
             {'tensors': int(counts.max()), 'first_step': int(counts.index[0])},
-            "Keep frozen layers in evaluation mode, as batch norm counts along, and their weights out of the optimiser.",
+            "Keep frozen layers in evaluation mode, and leave their weights out of the optimiser.",
         )
+
+
+def _stays(name, readings):
+    "Weights that should train and did not move"
+    if 'grad_norm' in readings:
+        readings = readings[readings.grad_norm != math.inf]
     for group, shares in _by_group(readings, 'moved').items():
         rate = readings[f'lr/{group}'].max() if f'lr/{group}' in readings else math.inf
         if len(shares) >= 2 and (shares == 0).mean() > 0.5 and rate > 0:
             yield Finding(
                 'trained-stays',
                 'error',
-                f"{name}: in {(shares == 0).sum()} of {len(shares)} readings nothing of {group} moved, which should train.",
+                f"{name}: nothing of {group}, to be trained, moved in {(shares == 0).sum()} of {len(shares)} readings.",
                 {'readings': len(shares)},
                 "Look for a detached part, a rate of 0 or dead units; freeze the group if it shall not train.",
             )
@@ -211,13 +228,16 @@ def _resumed(name, stage):
             "Look whether the weights were loaded, the validation data are the same and the mode is evaluation.",
         )
 
-# %% ../../nbs/logs/10_signals.ipynb #a46b86de
+# %% ../../nbs/logs/10_signals.ipynb #7663bb46
 def signals(log: TrainingLog | RunLog) -> list[Finding]:
     "What a log of gradients, updates and activations shows, stage by stage; nothing where it has none"
     found, records = [], log.frame()
     for name, stage in records.groupby('stage', sort=False):
         readings = _readings(stage)
-        for check in (_activations, _gradients, _updates, _group_rates, _movement):
-            found += check(name, readings)
-        found += _resumed(name, stage)
+        for check in (_too_large, _activations, _no_gradient, _stays, _gradients, _too_small):
+            causes = list(check(name, readings))
+            found += causes
+            if any(cause.severity == 'error' for cause in causes):
+                break
+        found += [*_group_rates(name, readings), *_frozen(name, readings), *_resumed(name, stage)]
     return found
