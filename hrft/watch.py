@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #26151b94
+# %% ../nbs/core/25_watch.ipynb #fce5051a
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #37787e34
+# %% ../nbs/core/25_watch.ipynb #a101afe7
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -53,6 +53,7 @@ class Watched:
         self.parent = Path(parent) if parent else None
         self.log, self.findings, self.stage = RunLog(self.folder / 'log.jsonl'), [], 'training'
         self.begun = self.resumed = False
+        self.own_words: set[str] = set()  # metrics of the training that the trainer logs itself
 
     @property
     def last_step(self) -> int:
@@ -134,7 +135,8 @@ class Watched:
         signals, changed, still = watch.read()
         losses = [('loss', torch.stack(self.losses).mean().item())] if self.losses else []
         self.losses = []
-        self._record(epoch, 'train', [*losses, *signals.items()])
+        told = [(name, value) for name, value in signals.items() if name not in self.own_words]
+        self._record(epoch, 'train', [*losses, *told])
         if changed:
             advice = "Keep its layers in evaluation mode, and leave its weights out of the optimiser."
             self._tell('frozen-moved', f"frozen, but changed: {_listed(changed)}", {'tensors': len(changed)}, advice)
@@ -149,7 +151,8 @@ class Watched:
         values: Mapping[str, float],  # such as the loss over some steps, or the gradient's norm before it was clipped
         epoch: int,  # from 1
     ) -> None:
-        "The trainer says something of the training itself"
+        "The trainer says something of the training itself; its own word counts"
+        self.own_words |= set(values)
         self._record(epoch, 'train', list(values.items()))
 
     def evaluated(
@@ -217,7 +220,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #9395638a
+# %% ../nbs/core/25_watch.ipynb #7b7e1344
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -272,6 +275,7 @@ def lightning_watch(
 
         def on_train_start(self, trainer, pl_module):
             self.watch = self.watched.begin(pl_module, trainer.optimizers, trainer.global_step).follow(forward=False)
+            self.seen = self.watch.steps
             if self.watched.resumed and trainer.enable_validation:
                 self.watched.rescored(_lightning_validation(trainer), max(trainer.current_epoch, 1))
 
@@ -286,9 +290,10 @@ def lightning_watch(
 
         def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
             self.watch.inside.stop()
-            if outputs is not None and self.watch.steps > self.watch.first_step:
-                loss = outputs['loss'] if isinstance(outputs, Mapping) else outputs
+            if self.watch.steps > self.seen:
+                loss = outputs.get('loss') if isinstance(outputs, Mapping) else outputs
                 self.watched.stepped(trainer.current_epoch + 1, loss)
+            self.seen = self.watch.steps
 
         def on_validation_end(self, trainer, pl_module):
             if not trainer.sanity_checking:
@@ -307,19 +312,19 @@ def lightning_watch(
 def _lightning_validation(trainer):
     "Metrics of a validation that leaves no trace in the trainer"
     loop, connector = trainer.fit_loop.epoch_loop.val_loop, trainer._logger_connector
-    state, stage = copy.deepcopy(loop.state_dict()), trainer.state.stage
+    state, stage, batches = copy.deepcopy(loop.state_dict()), trainer.state.stage, trainer.num_sanity_val_steps
     with _same_random_numbers():
-        trainer.sanity_checking = True
+        trainer.sanity_checking, trainer.num_sanity_val_steps = True, math.inf  # all batches
         loop.run()
         found = _validation(trainer.callback_metrics)
-        trainer.state.stage = stage
+        trainer.state.stage, trainer.num_sanity_val_steps = stage, batches
         loop.load_state_dict(state)
         connector.reset_results()
         connector.reset_metrics()
         trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #56cf8089
+# %% ../nbs/core/25_watch.ipynb #70d53f11
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -394,7 +399,7 @@ def fastai_watch(
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #e6b31883
+# %% ../nbs/core/25_watch.ipynb #a3427c43
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
