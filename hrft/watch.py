@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #fce5051a
+# %% ../nbs/core/25_watch.ipynb #eb436eda
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #a101afe7
+# %% ../nbs/core/25_watch.ipynb #d04bdac7
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -220,7 +220,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #7b7e1344
+# %% ../nbs/core/25_watch.ipynb #1998fbeb
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -324,7 +324,7 @@ def _lightning_validation(trainer):
         trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #70d53f11
+# %% ../nbs/core/25_watch.ipynb #ab657e46
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -399,7 +399,7 @@ def fastai_watch(
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #a3427c43
+# %% ../nbs/core/25_watch.ipynb #d8cd47f2
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
