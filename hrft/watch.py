@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #eb436eda
+# %% ../nbs/core/25_watch.ipynb #51bb2144
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #d04bdac7
+# %% ../nbs/core/25_watch.ipynb #1612adcc
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -220,7 +220,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #1998fbeb
+# %% ../nbs/core/25_watch.ipynb #b29b9d6e
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -321,10 +321,9 @@ def _lightning_validation(trainer):
         loop.load_state_dict(state)
         connector.reset_results()
         connector.reset_metrics()
-        trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #ab657e46
+# %% ../nbs/core/25_watch.ipynb #80fa7b8b
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -350,24 +349,30 @@ def fastai_watch(
         watched = Watched(folder, **settings)
 
         def before_fit(self):
-            self.run = not hasattr(self, 'lr_finder') and not hasattr(self, 'gather_preds')
-            if not self.run:
+            self.run = not hasattr(self.learn, 'lr_finder')
+            self.ready = False
+
+        def before_train(self):
+            if self.ready:  # it is a later epoch
                 return
             again, step = self.watched.begun, self.watched.last_step
             epochs = self.watched.log.frame().epoch if step else []
-            self.epochs_before = int(max(epochs, default=0)) if not self.learn.epoch else 0
+            self.epochs_before = int(max(epochs, default=0)) - self.learn.epoch
             self.watch = self.watched.begin(self.learn.model, self.learn.opt, step).follow(steps=False)
+            self.ready = True
             if again:
                 self.watched.expected = []  # another fit of the same process may train other parts
             elif self.watched.resumed:
-                self.watched.rescored(self._validated(), self.epochs_before)
+                self.watched.rescored(self._validated(), int(max(epochs, default=1)))
 
         def _validated(self):
             "Metrics of the weights as they are"
-            learn = self.learn
+            learn, modes = self.learn, {module: module.training for module in self.learn.model.modules()}
             fresh = learner.Learner(learn.dls, learn.model, loss_func=learn.loss_func, metrics=list(learn.metrics))
             with _same_random_numbers(), fresh.no_bar(), fresh.no_logging():
                 values = fresh.validate()
+            for module, training in modes.items():
+                module.training = training
             return dict(zip(['loss', *(metric.name for metric in fresh.metrics)], map(float, values)))
 
         @property
@@ -388,18 +393,18 @@ def fastai_watch(
             self.watched.read(self._number)
 
         def after_epoch(self):
-            values = [v for v in self.learn.recorder.values[-1:]]
-            names = self.learn.recorder.metric_names[1:]
-            told = {f"{name}": value for name, value in zip(names, values[0])} if values else {}
-            found = _validation({'valid_' + n.removeprefix('valid_'): v for n, v in told.items() if n != 'train_loss'})
-            self.watched.evaluated(found, self._number)
+            names, values = self.learn.recorder.metric_names[1:], self.learn.recorder.values
+            if self.ready and values:
+                found = {n.removeprefix('valid_'): v for n, v in zip(names, values[-1]) if n != 'train_loss'}
+                self.watched.evaluated({n: v for n, v in found.items() if isinstance(v, float)}, self._number)
 
         def after_fit(self):
-            self.watch.close()
+            if self.ready:
+                self.watch.close()
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #d8cd47f2
+# %% ../nbs/core/25_watch.ipynb #a43c8205
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
