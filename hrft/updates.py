@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['frozen_modules', 'tensors_of', 'is_inside', 'marks', 'Reading', 'Watch']
 
-# %% ../nbs/core/11_updates.ipynb #ea18a98f
+# %% ../nbs/core/11_updates.ipynb #bcef71ac
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from os.path import commonprefix
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from .core import UserError
 
-# %% ../nbs/core/11_updates.ipynb #2edd8fe1
+# %% ../nbs/core/11_updates.ipynb #620ee1ed
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:  # by name
     "Modules that must not change: the weights that they have, or go with, are all frozen"
     named = dict(model.named_modules())
@@ -86,7 +86,7 @@ def _mark(tensor):
         total = total + part.add(_ODD).mul_(part).sum()
     return torch.as_tensor(total)
 
-# %% ../nbs/core/11_updates.ipynb #e7d2254a
+# %% ../nbs/core/11_updates.ipynb #5cd3baa5
 _LAST_UNITS = {
     'linear',
     'layer_norm',
@@ -184,7 +184,7 @@ class _Activations(TorchFunctionMode):
             found |= {'saturated_share': sum(saturated) / len(saturated), 'saturated_share/worst': max(saturated)}
         return found
 
-# %% ../nbs/core/11_updates.ipynb #a7c5754b
+# %% ../nbs/core/11_updates.ipynb #ef5d24fa
 class Reading(NamedTuple):
     "What the steps since the last reading came to"
 
