@@ -203,8 +203,8 @@ class Watched:
     def _tell(self, code, claim, evidence, advice, severity='error', ends=True):
         "Keep a finding; end the training with it, or print it"
         finding = Finding(code, severity, f"{claim[0].upper()}{claim[1:]}.", evidence, advice)
-        if code in {found.code for found in self.findings} and not ends:
-            return
+        if finding in self.findings:
+            return  # said before
         self.findings.append(finding)
         if ends and self.strict:
             self.watch.close()
