@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +24,8 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..runlog import RunLog
 
-# %% ../../nbs/logs/05_curves.ipynb #9845e019
-_VALIDATION = ('valid', 'full_valid', 'test')  # splits that judge, in this order
+# %% ../../nbs/logs/05_curves.ipynb #21bbce20
+_EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
 _PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
 
@@ -37,9 +38,10 @@ class Watched(NamedTuple):
     split: str  # that has it: valid, full_valid or test
     others: tuple = ()  # what might have been judged by instead: the metric on other validation sets
 
-    def values(self, log: TrainingLog) -> pd.Series:  # index step; without NaN
+    def values(self, log: TrainingLog) -> pd.Series:  # index step; finite values only
         "The metric over the steps of a log"
-        return log.series(self.split, self.metric).dropna()
+        values = log.series(self.split, self.metric)
+        return values[np.isfinite(values)]
 
     def __str__(self):
         among = f", the first of {', '.join([self.metric, *self.others])} (`--metric` names another)"
@@ -54,7 +56,7 @@ def watched_metric(
     "What one or several logs are judged by"
     logs = list(logs)
     asked = metric or next((log.watched for log in logs if log.watched), '')
-    own = [next((found for split in _VALIDATION if (found := _metrics(log, split))), {}) for log in logs]
+    own = [next((found for split in _EVALUATED if (found := _metrics(log, split))), {}) for log in logs]
     anywhere = list(dict.fromkeys(m for one in own for m in one))
     logged = [m for m in anywhere if all(m in one for one in own)] or anywhere
     known = {m: next((d for log in logs if (d := log.lower_is_better(m)) is not None), None) for m in [*logged, asked]}
@@ -66,7 +68,7 @@ def watched_metric(
         raise UserError(
             f"got no direction for {unclear}; add --metric {unclear} with --higher or --lower, whichever is better."
         )
-    split = next((s for s in _VALIDATION if any(found in _metrics(log, s) for log in logs)), 'valid')
+    split = next((s for s in _EVALUATED if any(found in _metrics(log, s) for log in logs)), 'valid')
     of_set, _, kind = found.rpartition('_')
     others = tuple(m for m in logged if of_set and not asked and m != found and m.endswith(f'_{kind}'))
     return Watched(found or 'loss', True if direction is None else direction, split, others)
@@ -117,8 +119,10 @@ def best_stretch(
 ) -> tuple[Interval, int]:  # the level, and the position of its first epoch
     "The best mean over neighbouring epochs; its interval is never narrower than the noise of the whole curve allows"
     values, sign = np.asarray(values, float), 1 if lower else -1
-    if len(values) < 6:
-        return level(values), 0
+    if len(values) < 6:  # too few for a mean: the best one, with the spread around their line
+        start = int(np.argmin(sign * values)) if len(values) else 0
+        best, half = float(values[start]) if len(values) else math.nan, level(values).half * math.sqrt(len(values))
+        return Interval(best, best - half, best + half), start
     width = max(3, min(_SMOOTHING, len(values) // 3))
     means = np.convolve(values, np.ones(width) / width, 'valid')
     start = int(np.nanargmin(sign * means))
@@ -258,32 +262,69 @@ def plain(
 # %% ../../nbs/logs/05_curves.ipynb #84af65b8
 @dataclass(frozen=True)
 class Curve:
-    "One stage of a log, by epoch"
+    "One stage of a log, evaluation by evaluation: by epoch, or by step where one epoch has several"
 
     stage: str
     table: pd.DataFrame  # index epoch; columns as `epoch_table`
-    metric: str  # monitored validation metric, without its split
+    metric: str  # monitored validation metric, without `valid_`
     records: pd.DataFrame  # the stage's records
-    lower: bool  # whether a lower metric is better
-    split: str = 'valid'  # that has the metric
+    lower: bool = True  # whether a lower metric is better
 
     @property
     def sign(self) -> int:
         return 1 if self.lower else -1
+
+    def rows(self, split: str, metric: str = 'loss') -> pd.DataFrame:
+        "The finite records of one split and metric"
+        known = self.records
+        return known[(known.split == split) & (known.metric == metric) & np.isfinite(known.value)]
+
+    @cached_property
+    def split(self) -> str:
+        "The split that judges the stage"
+        return next((split for split in _EVALUATED if len(self.rows(split, self.metric))), 'valid')
+
+    @cached_property
+    def unit(self) -> str:  # epoch or step
+        "What evaluations are counted by"
+        return 'step' if self.rows(self.split, self.metric).duplicated('epoch').any() else 'epoch'
+
+    def evaluations(self, metric: str) -> pd.Series:  # index epoch or step; finite values only
+        "A validation metric as it was evaluated"
+        return self.rows(self.split, metric).groupby(self.unit, sort=False).value.mean()
+
+    @cached_property
+    def valid(self) -> pd.Series:  # index epoch or step; finite values only
+        return self.evaluations(self.metric)
 
     def column(self, name: str) -> pd.Series:  # index epoch; finite values only
         "A column of the table, empty where it was not logged"
         values = self.table[name] if name in self.table else pd.Series(dtype=float)
         return values[np.isfinite(values.astype(float))].astype(float)
 
+    def training(self, metric: str = 'loss') -> pd.Series:  # index as `valid`
+        "A training metric, averaged from one evaluation to the next"
+        rows, ends = self.rows('train', metric), self.valid.index
+        if self.unit == 'epoch' or rows.empty:
+            return self.column(f'train_{metric}')
+        return rows.value.groupby(ends[np.searchsorted(ends, rows.step).clip(max=len(ends) - 1)]).mean()
+
     @property
-    def valid(self) -> pd.Series:
-        return self.column(f'{self.split}_{self.metric}')
+    def rate(self) -> pd.Series:  # index as `valid`, or all epochs
+        "The learning rate at each evaluation"
+        if self.unit == 'epoch':
+            return self.column('lr')
+        return self.rows(self.split, self.metric).groupby('step').lr.last().dropna()
 
     @property
     def best(self) -> int:
         "The position of the best validation"
         return int(np.argmin(self.sign * self.valid.to_numpy()))
+
+    @property
+    def best_epoch(self) -> int:
+        "The epoch of the best validation"
+        return int(self.rows(self.split, self.metric).drop_duplicates(self.unit).epoch.iloc[self.best])
 
 
 def curves(
@@ -295,8 +336,6 @@ def curves(
     log = read_log(log)
     watched, records, table = watched_metric([log], metric, direction), log.records, log.epochs()
     return [
-        Curve(
-            str(stage), table.loc[stage], watched.metric, records[records.stage == stage], watched.lower, watched.split
-        )
+        Curve(str(stage), table.loc[stage], watched.metric, records[records.stage == stage], watched.lower)
         for stage in dict.fromkeys(records.stage)
     ]
