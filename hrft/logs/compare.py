@@ -168,7 +168,10 @@ class Comparison:
     ) -> pd.DataFrame:  # one row a run
         "The figures that matter most"
         split = self.watched.split
-        own = [f'{kind}_{split}_{self.metric}' for kind in ('best', 'smoothed', 'final')]
+        whole = self.metric == 'accuracy' and all(run['full_valid_accuracy'] is not None for run in self.runs.values())
+        own = (
+            ['full_valid_accuracy'] if whole else [f'{k}_{split}_{self.metric}' for k in ('best', 'smoothed', 'final')]
+        )
         rows = {name: {k: run.get(k) for k in dict.fromkeys([*own, *_SHOWN])} for name, run in self.runs.items()}
         table = pd.DataFrame(rows).T.dropna(axis=1, how='all').apply(_numbers).rename_axis('run')
         settings = {name: run['configuration'] for name, run in self.runs.items()}
@@ -215,7 +218,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #8615d662
+# %% ../../nbs/logs/07_compare.ipynb #dfb38eb2
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -229,7 +232,7 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #b43123b3
+# %% ../../nbs/logs/07_compare.ipynb #db306c98
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', '.hydra/config.yaml', 'files/config.yaml'),
     *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
@@ -293,7 +296,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #3b5b3118
+# %% ../../nbs/logs/07_compare.ipynb #b5ad76fa
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:
