@@ -6,18 +6,381 @@
 __all__ = ['read_log']
 
 # %% ../../nbs/logs/04_readers.ipynb #c2c1e5d2
+import base64
+import binascii
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .rows import SPLITS, TrainingLog, from_rows, number
+from .names import meanings, spell, split_of
+from .rows import TrainingLog, from_rows, number, together
 from ..runlog import RECORD, RunLog
 
+# %% ../../nbs/logs/04_readers.ipynb #36302818
+_COCO = r'(^|/)(bbox|segm|keypoints|sem_seg|panoptic_seg|box_proposals)/'
+
+
+def _table_layout(header):
+    "Of a table: its tool, and the split of its bare names"
+    words = {spell(h) for h in header}
+    if any('token_accuracy' in w or w.startswith('full_valid') or w == 'train_mean_reward' for w in words):
+        return 'OpenAI', ''
+    if any(h.startswith('metrics/') for h in header):
+        return 'YOLO', 'valid'
+    if {'epoch', 'train_loss', 'valid_loss'} <= words and header[0] == 'epoch':
+        return 'fastai', 'valid'
+    if {'Training Loss', 'Validation Loss'} <= set(header):
+        return 'Hugging Face table', 'valid'
+    if 'loss' in header and 'val_loss' in header:
+        return 'Keras', ''
+    return ('Lightning' if {'step', 'epoch'} <= set(header) else 'table'), ''
+
+
+def _lined(rows):
+    "Rows of JSON lines in the form that the shared rules read, their layout, and the split of its bare names"
+    keys = {k for row in rows for k in row}
+    if 'mode' in keys and 'iter' in keys:  # mmcv: in rows of validation, `iter` counts batches of validation
+        return (
+            [{k: v for k, v in r.items() if k != 'iter' or split_of(r.get('mode')) == 'train'} for r in rows],
+            'mmcv',
+            '',
+        )
+    if {'data_time', 'lr', 'step'} <= keys:
+        return _mmengine(rows), 'mmengine', 'train'
+    if {'iteration', 'total_loss'} <= keys:
+        return (
+            [{('valid/' * bool(re.search(_COCO, k)) + k): v for k, v in r.items()} for r in rows],
+            'detectron2',
+            'train',
+        )
+    if any(k in keys and isinstance(r.get(k), dict) for r in rows[:1] for k in ('scores', 'losses')):
+        named = {'losses': 'train', 'scores': 'valid', 'other_scores': 'valid'}
+        return [{named.get(k, k): v for k, v in r.items()} for r in rows], 'spaCy', ''
+    return rows, 'JSON rows', ''
+
+
+def _mmengine(rows):
+    "Rows of mmengine: those without a rate are of validation, and their `step` counts epochs if they are validated so"
+    out, epoch, step = [], 0, 0
+    for row in rows:
+        if 'lr' in row or 'loss' in row:
+            epoch, step = row.get('epoch', epoch), row.get('step', step)
+            out.append(row)
+            continue
+        by_epoch = row.get('step', 0) == epoch and row.get('step', 0) < step
+        clock = {'epoch': epoch, 'step': step} if by_epoch else {'step': row.get('step', step)}
+        out.append(clock | {f'valid/{k}': v for k, v in row.items() if k not in ('step', 'time', 'data_time')})
+    return out
+
+
+def _without_sentinels(rows, layout):
+    "Rows without the -1 that OpenAI and COCO's tools write where nothing was measured"
+    pattern = {'OpenAI': r'^(full_)?valid', 'mmcv': r'mAP|AP|AR', 'mmengine': r'mAP|AP|AR', 'detectron2': r'AP|AR'}.get(
+        layout
+    )
+    if not pattern:
+        return rows
+    return [
+        {k: None if re.search(pattern, k) and v in (-1, '-1', '-1.0') else v for k, v in row.items()} for row in rows
+    ]
+
+# %% ../../nbs/logs/04_readers.ipynb #2cb4f7cd
+_DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
+
+
+def _lines(text):
+    "A table as lines of cells, and whether numbers may have decimal commas"
+    lines = [line for line in text.splitlines() if line.strip()]
+    if lines[0].lstrip().startswith('|'):
+        rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in lines]
+        return [row for row in rows if set(''.join(row)) - set(':- ')], False
+    while len(lines) > 1 and lines[0].startswith('#') and len(lines[0].split()) != len(lines[-1].split()):
+        lines = lines[1:]
+    lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
+    separator = max('\t;,', key=lines[0].count)
+    if separator not in lines[0]:
+        return [line.split() for line in lines], False
+    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator)]
+    return rows, separator != ','
+
+
+def _is_text(lines):
+    "Whether lines are prose: most of them have another number of cells than the first, or hold no number"
+    header, rest = lines[0], lines[1:]
+    alike = sum(len(line) == len(header) and any(isinstance(number(c), float) for c in line) for line in rest)
+    return len(header) == 1 or 2 * alike < len(rest)
+
+
+def _table(lines, commas):
+    "Rows of a table, of each the number of headers since the first, and how many were left out"
+    header, rows, seams, odd, seam = lines[0], [], [], 0, 0
+    for line in lines[1:]:
+        if set(line) & set(header) - {''} and not any(isinstance(number(cell), float) for cell in line):
+            header, seam = line, seam + 1
+            continue
+        line = line[: len(header)] if not any(line[len(header) :]) else line
+        if len(line) != len(header):
+            odd += any(line)
+            continue
+        cells = [c.replace(',', '.') if commas and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
+        rows.append(dict(zip(header, cells)))
+        seams.append(seam)
+    return rows, seams, odd
+
+
+def _read_table(text, name, columns):
+    "A table of any layout"
+    lines, commas = _lines(text)
+    header = lines[0]
+    if all(isinstance(number(cell), float) for cell in header):
+        raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
+    if _is_text(lines) or {'Name', 'State', 'Runtime'} <= set(header):
+        raise UserError(_no_table(name, header))
+    rows, seams, odd = _table(lines, commas)
+    if not rows:
+        raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
+    header = list(dict.fromkeys(k for row in rows for k in row))
+    if any(' - ' in h for h in header) and (
+        any(h.endswith('__MIN') for h in header) or all(' - ' in h for h in header[1:])
+    ):
+        return _read_panels(rows, header, name, columns)
+    if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (tag := re.search(r'-tag-(.+)', name)):
+        rows = [
+            {('Value' if k != 'Value' else tag[1]): v for k, v in row.items() if k in ('Step', 'Value')} for row in rows
+        ]
+    layout, bare = _table_layout(header)
+    if layout == 'fastai':
+        rows = [{('epoch_time' if k == 'time' else k): v for k, v in row.items()} for row in rows]
+    log = from_rows(_without_sentinels(rows, layout), name, layout + ' CSV', seams, bare, columns)
+    if odd:
+        said = f"{odd} rows have another number of cells than the header and were left out"
+        log = replace(log, notes=(*log.notes, said))
+    return log
+
+
+def _no_table(name, header):
+    "Why a text is no table that is a log"
+    if len(header) > 1:
+        return f"{name} is W&B's table of runs; export a panel of curves as CSV, or pass the run's own .wandb file."
+    return (
+        f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected CSV, JSON, "
+        "JSON lines, or the log of a tool that prints a line an epoch."
+    )
+
+
+def _read_panels(rows, header, name, columns):
+    "W&B's export of a panel: columns `run - metric`, and the least and largest of each bin; each run is a training"
+    runs = list(dict.fromkeys(h.rsplit(' - ', 1)[0] for h in header if ' - ' in h))
+    told = {role: column.rsplit(' - ', 1)[-1] for role, column in (columns or {}).items()}
+    common, bounds, parts = (
+        [h for h in header if ' - ' not in h],
+        [h for h in header if h.endswith(('__MIN', '__MAX'))],
+        [],
+    )
+    for run in runs:
+        own = {h: h.rsplit(' - ', 1)[1] for h in header if h.startswith(run + ' - ') and h not in bounds}
+        named = {h: h for h in common} | own
+        kept = [{n: row.get(h) for h, n in named.items()} for row in rows if any(row.get(h) for h in own)]
+        log = from_rows(kept, run, 'W&B export', None, '', told)
+        why = {h: "it is the bound of a bin of steps, not a metric" for h in bounds if h.startswith(run + ' - ')}
+        parts.append(replace(log, unused=log.unused | why))
+    return together(parts, name)
+
+# %% ../../nbs/logs/04_readers.ipynb #20c246ac
+def _read_json(text, name, path, columns):
+    "hrft's own log, Hugging Face's trainer state, lists by column, or rows"
+    notes = ()
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        value, notes = _json_lines(text, name, error)
+    if isinstance(value, dict) and set(RECORD) <= set(value):
+        value = [value]
+    if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
+        if set(RECORD) <= set(value[0]):
+            return _own(value, name, path)
+        rows, layout, bare = _lined(value)
+        log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
+    elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
+        log = from_rows(
+            _trainer_state(value['log_history']), name, 'Hugging Face trainer state', None, 'train', columns
+        )
+    elif isinstance(value, dict) and (rows := _rows_within(value, name)):
+        log = from_rows(rows, name, 'JSON lists', None, '', columns)
+    else:
+        found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
+        raise UserError(
+            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, which has "
+            "`log_history`."
+        )
+    return replace(log, notes=log.notes + notes)
+
+
+def _own(value, name, path):
+    "hrft's own log"
+    broken = sum(any(not isinstance(r.get(k), t) for k, t in zip(RECORD, (str, int, int, str, str))) for r in value)
+    if broken:
+        raise UserError(
+            f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was damaged "
+            "after it was written."
+        )
+    return TrainingLog(name, 'hrft', RunLog(path).frame())
+
+
+def _json_lines(text, name, error):
+    "Lines of JSON; a last line that was cut off, and a few broken ones, are left out and said"
+    lines, rows = [line for line in text.splitlines() if line.strip()], []
+    for line in lines:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    lost = len(lines) - len(rows)
+    if not rows or 10 * lost > len(lines) + 10 or not all(isinstance(r, dict) for r in rows):
+        raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
+    return rows, (f"{lost} of {len(lines)} lines are cut off or no JSON, and were left out",) if lost else ()
+
+
+def _trainer_state(history):
+    "Rows of a trainer state, without the summary of the training, and without an evaluation repeated after it"
+    rows = [row for row in history if 'train_runtime' not in row]
+    seen = [{(r.get('step'), k) for k in r if k.startswith('eval_')} for r in rows]
+    again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
+    return rows[:-1] if again else rows
+
+
+def _rows_within(value, name):
+    "Rows from lists by column, nested by set or not; from rows by epoch; or from the only list of rows inside"
+    lists = {k: v for k, v in _flat_lists(value).items() if isinstance(v, list)}
+    inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
+    if len(inner) == 1:
+        return _catboost(value) if 'meta' in value else inner[0]
+    if all(isinstance(v, dict) and re.search(r'\d+$', k) for k, v in value.items()) and not lists:
+        return [{'epoch': int(re.search(r'(\d+)$', str(k))[1])} | v for k, v in value.items()]
+    lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
+    if len({len(v) for v in lists.values()}) > 1:
+        lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
+        raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
+    return [dict(zip(lists, cells)) for cells in zip(*lists.values())]
+
+
+def _flat_lists(value, before=''):
+    out = {}
+    for key, inner in value.items():
+        out |= _flat_lists(inner, f'{before}{key}/') if isinstance(inner, dict) else {f'{before}{key}': inner}
+    return out
+
+
+def _catboost(value):
+    "CatBoost's training log, whose `test` is the evaluation set that chooses the best iteration"
+    names = {side: [m['name'] for m in value['meta'].get(f'{side}_metrics', [])] for side in ('learn', 'test')}
+    return [
+        {'epoch': row['iteration'], 'passed_time': row.get('passed_time')}
+        | {f'train/{n}': v for n, v in zip(names['learn'], row.get('learn', []))}
+        | {f'valid/{n}': v for n, v in zip(names['test'], row.get('test', []))}
+        for row in value['iterations']
+    ]
+
+# %% ../../nbs/logs/04_readers.ipynb #ec66b9c3
+def _read_events(paths, name, base, columns):
+    "Scalars of TensorBoard event files, read by TensorBoard's own package"
+    paths = [p for p in paths if _begins_with_event(p)]
+    if not paths:
+        raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
+    runs, cut = {}, {}
+    for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        run, rows = _sub_run(path.parent, base, rows)
+        if rows:
+            runs.setdefault(run, []).append(rows)
+            cut[run] = cut.get(run, 0) + (not _whole(path))
+    parts = []
+    for run, files in runs.items():
+        rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
+        label = name if len(runs) == 1 else str(run.relative_to(base))
+        log = from_rows(_keras_epochs(rows), label, 'TensorBoard', seams, '', columns)
+        if cut[run]:
+            log = replace(
+                log,
+                notes=(
+                    *log.notes,
+                    "a file ends within a record, as when a training is killed; what stands before was read",
+                ),
+            )
+        parts.append(log)
+    if not parts:
+        raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
+    return together(parts, name)
+
+
+def _begins_with_event(path):
+    with path.open('rb') as file:
+        return b'brain.Event:' in file.read(64)
+
+
+def _events(path):
+    "When a file was begun, and its scalars: one row for what was written at one step"
+    try:
+        from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
+        from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise UserError(
+            "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
+        ) from None
+    begun, rows = None, []
+    for event in event_file_loader.EventFileLoader(str(path)).Load():
+        begun = event.wall_time if begun is None else begun
+        for value in event.summary.value:
+            if value.HasField('tensor') and value.metadata.plugin_data.plugin_name == 'scalars':
+                if not rows or rows[-1]['step'] != event.step or value.tag in rows[-1]:
+                    rows.append({'step': event.step})
+                rows[-1][value.tag] = float(make_ndarray(value.tensor))
+    return begun or 0, rows
+
+
+def _whole(path):
+    "Whether a file of records, each with its length before it, ends where a record does"
+    size, place = path.stat().st_size, 0
+    with path.open('rb') as file:
+        while place + 12 <= size:
+            file.seek(place)
+            place += int.from_bytes(file.read(8), 'little') + 16
+    return place == size
+
+
+def _sub_run(folder, base, rows):
+    "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
+    tags = {k for row in rows for k in row if k != 'step'}
+    if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
+        return folder, rows if folder == base else []
+    main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
+    if main and len(tags) == 1:
+        key = folder.name[len(main) + 1 :]
+        return folder.parent, [{'step': row['step'], f'{key}/{main}': row[main]} for row in rows]
+    if split := split_of(folder.name):
+        return folder.parent, [{(k if k == 'step' else f'{split}/{k}'): v for k, v in row.items()} for row in rows]
+    return folder, rows
+
+
+def _keras_epochs(rows):
+    "Rows of Keras's callback by epoch: the step of what is called `epoch_` counts epochs, any other counts batches"
+    tags = {k.split('/')[-1] for row in rows for k in row if k != 'step'}
+    if 'epoch_loss' not in tags:
+        return rows
+    kept = [{k: v for k, v in row.items() if k == 'step' or k.split('/')[-1].startswith('epoch_')} for row in rows]
+    return [{('epoch' if k == 'step' else k): v for k, v in row.items()} for row in kept if len(row) > 1]
+
 # %% ../../nbs/logs/04_readers.ipynb #d4ff8d22
+_NAMED = (
+    'log.jsonl metrics.csv results.csv trainer_state.json history.csv log.csv training.log metrics.json scalars.json '
+    'evals_result.json progress.csv summary.csv log.txt'
+).split()
+
+
 def read_log(
     source: Any,  # a file, a folder of TensorBoard event files, a run folder, a `RunLog` or a `TrainingLog`
     name: str = '',  # for tables; the file's name by default
@@ -26,136 +389,78 @@ def read_log(
     lower: bool | None = None,  # whether that metric is better when lower; by its name by default
 ) -> TrainingLog:
     "A training log of any of the known tools"
-    log = source if isinstance(source, TrainingLog) else _read(source, name)
-    told = {metric: lower} if metric and lower is not None else {}
-    return replace(log, watched=metric or log.watched, directions=log.directions | told)
+    if wrong := set(columns or {}) - {'train', 'valid', 'metric'}:
+        raise UserError(f"--columns has no {', '.join(sorted(wrong))}; expected train=..., valid=... or metric=....")
+    log = source if isinstance(source, TrainingLog) else _read(source, name, columns)
+    if metric and metric in log.unused and not isinstance(source, TrainingLog) and '--columns' in log.unused[metric]:
+        log = _read(source, name, {**(columns or {}), 'metric': metric})
+    if not metric:
+        return log
+    logged = set(log.records.metric[log.records.split != 'train'])
+    watched = metric if metric in logged else next(iter(meanings([metric], 'valid').values())).metric
+    if watched not in logged:
+        raise UserError(f"{log.name} has no validation metric {metric}; it has {', '.join(sorted(logged)) or 'none'}.")
+    told = {} if lower is None else {watched: lower}
+    if not told and log.lower_is_better(watched) is None:
+        raise UserError(f"whether more of {metric} is better is not known; add --higher or --lower.")
+    return replace(log, watched=watched, directions=log.directions | told)
 
 
-def _read(source, name):
-    "The log as its format says"
+def _read(source, name, columns):
+    "The log as its content says"
     path = Path(getattr(source, 'path', source))
-    if path.is_dir() and (path / 'log.jsonl').exists():
-        path = path / 'log.jsonl'
-    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
-    if path.is_dir():
-        return _read_events(sorted(p for p in path.rglob('*') if p.is_file()), name)
     if not path.exists():
         raise UserError(f"{path} does not exist; expected a training log.")
+    if path.is_dir():
+        return _read_folder(path, name or path.name, columns)
+    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
     content = path.read_bytes()
     if not content.strip():
         raise UserError(f"{path.name} is empty; expected a training log.")
     if b'brain.Event:' in content[:64]:
-        return _read_events([path], name)
+        return _read_events([path], name, path.parent, columns)
     if content[:2] in (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05', b'PK'):
         raise UserError(
             f"{path.name} is a pickle or an archive, which hrft does not open; export the log as CSV or JSON."
         )
-    try:
-        text = content.decode('utf-8-sig')
-    except UnicodeDecodeError:
-        raise UserError(f"{path.name} is not text; expected CSV, JSON, JSON lines or TensorBoard events.") from None
-    return _read_json(text, name, path) if text.lstrip()[0] in '{[' else _read_csv(text, name)
+    return _read_text(_decoded(content, path.name), name, path, columns)
 
 
-def _read_json(text, name, path):
-    "hrft's own log, Hugging Face's trainer state, lists by column, or rows"
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        lines = [line for line in text.splitlines() if line.strip()]
+def _decoded(content, name):
+    "The text of a file, in base64 too, as OpenAI hands out its results"
+    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}\s*', content) and b',' not in content:
         try:
-            value = [json.loads(line) for line in (lines if text.endswith('\n') or len(lines) == 1 else lines[:-1])]
-        except ValueError:
-            raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
-    if isinstance(value, dict) and set(RECORD) <= set(value):
-        value = [value]
-    if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
-        if set(RECORD) <= set(value[0]):
-            broken = sum(
-                any(not isinstance(r.get(k), t) for k, t in zip(RECORD, (str, int, int, str, str))) for r in value
-            )
-            if broken:
-                raise UserError(
-                    f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was "
-                    "damaged after it was written."
-                )
-            return TrainingLog(name, 'hrft', RunLog(path).frame())
-        return from_rows(value, name, 'JSON rows')
-    if isinstance(value, dict) and isinstance(value.get('log_history'), list):
-        evaluated = (row for row in value['log_history'] if 'train_runtime' not in row)
-        rows = [{('train_loss' if k == 'loss' else k): v for k, v in row.items()} for row in evaluated]
-        return from_rows(rows, name, 'Hugging Face trainer state')
-    lists = {k: v for k, v in value.items() if isinstance(v, list)} if isinstance(value, dict) else {}
-    if not lists:
-        raise UserError(
-            f"{name} is JSON but no training log; expected rows, lists by column, or a trainer state with "
-            "`log_history`."
-        )
-    if len({len(v) for v in lists.values()}) > 1:
-        lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
-        raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
-    return from_rows([dict(zip(lists, cells)) for cells in zip(*lists.values())], name, 'JSON lists')
-
-# %% ../../nbs/logs/04_readers.ipynb #d79f54d2
-def _read_csv(text, name):
-    "A CSV of any layout; rows equal to the header begin another fit"
-    first = text.lstrip().splitlines()[0]
-    separator = max(',;\t', key=first.count)
-    lines = [
-        [cell.strip() for cell in row]
-        for row in csv.reader(io.StringIO(text.lstrip()), delimiter=separator)
-        if any(cell.strip() for cell in row)
-    ]
-    header, rows, fits, fit = lines[0], [], [], 0
-    if all(isinstance(number(cell), float) for cell in header):
-        raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
-    for line in lines[1:]:
-        if line == header:
-            fit += 1
-        else:
-            cells = [c.replace(',', '.') for c in line] if separator == ';' else line
-            rows.append(dict(zip(header, cells)))
-            fits.append(fit)
-    if not rows:
-        raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
-    first_epochs = {f: number(row.get('epoch')) for f, row in reversed(list(zip(fits, rows)))}
-    begins = {f: epoch if isinstance(epoch, float) else 0 for f, epoch in first_epochs.items()}
-    goes_on = all(begin > begins.get(0, 0) for f, begin in begins.items() if f)
-    layout = (
-        'OpenAI'
-        if any('mean_token_accuracy' in h or h.startswith('full_valid') for h in header)
-        else 'Lightning'
-        if 'step' in header and 'epoch' in header
-        else 'fastai'
-        if header[:3] == ['epoch', 'train_loss', 'valid_loss']
-        else 'Keras'
-        if 'loss' in header and 'val_loss' in header
-        else 'table'
-    )
-    if layout == 'OpenAI':
-        rows = [
-            {k: ('' if k.startswith('valid') and v in ('-1', '-1.0') else v) for k, v in row.items()} for row in rows
-        ]
-    return from_rows(rows, name, layout + ' CSV', None if goes_on else fits)
+            content = base64.b64decode(content, validate=False)
+        except binascii.Error:
+            raise UserError(f"{name} is base64 that was cut off; download it again.") from None
+    for encoding in ('utf-8-sig', 'utf-16') if content[:2] in (b'\xff\xfe', b'\xfe\xff') else ('utf-8-sig',):
+        try:
+            return content.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise UserError(f"{name} is not text; expected CSV, JSON, JSON lines or TensorBoard events.")
 
 
-def _read_events(paths, name):
-    "Scalars of TensorBoard event files, read by TensorBoard's own package"
-    paths = [p for p in paths if b'brain.Event:' in p.open('rb').read(64)]
-    if not paths:
-        raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
-    try:
-        from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
-        from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError(
-            "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
-        ) from None
-    base, rows = Path(*paths[0].parts[:-1]) if len({p.parent for p in paths}) == 1 else None, {}
-    for path in paths:
-        prefix = '' if base or path.parent.name not in SPLITS else path.parent.name + '_'
-        for event in event_file_loader.EventFileLoader(str(path)).Load():
-            for value in event.summary.value:
-                if value.HasField('tensor') and value.metadata.plugin_data.plugin_name == 'scalars':
-                    rows.setdefault(event.step, {})[prefix + value.tag] = float(make_ndarray(value.tensor))
-    return from_rows([{'step': step, **rows[step]} for step in sorted(rows)], name, 'TensorBoard')
+def _read_text(text, name, path, columns):
+    "JSON by its first character, anything else as a table"
+    return _read_json(text, name, path, columns) if text.lstrip()[0] in '{[' else _read_table(text, name, columns)
+
+
+def _read_folder(path, name, columns):
+    "The log that a folder holds: one of a known name, TensorBoard's files, or one in each of its folders"
+    here = [path / n for n in _NAMED if (path / n).exists()]
+    if here:
+        return _read(here[0], name, columns)
+    files = sorted(p for p in path.rglob('*') if p.is_file())
+    if any('tfevents' in p.name for p in files):
+        return _read_events(files, name, path, columns)
+    named = [p for p in files if p.name in _NAMED or p.name.endswith('.log.json')]
+    states = [p for p in named if p.name == 'trainer_state.json']
+    last = {
+        p.parents[1]: p for p in sorted(states, key=lambda p: p.stat().st_size)
+    }  # checkpoints hold what came before
+    named = [p for p in named if p not in states] + list(last.values())
+    if not named:
+        return _read_events(files, name, path, columns)
+    parts = [_read(p, str(p.parent.relative_to(path)) if len(named) > 1 else name, columns) for p in named]
+    return together(parts, name)
