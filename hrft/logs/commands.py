@@ -16,10 +16,11 @@ from cyclopts import App, Parameter
 from ..command import command, named_run, say_next, say_written
 from ..core import UserError, shown_path, write_json
 
-# %% ../../nbs/logs/17_commands.ipynb #2b401685
-_LIKELY = re.compile(
-    r'\.(csv|tsv|jsonl|wandb)$|(log|history|metrics|state|evals_result|scalars|trackio|mlflow)[^/]*\.(json|log|txt|db)$'
+# %% ../../nbs/logs/17_commands.ipynb #e5c9143a
+_TABLES = re.compile(
+    r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
 )
+_TEXTS = re.compile(r'\.log$|(log|train)[^/]*\.txt$')
 _SPLIT_FOLDERS = {'train', 'valid', 'validation', 'val', 'eval', 'test'}  # of one run, as Keras writes them
 
 
@@ -45,15 +46,16 @@ def _natural(path):
 
 def _logs_in(folder):
     "The logs of a folder; one that is a run of a tool is a log itself"
-    inside = sorted((p for p in folder.iterdir() if p.name[0] not in '._'), key=_natural)
+    inside = sorted((p for p in folder.iterdir() if p.name[0] not in '._' and not p.is_symlink()), key=_natural)
     if _is_log(folder, inside):
         return [folder]
     if checkpoints := [p / 'trainer_state.json' for p in inside if re.fullmatch(r'checkpoint-\d+', p.name)]:
         last = [p for p in (*checkpoints, folder / 'trainer_state.json') if p.is_file()]
         return last[-1:]  # each holds all that the ones before it do
-    files = [p for p in inside if p.is_file() and _LIKELY.search(p.name)]
-    stores = [p for p in files if p.suffix == '.wandb']  # tables beside it are its own
-    return stores or [*files, *(log for p in inside if p.is_dir() for log in _logs_in(p))]
+    tables = [p for p in inside if p.is_file() and _TABLES.search(p.name)]
+    whole = [p for p in tables if p.suffix == '.wandb' or p.name == 'scalars.json']  # others beside it say the same
+    found = whole or [*tables, *(log for p in inside if p.is_dir() for log in _logs_in(p))]
+    return found or [p for p in inside if p.is_file() and _TEXTS.search(p.name)]  # what a tool prints beside its table
 
 
 def _is_log(folder, inside):
@@ -99,10 +101,10 @@ def compare(
     table = shown_table(result, sort)
     print(*summary(result), '', table.round(4).to_string(), '', sep='\n')
     for finding in foremost(result.findings):
-        print(f"{finding.severity}: {finding.claim}")
-        if finding.severity != 'note':
-            print(f"    {finding.numbers()}\n    {finding.suggestion}")
-    print(*remarks(result), sep='\n')
+        evidence = f"\n    {finding.numbers()}\n    {finding.suggestion}" if finding.severity != 'note' else ''
+        print(f"{finding.severity}: {finding.claim}{evidence}")
+    for remark in remarks(result):
+        print(remark)
     say_written(*save(result, out, sort))
     leader = next((row['name'] for row in result.ranking['performance']), next(iter(result.runs)))
     say_next('hrft', 'diagnose', shown_path(result.sources[leader]))

@@ -8,6 +8,7 @@ __all__ = ['WINDOW', 'Watched', 'watched_metric', 'best_stretch', 'train_losses'
 # %% ../../nbs/logs/05_curves.ipynb #f8fbbc7b
 import math
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,7 +25,7 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..runlog import RunLog
 
-# %% ../../nbs/logs/05_curves.ipynb #21bbce20
+# %% ../../nbs/logs/05_curves.ipynb #2eb0df62
 _EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
 _PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
@@ -57,10 +58,11 @@ def watched_metric(
     logs = list(logs)
     asked = metric or next((log.watched for log in logs if log.watched), '')
     own = [next((found for split in _EVALUATED if (found := _metrics(log, split))), {}) for log in logs]
-    anywhere = list(dict.fromkeys(m for one in own for m in one))
-    logged = [m for m in anywhere if all(m in one for one in own)] or anywhere
+    logged = Counter(m for one in own for m in one)
     known = {m: next((d for log in logs if (d := log.lower_is_better(m)) is not None), None) for m in [*logged, asked]}
-    found = asked or min((m for m in logged if known[m] is not None), key=_rank, default='')
+    candidates = [m for m in logged if known[m] is not None]
+    most = max((logged[m] for m in candidates), default=0)  # where no metric is in all logs, those in most of them
+    found = asked or min((m for m in candidates if logged[m] == most), key=_rank, default='')
     direction = known.get(found) if lower is None else lower
     trained = found or any('loss' in _metrics(log, 'train') for log in logs)
     unclear = found if asked and direction is None else '' if trained else next(iter(logged), '')
@@ -189,11 +191,12 @@ def figures(
     losses, number = train_losses(log, epochs)
     changes, pairs = _oscillations(losses)
     loss_scale, noise = np.nanmean(losses) if len(losses) else math.nan, _volatility(losses)
-    steps = int(log.records.groupby('stage').step.max().sum()) if log.has_steps else len(log.epochs())
+    series, epochs_logged = _all_series(log), len(log.records[['stage', 'epoch']].drop_duplicates())
+    steps = int(log.records.groupby('stage').step.max().sum()) if log.has_steps else epochs_logged
     result = {
         'steps': steps,
         'counted_in': 'steps' if log.has_steps else 'epochs',
-        'n_epochs': int(number.max()) if len(number) else len(log.epochs()),
+        'n_epochs': int(number.max()) if len(number) else epochs_logged,
         'oscillations': changes,
         'oscillation_rate': changes / pairs if pairs else None,
         'oscillation_rate_ci95': list(wilson(changes, pairs)[1:]) if pairs else None,
@@ -206,15 +209,15 @@ def figures(
     sparse, full = (int(seen.get(split, 0)) for split in ('valid', 'full_valid'))
     return plain(
         result
-        | _levels(log, watched or watched_metric([log]))
+        | _levels(series, log.has_steps, watched or watched_metric([log]))
         | {
-            'full_valid_accuracy': _last(log.series('full_valid', 'accuracy').dropna()),
-            'full_valid_loss': _last(log.series('full_valid', 'loss').dropna()),
+            'full_valid_accuracy': _last(series['full_valid', 'accuracy']),
+            'full_valid_loss': _last(series['full_valid', 'loss']),
             'validations': sparse,
             'full_validations': full,
             'coverage': sparse / steps if steps else None,
             'full_coverage': full / steps if steps else None,
-            **_gap(log),
+            **_gap(series, log.has_steps),
             'epochs': _epoch_figures(losses, number) if log.has_steps else [],
             'notes': list(log.notes),
             'unused': dict(log.unused),
@@ -222,27 +225,35 @@ def figures(
     )
 
 
-def _levels(log, watched):
+def _all_series(log):
+    "Every split and metric over the steps, without NaN; empty where it was not logged"
+    found = defaultdict(lambda: pd.Series(dtype=float))
+    for key, rows in log.records.dropna(subset='value').groupby(['split', 'metric'], sort=False):
+        found[key] = pd.Series(rows.value.to_numpy(float), rows.step.to_numpy())
+    return found
+
+
+def _levels(series, has_steps, watched):
     "Last, best and smoothed values of each split and metric"
     found = {}
     for split in dict.fromkeys(('train', 'valid', 'full_valid', watched.split)):
         for name in dict.fromkeys(('loss', 'accuracy', watched.metric)):
-            values = log.series(split, name).dropna()
+            values = series[split, name]
             lower = watched.lower if name == watched.metric else name == 'loss'
             best = (values.min() if lower else values.max()) if len(values) else None
             found |= {f'final_{split}_{name}': _last(values), f'best_{split}_{name}': best}
             if split != 'full_valid':
-                smooth = level(values.tail(WINDOW if split == 'train' else _LEVEL_WINDOW[log.has_steps]))
+                smooth = level(values.tail(WINDOW if split == 'train' else _LEVEL_WINDOW[has_steps]))
                 found |= {f'smoothed_{split}_{name}': smooth.value, f'smoothed_{split}_{name}_ci95': list(smooth[1:])}
     return found
 
 
-def _gap(log):
+def _gap(series, has_steps):
     "Validation less training, where the run ended up"
     out = {}
     for name in ('loss', 'accuracy'):
         train, valid = (
-            level(log.series(s, name).tail(WINDOW if s == 'train' else _LEVEL_WINDOW[log.has_steps]))
+            level(series[s, name].tail(WINDOW if s == 'train' else _LEVEL_WINDOW[has_steps]))
             for s in ('train', 'valid')
         )
         half = math.hypot(train.half, valid.half)

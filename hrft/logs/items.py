@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGER', 'Items', 'count_items', 'item_findings', 'interval_of', 'listed', 'misreadings']
 
-# %% ../../nbs/logs/06_items.ipynb #f3f3d04f
+# %% ../../nbs/logs/06_items.ipynb #a39ac569
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from ..evidence import Finding, Interval, tied, wilson
 from .rows import TrainingLog
 
-# %% ../../nbs/logs/06_items.ipynb #10ed0396
+# %% ../../nbs/logs/06_items.ipynb #74adacfd
 _LARGEST = 100_000  # items that are looked for
 _CHANCE = 0.01  # that arbitrary values fit as well, at most
 
@@ -43,7 +43,7 @@ def _fewest(
     fits = len(counts) and counts[0] * (2 * near * float(counts[0])) ** len(values) < _CHANCE
     return int(counts[0]) if fits else None
 
-# %% ../../nbs/logs/06_items.ipynb #9f95a454
+# %% ../../nbs/logs/06_items.ipynb #c77bb3c7
 @dataclass(frozen=True)
 class Items:
     "What the shares of one log count"
@@ -123,7 +123,7 @@ def _tokens(batch, lowest):
     fits = [n for n in range(3, odd + 1, 2) if odd % n == 0 and lowest >= 1 - 1 / n]
     return fits[0] if len(fits) == 1 else None
 
-# %% ../../nbs/logs/06_items.ipynb #02917163
+# %% ../../nbs/logs/06_items.ipynb #6c8442e4
 _REDUCED = 100  # times a set may be larger than its printed fraction tells: one fraction in a hundred is reduced so
 
 
@@ -207,7 +207,7 @@ def _different_batches(runs):
         "Compare steadiness at equal batches, and count items seen rather than steps.",
     )
 
-# %% ../../nbs/logs/06_items.ipynb #cbdd7a78
+# %% ../../nbs/logs/06_items.ipynb #ea16c04a
 LONGER = 1.2  # a run is longer, or has more oscillations, from this ratio on
 _POINT = 0.01  # gap between last batches that someone would call a difference
 _MANY = 3  # epochs that are named one by one
@@ -253,7 +253,7 @@ def _count_against_rate(runs):
         low = min(shorter, key=lambda k: shorter[k]['oscillations'])
         a, noises = shorter[low], [interval_of(r, 'relative_volatility') for r in (shorter[low], b)]
         more = ', but '.join(f"{b[key] / a[key] - 1:+.0%} {key}" for key in ('oscillations', 'steps'))
-        calm = noises[1].value <= noises[0].value or tied(*noises)
+        calm = not noises[1].value > noises[0].value or tied(*noises)
         yield Finding(
             'count-grows-with-length',
             'warning',

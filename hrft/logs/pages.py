@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['summary', 'remarks', 'foremost', 'pairs', 'plot_curves', 'plot_figures', 'shown_table', 'page', 'save']
 
-# %% ../../nbs/logs/16_pages.ipynb #017d7d61
+# %% ../../nbs/logs/16_pages.ipynb #56bb2cc0
 import itertools
 import math
 from pathlib import Path
@@ -19,14 +19,17 @@ from .compare import GRADES, Comparison
 from .curves import WINDOW, train_losses
 from .items import interval_of, listed
 
-# %% ../../nbs/logs/16_pages.ipynb #9112410b
-_KINDS = {'stability': 'volatility over mean loss', 'efficiency': 'steps spent over expected'}
-
-
+# %% ../../nbs/logs/16_pages.ipynb #5c29fb76
 def summary(comparison: Comparison) -> list[str]:
     "What the comparison says, in sentences"
     said = [f"Judged by {comparison.watched}."]
-    for kind, word in ({'performance': comparison.metric} | _KINDS).items():
+    by_epoch = any('epoch_noise' in run for run in comparison.runs.values())
+    words = (
+        ('performance', comparison.metric),
+        ('stability', f"{comparison.metric}'s noise over its level" if by_epoch else 'volatility over mean loss'),
+        ('efficiency', f"{'epochs' if by_epoch else 'steps'} spent over expected"),
+    )
+    for kind, word in words:
         rows = comparison.ranking[kind]
         first = [row for row in rows if row['rank'] == 1]
         values = sorted({f"{row['value']:.4g}" for row in first}, key=float)
@@ -115,7 +118,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:  # run, against, difference a
             rows.append((kind, a, b, x.value - y.value, half, verdict))
     return pd.DataFrame(rows, columns=['figure', 'run', 'against', 'difference', 'half_width', 'verdict'])
 
-# %% ../../nbs/logs/16_pages.ipynb #a308dbbd
+# %% ../../nbs/logs/16_pages.ipynb #98e7ed2d
 _MANY = 12  # runs from which on a picture or a table is laid out for many
 
 
@@ -188,7 +191,7 @@ def plot_figures(comparison: Comparison):
     axes[0].invert_yaxis()
     return figure
 
-# %% ../../nbs/logs/16_pages.ipynb #512fe548
+# %% ../../nbs/logs/16_pages.ipynb #5ef5ad3f
 def shown_table(
     comparison: Comparison,
     sort: str = '',  # column, or setting, that orders the runs
