@@ -202,7 +202,7 @@ class Comparison:
     def rankings(self) -> pd.DataFrame:
         "All rankings in one table"
         kinds = [pd.DataFrame(r).assign(ranking=k) for k, r in self.ranking.items() if k != 'overall' and r]
-        return pd.concat(kinds).set_index(['ranking', 'rank'])
+        return pd.concat(kinds).set_index(['ranking', 'rank']) if kinds else pd.DataFrame()
 
     def leaders(self) -> pd.Series:  # metric -> run, or the runs that share the lead
         "Who leads in what"
@@ -218,7 +218,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #dfb38eb2
+# %% ../../nbs/logs/07_compare.ipynb #88176d83
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -232,23 +232,12 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #db306c98
+# %% ../../nbs/logs/07_compare.ipynb #90204537
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', '.hydra/config.yaml', 'files/config.yaml'),
     *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
 )
 _PLACES = re.compile(r'(dir|path|folder|root|file|name|_id|uuid|time|date|host|pid|resume|device|project)$|^_')
-
-
-class _Loader(yaml.SafeLoader):
-    "YAML whose objects of Python are read as plain values"
-
-
-def _without_tag(loader, tag, node):
-    return getattr(loader, f'construct_{node.id}')(node)
-
-
-_Loader.add_multi_constructor('', _without_tag)
 
 
 def settings_file(
@@ -262,11 +251,16 @@ def settings_file(
     return next((file for file in [*own, *shared] if file.is_file() and file != path), None)
 
 
+def _read_yaml(text):
+    "Every scalar as text, whatever class of Python it is said to be of"
+    return yaml.load(text, Loader=yaml.BaseLoader)
+
+
 def _settings(file):
     "What a file of settings says, by dotted keys; numbers as numbers"
     text = file.read_text(encoding='utf-8-sig')
     try:
-        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, lambda t: yaml.load(t, Loader=_Loader))
+        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, _read_yaml)
         flat = flat_settings(dict(read(text) or {}))
     except (ValueError, TypeError, yaml.YAMLError) as error:
         raise UserError(f"{file.name} beside it holds no settings ({str(error).splitlines()[0]}).") from None
@@ -275,7 +269,7 @@ def _settings(file):
 
 
 def _value(value):
-    "A number that YAML takes for text, as 8e-4, as a number"
+    "A number where the text is one"
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:
@@ -296,7 +290,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #b5ad76fa
+# %% ../../nbs/logs/07_compare.ipynb #07b6ec71
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:
@@ -367,11 +361,12 @@ def compare(
 ) -> Comparison:
     "Compare training runs from their logs"
     sources = logs if isinstance(logs, dict) else _named(logs, names)
-    read, origin, unread = _read(sources, {'columns': columns, 'metric': metric, 'lower': lower})
+    told = {'columns': columns, 'metric': metric or (columns or {}).get('metric', ''), 'lower': lower}
+    read, origin, unread = _read(sources, told)
     given = [
         _spread_out(v, sources, origin, what) for v, what in ((epochs, 'epochs'), (expected_steps, 'expected_steps'))
     ]
-    watched = watched_metric(read.values(), metric, lower)
+    watched = watched_metric(read.values(), lower=lower)
     runs = {
         k: figures(log, watched, n) | count_items(log, tokens).figures() for (k, log), n in zip(read.items(), given[0])
     }
@@ -535,7 +530,7 @@ def _reached(log, watched):
     values = watched.values(log).to_numpy(float)
     best, _ = best_stretch(values, watched.lower)
     inside = np.flatnonzero(values <= best.high if watched.lower else values >= best.low)
-    return int(inside[0]) + 1 if len(inside) else max(len(values), 1)
+    return int(inside[0]) + 1 if len(inside) else len(values) or math.nan
 
 
 def _ties(kinds):

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['summary', 'remarks', 'foremost', 'pairs', 'plot_curves', 'plot_figures', 'shown_table', 'page', 'save']
 
-# %% ../../nbs/logs/16_pages.ipynb #56bb2cc0
+# %% ../../nbs/logs/16_pages.ipynb #bbee0688
 import itertools
 import math
 from pathlib import Path
@@ -19,7 +19,7 @@ from .compare import GRADES, Comparison
 from .curves import WINDOW, train_losses
 from .items import interval_of, listed
 
-# %% ../../nbs/logs/16_pages.ipynb #5c29fb76
+# %% ../../nbs/logs/16_pages.ipynb #687a5ce5
 def summary(comparison: Comparison) -> list[str]:
     "What the comparison says, in sentences"
     said = [f"Judged by {comparison.watched}."]
@@ -118,7 +118,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:  # run, against, difference a
             rows.append((kind, a, b, x.value - y.value, half, verdict))
     return pd.DataFrame(rows, columns=['figure', 'run', 'against', 'difference', 'half_width', 'verdict'])
 
-# %% ../../nbs/logs/16_pages.ipynb #98e7ed2d
+# %% ../../nbs/logs/16_pages.ipynb #fdcc41c2
 _MANY = 12  # runs from which on a picture or a table is laid out for many
 
 
@@ -191,7 +191,7 @@ def plot_figures(comparison: Comparison):
     axes[0].invert_yaxis()
     return figure
 
-# %% ../../nbs/logs/16_pages.ipynb #5ef5ad3f
+# %% ../../nbs/logs/16_pages.ipynb #8a1bda0a
 def shown_table(
     comparison: Comparison,
     sort: str = '',  # column, or setting, that orders the runs
@@ -229,6 +229,8 @@ def _rankings(comparison, most):
     "The rankings, or the first runs of each, and what they mean"
     thresholds = ', '.join(f'{k} up to {v:.0%}' for k, v in GRADES.items())
     rows = comparison.rankings()
+    if rows.empty:
+        return [f"Judged by {comparison.watched}, which no run has in validation, and with too few losses for a rank."]
     return (
         f"Judged by {comparison.watched}. Tied runs share a rank. Expected steps, unless given, are the fewest per "
         "epoch among the runs times the epochs; for logs by epoch, the epochs that reached the final level. "
