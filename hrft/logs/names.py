@@ -72,16 +72,17 @@ _TIME = 'time time_s seconds duration wall_time zeit'.split()
 _RATE = r'(^|_)(lr\d*|learning_rate\d*|eta0)(_|$)'
 _NOTHING = {
     r'(^|_)(runtime|fps|memory|mem|gpu|cpu|cuda|system|flops|flos|pid|hostname|node_ip|jit_compilation_time)(_|$)'
-    r'|per_(second|sec|device)|_speed|tok_s|eta(_|$)': "it measures the machine, not the model",
+    r'|per_(second|sec|device)|_speed|tok_s|(^|_)eta(_|$)': "it measures the machine, not the model",
     r'(data|iter|batch|step|load)_time$|time_per_(step|iter|iteration|batch)$|^(eval|val|valid|test)_time$': (
         "it is the time of a part of an epoch"
     ),
     r'(^|_)(timestamp|date|datetime|created_at|remaining_time)(_|$)': "it is a time of day, not of training",
-    r'(^|_)(tokens|n_tokens|num_tokens|tokens_seen|examples|n_parameters|words|trial_id|done|seed|patience)$'
+    r'(^|_)(tokens|n_tokens|num_tokens|tokens_seen|examples|n_parameters|words|trial_id|done|seed|patience)$|(^|_)num_'
     r'|^(samples|images|instances)$': "it counts, which is no quality",
     r'^best_|_best$|_best_': "it is the best so far, which the curve itself tells",
     r'^hp_metric$': "Lightning writes it for its table of settings",
     r'^(config|hparams|args)_': "it is a setting",
+    r'^(unnamed_\d+|index|)$': "it numbers the rows",
 }
 
 
@@ -136,9 +137,17 @@ def _numbered(names, found):
     sets = sorted({m[1] for n in names if (m := re.match(r'(validation_\d+)\b', n)) and n in found})
     if len(sets) > 1 and not any(m.split == 'train' for m in found.values()):
         raise UserError(
-            f"{' and '.join(sets)} are numbered in the order in which XGBoost was given them, and none says that it is the "
-            f"training set; name it, for instance with --columns train={sets[0]},valid={sets[1]}."
+            f"{' and '.join(sets)} are numbered in the order in which XGBoost was given them, and none says that it "
+            f"is the training set; name it, for instance with --columns train={sets[0]},valid={sets[1]}."
         )
+
+
+def _without_lone_number(found):
+    "Metrics of validation without the number of their set, where there is one set only: LightGBM's `valid_1`"
+    valid = [m.metric for m in found.values() if m.split == 'valid']
+    if len({re.match(r'\d+_|', m).group() for m in valid}) != 1:  # pyright: ignore[reportOptionalMemberAccess]
+        return found
+    return {n: m._replace(metric=re.sub(r'^\d+_', '', m.metric)) if m.split == 'valid' else m for n, m in found.items()}
 
 
 def meanings(
@@ -161,6 +170,7 @@ def meanings(
             or Meaning('metric', 'train' if metric == 'grad_norm' else split, metric)
         )
     _numbered(names, found)
+    found = _without_lone_number(found)
     declared = {(m.split, m.metric) for m in found.values() if m.kind == 'metric' and m.split not in ('', '?')}
     return {name: _placed(name, meaning, declared, bare, found) for name, meaning in found.items()}
 
@@ -185,4 +195,4 @@ def _placed(name, meaning, declared, bare, found):
 
 
 def _ask(name):
-    return f"if it is the validation metric, say --columns metric={name}"
+    return f"say what it is with --columns train={name}, valid={name} or metric={name}"

@@ -58,10 +58,17 @@ def _lined(rows):
             'detectron2',
             'train',
         )
-    if any(k in keys and isinstance(r.get(k), dict) for r in rows[:1] for k in ('scores', 'losses')):
-        named = {'losses': 'train', 'scores': 'valid', 'other_scores': 'valid'}
-        return [{named.get(k, k): v for k, v in r.items()} for r in rows], 'spaCy', ''
+    if any({'losses', 'scores'} <= row.keys() for row in rows[:2]):
+        return [_spacy(row) for row in rows], 'spaCy', ''
     return rows, 'JSON rows', ''
+
+
+def _spacy(row):
+    "A row of spaCy: losses of its components are of training, scores of the development set"
+    own = {k: v for k, v in row.items() if k not in ('losses', 'scores', 'other_scores', 'score')}
+    scores = {**(row.get('scores') or {}), **(row.get('other_scores') or {}), 'score': row.get('score')}
+    losses = {f'train/{k}_loss': v for k, v in (row.get('losses') or {}).items()}
+    return own | losses | {f'valid/{k}': v for k, v in scores.items()}
 
 
 def _mmengine(rows):
@@ -78,15 +85,16 @@ def _mmengine(rows):
     return out
 
 
+_ABSENT = {'OpenAI': r'^(full_)?valid', 'mmcv': 'AP|AR', 'mmengine': 'AP|AR', 'detectron2': 'AP|AR'}
+
+
 def _without_sentinels(rows, layout):
-    "Rows without the -1 that OpenAI and COCO's tools write where nothing was measured"
-    pattern = {'OpenAI': r'^(full_)?valid', 'mmcv': r'mAP|AP|AR', 'mmengine': r'mAP|AP|AR', 'detectron2': r'AP|AR'}.get(
-        layout
-    )
-    if not pattern:
+    "Rows without the -1 or NaN that OpenAI and COCO's tools write where nothing could be measured"
+    if layout not in _ABSENT:
         return rows
+    absent = {k for row in rows for k in row if re.search(_ABSENT[layout], k)}
     return [
-        {k: None if re.search(pattern, k) and v in (-1, '-1', '-1.0') else v for k, v in row.items()} for row in rows
+        {k: None if k in absent and (v != v or v in (-1, '-1', '-1.0')) else v for k, v in row.items()} for row in rows
     ]
 
 # %% ../../nbs/logs/04_readers.ipynb #2cb4f7cd
@@ -111,21 +119,22 @@ def _lines(text):
 
 def _is_text(lines):
     "Whether lines are prose: most of them have another number of cells than the first, or hold no number"
-    header, rest = lines[0], lines[1:]
-    alike = sum(len(line) == len(header) and any(isinstance(number(c), float) for c in line) for line in rest)
-    return len(header) == 1 or 2 * alike < len(rest)
+    numbers = [any(isinstance(number(cell), float) for cell in line) for line in lines]
+    widths = {len(line) for line, some in zip(lines, numbers) if not some and len(line) > 1}
+    alike = sum(len(line) in widths for line, some in zip(lines, numbers) if some)
+    return len(lines[0]) == 1 or 2 * alike < len(lines) - 1
 
 
 def _table(lines, commas):
-    "Rows of a table, of each the number of headers since the first, and how many were left out"
-    header, rows, seams, odd, seam = lines[0], [], [], 0, 0
-    for line in lines[1:]:
+    "Rows of a table, of each the number of headers since the first, and the lines that were left out"
+    header, rows, seams, odd, seam = lines[0], [], [], [], 0
+    for place, line in enumerate(lines[1:], 2):
         if set(line) & set(header) - {''} and not any(isinstance(number(cell), float) for cell in line):
             header, seam = line, seam + 1
             continue
         line = line[: len(header)] if not any(line[len(header) :]) else line
         if len(line) != len(header):
-            odd += any(line)
+            odd += [place] if any(line) else []
             continue
         cells = [c.replace(',', '.') if commas and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
         rows.append(dict(zip(header, cells)))
@@ -139,8 +148,13 @@ def _read_table(text, name, columns):
     header = lines[0]
     if all(isinstance(number(cell), float) for cell in header):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
-    if _is_text(lines) or {'Name', 'State', 'Runtime'} <= set(header):
-        raise UserError(_no_table(name, header))
+    if {'Name', 'State', 'Runtime'} <= set(header):
+        raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
+    if _is_text(lines):
+        raise UserError(
+            f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
+            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
+        )
     rows, seams, odd = _table(lines, commas)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
@@ -149,28 +163,21 @@ def _read_table(text, name, columns):
         any(h.endswith('__MIN') for h in header) or all(' - ' in h for h in header[1:])
     ):
         return _read_panels(rows, header, name, columns)
-    if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (tag := re.search(r'-tag-(.+)', name)):
-        rows = [
-            {('Value' if k != 'Value' else tag[1]): v for k, v in row.items() if k in ('Step', 'Value')} for row in rows
-        ]
+    if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
+        split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
+        rows = [{clock: row['Step'], f'{split}/{told[2]}' if split else told[2]: row['Value']} for row in rows]
     layout, bare = _table_layout(header)
     if layout == 'fastai':
         rows = [{('epoch_time' if k == 'time' else k): v for k, v in row.items()} for row in rows]
     log = from_rows(_without_sentinels(rows, layout), name, layout + ' CSV', seams, bare, columns)
-    if odd:
-        said = f"{odd} rows have another number of cells than the header and were left out"
-        log = replace(log, notes=(*log.notes, said))
-    return log
-
-
-def _no_table(name, header):
-    "Why a text is no table that is a log"
-    if len(header) > 1:
-        return f"{name} is W&B's table of runs; export a panel of curves as CSV, or pass the run's own .wandb file."
-    return (
-        f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected CSV, JSON, "
-        "JSON lines, or the log of a tool that prints a line an epoch."
+    said = (
+        [f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"]
+        if odd
+        else []
     )
+    if layout == 'fastai' and 'time' not in header:
+        said.append("the columns are those of fastai, whose bare names are of validation")
+    return replace(log, notes=(*log.notes, *said))
 
 
 def _read_panels(rows, header, name, columns):
@@ -215,8 +222,8 @@ def _read_json(text, name, path, columns):
     else:
         found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
         raise UserError(
-            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, which has "
-            "`log_history`."
+            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, "
+            "which has `log_history`."
         )
     return replace(log, notes=log.notes + notes)
 
@@ -256,10 +263,16 @@ def _trainer_state(history):
 
 def _rows_within(value, name):
     "Rows from lists by column, nested by set or not; from rows by epoch; or from the only list of rows inside"
+    if {'meta', 'iterations'} <= value.keys():
+        return _catboost(value)
     lists = {k: v for k, v in _flat_lists(value).items() if isinstance(v, list)}
+    while (
+        len(groups := {k.split('/')[0] for k in lists}) == 1 and all('/' in k for k in lists) and not split_of(*groups)
+    ):
+        lists = {k.split('/', 1)[1]: v for k, v in lists.items()}
     inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
     if len(inner) == 1:
-        return _catboost(value) if 'meta' in value else inner[0]
+        return inner[0]
     if all(isinstance(v, dict) and re.search(r'\d+$', k) for k, v in value.items()) and not lists:
         return [{'epoch': int(re.search(r'(\d+)$', str(k))[1])} | v for k, v in value.items()]
     lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
@@ -294,7 +307,7 @@ def _read_events(paths, name, base, columns):
         raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
     runs, cut = {}, {}
     for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
-        run, rows = _sub_run(path.parent, base, rows)
+        run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
         if rows:
             runs.setdefault(run, []).append(rows)
             cut[run] = cut.get(run, 0) + (not _whole(path))
@@ -302,7 +315,7 @@ def _read_events(paths, name, base, columns):
     for run, files in runs.items():
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
-        log = from_rows(_keras_epochs(rows), label, 'TensorBoard', seams, '', columns)
+        log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
         if cut[run]:
             log = replace(
                 log,
@@ -354,15 +367,17 @@ def _whole(path):
 
 def _sub_run(folder, base, rows):
     "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
-    tags = {k for row in rows for k in row if k != 'step'}
+    tags = {k for row in rows for k in row if k not in ('step', 'epoch')}
     if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
     if main and len(tags) == 1:
         key = folder.name[len(main) + 1 :]
-        return folder.parent, [{'step': row['step'], f'{key}/{main}': row[main]} for row in rows]
+        return folder.parent, [{(f'{key}/{main}' if k == main else k): v for k, v in row.items()} for row in rows]
     if split := split_of(folder.name):
-        return folder.parent, [{(k if k == 'step' else f'{split}/{k}'): v for k, v in row.items()} for row in rows]
+        return folder.parent, [
+            {(k if k in ('step', 'epoch') else f'{split}/{k}'): v for k, v in row.items()} for row in rows
+        ]
     return folder, rows
 
 

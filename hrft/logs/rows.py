@@ -236,13 +236,13 @@ def _within_epochs(epoch, step):
 
 def _running(epoch, step):
     "Steps of all epochs together, from steps that count from the beginning in each"
-    out, base, before = [], 0, (None, 0)
+    out, base, before, from_zero = [], 0, (None, 0), 0 in step
     for e, s in zip(epoch, step):
         if s is None or e is None:
             out.append(None)
             continue
         if before[0] is not None and s < before[1]:
-            base = base + before[1] if e > before[0] else 0
+            base = base + before[1] + from_zero if e > before[0] else 0
         before = (e, s)
         out.append(base + s)
     return out
@@ -289,7 +289,7 @@ def _clocks(found, values, seams, batches):
     if within:
         step = _running(epoch, step)
         notes.append(f"`{found['step'][0]}` starts again in each epoch; the steps of all epochs were added up")
-    elif 'step' not in found and _crowded(fits, epoch, values):
+    elif 'step' not in found and _crowded(list(zip(fits, stages, epoch)), values):
         step = list(fits.groupby(fits).cumcount() + 1)
         notes.append("the log has several rows an epoch and no steps; its rows are counted as steps")
     filled = {k: pd.Series(c, dtype=float).groupby(fits).ffill() for k, c in (('epoch', epoch), ('step', step))}
@@ -317,12 +317,9 @@ def _stage(stage, fit, several):
     return stage if not several else f'fit {fit + 1}' if stage == 'training' else f'{stage} (fit {fit + 1})'
 
 
-def _crowded(fits, epoch, values):
-    "Whether one series has many values in the same epoch"
-    rows = [
-        [(f, e) for f, e, c in zip(fits, epoch, cells) if c is not None and e is not None]
-        for _, cells in values.values()
-    ]
+def _crowded(places, values):
+    "Whether one series has many values in the same epoch of the same fit and stage"
+    rows = [[p for p, c in zip(places, cells) if c is not None and p[-1] is not None] for _, cells in values.values()]
     return any(len(keys) >= 2 * len(set(keys)) for keys in rows if keys)
 
 # %% ../../nbs/logs/01_rows.ipynb #e401aae8
@@ -396,12 +393,12 @@ def _not_numbers(records):
         lost = rows.value.isna().to_numpy()
         if lost.any():
             follow = not lost.all() and np.flatnonzero(~lost)[-1] > np.argmax(lost)
-            rest = f"{lost.sum()} times from epoch {rows.epoch[lost].iloc[0]:.0f} on, and a number again afterwards"
-            said.setdefault(rest if follow else f"from epoch {rows.epoch[lost].iloc[0]:.0f} to the end", []).append(
-                f'{split} {metric}'
-            )
+            first = f"{rows.epoch[lost].iloc[0]:.0f}"
+            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {first}, with numbers after it"
+            where = rest if follow else f"from epoch {first} to the end"
+            said.setdefault(where, []).append(f'{split} {metric}')
     return [
-        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)} {'is' if len(names) == 1 else 'are'} NaN {where}"
+        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: NaN {where}"
         for where, names in said.items()
     ]
 
@@ -409,6 +406,7 @@ def _not_numbers(records):
 def _opened_again(rows, seams, order):
     "What is said where a file was opened again and its counter goes on"
     at = [i for i in range(1, len(rows)) if seams[i] != seams[i - 1] and order.fit[i] == order.fit[i - 1]]
+    at = [i for i in at if rows[i].keys() & rows[i - 1].keys() - {'step', 'epoch'}]
     other = {i: " with other columns" * (rows[i].keys() != rows[i - 1].keys()) for i in at}
     return [f"the file was opened again{other[i]} after row {i}, and its counter goes on" for i in at[:3]]
 
@@ -473,26 +471,28 @@ def _of_test(values):
     if not test or any(split in ('valid', 'full_valid') for split, _ in values):
         return []
     return [
-        f"no column is of validation; {', '.join(test[:4])} {'is' if len(test) == 1 else 'are'} of a test set, and if that "
-        f"chose the epoch, say --columns valid={test[0]}"
+        f"no column is of validation; {', '.join(test[:4])} {'is' if len(test) == 1 else 'are'} of a test set; if "
+        f"that chose the epoch, say --columns valid={test[0]}"
     ]
 
 # %% ../../nbs/logs/01_rows.ipynb #52a559c5
 def _repaired(values, order, lr, notes):
     "Sorted records without repeats, each with the learning rate of its step"
-    frames = []
-    for (split, metric), (_, cells) in values.items():
-        known = [c is not None for c in cells]
-        kept = [float(c) for c in cells if c is not None]
-        frames.append(order.drop(columns='fit')[known].assign(split=split, metric=metric, value=kept))
-    records = pd.concat(frames).sort_values('row', kind='stable')
+    known = [
+        (i, split, metric, float(c))
+        for (split, metric), (_, cells) in values.items()
+        for i, c in enumerate(cells)
+        if c is not None
+    ]
+    rows, splits, metrics, numbers = zip(*known)
+    records = order.drop(columns='fit').iloc[list(rows)].assign(split=splits, metric=metrics, value=numbers)
+    records = records.sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
         notes.append(f"{steps} steps were logged more than once (a resumed run); the last values count")
     records = records[~repeated]
-    series = records.groupby(['stage', 'split', 'metric'])
-    if not repeated.any() and not series.step.apply(lambda s: s.is_monotonic_increasing).all():
+    if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
         notes.append("rows were out of order and have been sorted by step")
     records = records.assign(place=pd.Categorical(records.stage, order.stage.unique()).codes)
     records = records.sort_values(['place', 'step', 'row'], kind='stable').assign(lr=np.nan)
@@ -528,7 +528,7 @@ def _goes_on(before, after):
 def _in_trainings(log, order):
     "A log of several fits as the trainings that they make up, with a note at each start"
     groups, notes = [], []
-    for fit, rows in order.groupby('fit'):
+    for _, rows in order.groupby('fit'):
         stages = list(rows.stage.unique())
         told, on = _goes_on(_ends(log.records, groups[-1][-1]), _ends(log.records, stages)) if groups else (None, False)
         if groups:
