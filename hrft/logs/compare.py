@@ -169,9 +169,8 @@ class Comparison:
         "The figures that matter most"
         split = self.watched.split
         whole = self.metric == 'accuracy' and all(run['full_valid_accuracy'] is not None for run in self.runs.values())
-        own = (
-            ['full_valid_accuracy'] if whole else [f'{k}_{split}_{self.metric}' for k in ('best', 'smoothed', 'final')]
-        )
+        kinds = (f'{kind}_{split}_{self.metric}' for kind in ('best', 'smoothed', 'final'))
+        own = ['full_valid_accuracy'] if whole else ['best_epoch', *kinds, f'final_train_{self.metric}']
         rows = {name: {k: run.get(k) for k in dict.fromkeys([*own, *_SHOWN])} for name, run in self.runs.items()}
         table = pd.DataFrame(rows).T.dropna(axis=1, how='all').apply(_numbers).rename_axis('run')
         settings = {name: run['configuration'] for name, run in self.runs.items()}
@@ -218,7 +217,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #88176d83
+# %% ../../nbs/logs/07_compare.ipynb #f51024ef
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -232,7 +231,7 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #90204537
+# %% ../../nbs/logs/07_compare.ipynb #d53dc724
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', '.hydra/config.yaml', 'files/config.yaml'),
     *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
@@ -290,7 +289,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #07b6ec71
+# %% ../../nbs/logs/07_compare.ipynb #bf29a40d
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:
@@ -370,7 +369,8 @@ def compare(
     runs = {
         k: figures(log, watched, n) | count_items(log, tokens).figures() for (k, log), n in zip(read.items(), given[0])
     }
-    places = {k: sources[origin[k]] for k in read if isinstance(sources[origin[k]], (str, Path))}
+    paths = {name: getattr(source, 'path', source) for name, source in sources.items()}
+    places = {k: paths[origin[k]] for k in read if isinstance(paths[origin[k]], (str, Path))}
     equal = _configured(runs, places)
     recipes = replicates or (_recipes(read, places, group) if group else {})
     performance, best = _performance(read, runs, watched)
@@ -514,23 +514,23 @@ def _seed_sd(performance, replicates):
 
 
 def _efficiency(read, runs, watched, expected):
-    "Steps spent over steps expected; for logs by epoch, epochs spent over those that reached the final level"
+    "Steps spent over steps expected; for logs by epoch, evaluations over those that reached the final level"
     if all(t.has_steps for t in read.values()):
         least = min(r['steps'] / max(r['n_epochs'], 1) for r in runs.values())
         wanted = {k: e or least * r['n_epochs'] for (k, r), e in zip(runs.items(), expected)}
     else:
-        wanted = {k: e or _reached(read[k], watched) for k, e in zip(runs, expected)}
+        wanted = {k: e or r['steps'] * _reached(read[k], watched) for (k, r), e in zip(runs.items(), expected)}
     for name, run in runs.items():
         run['expected_steps'], run['steps_over_expected'] = wanted[name], run['steps'] / wanted[name]
     return {k: Interval(r['steps_over_expected'], math.nan, math.nan) for k, r in runs.items()}
 
 
 def _reached(log, watched):
-    "Epochs until the metric was first inside the interval of its best stretch"
+    "The share of evaluations until the metric was first inside the interval of its best stretch"
     values = watched.values(log).to_numpy(float)
     best, _ = best_stretch(values, watched.lower)
     inside = np.flatnonzero(values <= best.high if watched.lower else values >= best.low)
-    return int(inside[0]) + 1 if len(inside) else len(values) or math.nan
+    return (inside[0] + 1) / len(values) if len(inside) else 1 if len(values) else math.nan
 
 
 def _ties(kinds):

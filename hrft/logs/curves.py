@@ -25,7 +25,7 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..runlog import RunLog
 
-# %% ../../nbs/logs/05_curves.ipynb #2eb0df62
+# %% ../../nbs/logs/05_curves.ipynb #ade2f525
 _EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
 _PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
@@ -44,9 +44,16 @@ class Watched(NamedTuple):
         values = log.series(self.split, self.metric)
         return values[np.isfinite(values)]
 
+    def best_epoch(self, log: TrainingLog) -> int | None:  # None without a finite value
+        "The epoch of a log's best value"
+        rows = log.records[(log.records.split == self.split) & (log.records.metric == self.metric)]
+        rows = rows[np.isfinite(rows.value)]
+        return int(rows.epoch[rows.value.idxmin() if self.lower else rows.value.idxmax()]) if len(rows) else None
+
     def __str__(self):
+        metric = f'{self.metric} of the test set' if self.split == 'test' else self.metric
         among = f", the first of {', '.join([self.metric, *self.others])} (`--metric` names another)"
-        return f"{self.metric} ({'lower' if self.lower else 'higher'} is better)" + (among if self.others else '')
+        return f"{metric} ({'lower' if self.lower else 'higher'} is better)" + (among if self.others else '')
 
 
 def watched_metric(
@@ -188,6 +195,7 @@ def figures(
     epochs: int | None = None,  # how many the run had; by default as logged, or one for each full validation
 ) -> dict:  # as in compare.json
     "Everything that one run is compared by"
+    watched = watched or watched_metric([log])
     losses, number = train_losses(log, epochs)
     changes, pairs = _oscillations(losses)
     loss_scale, noise = np.nanmean(losses) if len(losses) else math.nan, _volatility(losses)
@@ -209,8 +217,9 @@ def figures(
     sparse, full = (int(seen.get(split, 0)) for split in ('valid', 'full_valid'))
     return plain(
         result
-        | _levels(series, log.has_steps, watched or watched_metric([log]))
+        | _levels(series, log.has_steps, watched)
         | {
+            'best_epoch': watched.best_epoch(log),
             'full_valid_accuracy': _last(series['full_valid', 'accuracy']),
             'full_valid_loss': _last(series['full_valid', 'loss']),
             'validations': sparse,

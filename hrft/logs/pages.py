@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['summary', 'remarks', 'foremost', 'pairs', 'plot_curves', 'plot_figures', 'shown_table', 'page', 'save']
 
-# %% ../../nbs/logs/16_pages.ipynb #bbee0688
+# %% ../../nbs/logs/16_pages.ipynb #91085ffe
 import itertools
 import math
 from pathlib import Path
@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from ..core import atomic_path, write_json
-from ..evidence import Finding, markdown_table, tied
+from ..evidence import SEVERITIES, Finding, markdown_table, tied
 from .compare import GRADES, Comparison
 from .curves import WINDOW, train_losses
 from .items import interval_of, listed
 
-# %% ../../nbs/logs/16_pages.ipynb #687a5ce5
+# %% ../../nbs/logs/16_pages.ipynb #4a67ca9b
 def summary(comparison: Comparison) -> list[str]:
     "What the comparison says, in sentences"
     said = [f"Judged by {comparison.watched}."]
@@ -97,13 +97,14 @@ _SHOWN = 5  # findings of one kind, and tests of one recipe, that are written ou
 
 
 def foremost(findings: list[Finding]) -> list[Finding]:
-    "The first findings of each kind; how many more there are is said in the last"
-    shown = []
+    "The first findings of each kind, gravest first; how many more there are is said in the last"
+    shown, findings = [], sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     for code in dict.fromkeys(finding.code for finding in findings):
         same = [finding for finding in findings if finding.code == code]
         shown += same[:_SHOWN]
-        if more := len(same) - _SHOWN if len(same) > _SHOWN else 0:
-            shown.append(Finding(code, 'note', f"{more} more findings of this kind are in compare.json."))
+        if len(same) > _SHOWN:
+            rest = len(same) - _SHOWN
+            shown.append(Finding(code, same[0].severity, f"{rest} more findings of this kind are in compare.json."))
     return shown
 
 
@@ -118,7 +119,7 @@ def pairs(comparison: Comparison) -> pd.DataFrame:  # run, against, difference a
             rows.append((kind, a, b, x.value - y.value, half, verdict))
     return pd.DataFrame(rows, columns=['figure', 'run', 'against', 'difference', 'half_width', 'verdict'])
 
-# %% ../../nbs/logs/16_pages.ipynb #fdcc41c2
+# %% ../../nbs/logs/16_pages.ipynb #e9dddb4e
 _MANY = 12  # runs from which on a picture or a table is laid out for many
 
 
@@ -191,7 +192,7 @@ def plot_figures(comparison: Comparison):
     axes[0].invert_yaxis()
     return figure
 
-# %% ../../nbs/logs/16_pages.ipynb #8a1bda0a
+# %% ../../nbs/logs/16_pages.ipynb #ca145586
 def shown_table(
     comparison: Comparison,
     sort: str = '',  # column, or setting, that orders the runs
@@ -233,7 +234,7 @@ def _rankings(comparison, most):
         return [f"Judged by {comparison.watched}, which no run has in validation, and with too few losses for a rank."]
     return (
         f"Judged by {comparison.watched}. Tied runs share a rank. Expected steps, unless given, are the fewest per "
-        "epoch among the runs times the epochs; for logs by epoch, the epochs that reached the final level. "
+        "epoch among the runs times the epochs; for logs by epoch, those that reached the final level. "
         f"Grades by shortfall against the leader: {thresholds}, then F; whoever is tied with the leader has an A."
         + (f" The first {most} of each." if most else ''),
         markdown_table(rows.groupby('ranking', sort=False).head(most) if most else rows),
