@@ -25,7 +25,7 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..runlog import RunLog
 
-# %% ../../nbs/logs/05_curves.ipynb #ade2f525
+# %% ../../nbs/logs/05_curves.ipynb #1094d67a
 _EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
 _PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
@@ -47,8 +47,8 @@ class Watched(NamedTuple):
     def best_epoch(self, log: TrainingLog) -> int | None:  # None without a finite value
         "The epoch of a log's best value"
         rows = log.records[(log.records.split == self.split) & (log.records.metric == self.metric)]
-        rows = rows[np.isfinite(rows.value)]
-        return int(rows.epoch[rows.value.idxmin() if self.lower else rows.value.idxmax()]) if len(rows) else None
+        rows, sign = rows[np.isfinite(rows.value)], 1 if self.lower else -1
+        return int(rows.epoch.to_numpy()[np.argmin(sign * rows.value.to_numpy())]) if len(rows) else None
 
     def __str__(self):
         metric = f'{self.metric} of the test set' if self.split == 'test' else self.metric

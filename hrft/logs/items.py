@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGER', 'Items', 'count_items', 'listed', 'item_findings', 'interval_of', 'misreadings']
 
-# %% ../../nbs/logs/06_items.ipynb #4a115a0b
+# %% ../../nbs/logs/06_items.ipynb #9f56b77e
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ import numpy as np
 from ..evidence import Finding, Interval, tied, wilson
 from .rows import TrainingLog
 
-# %% ../../nbs/logs/06_items.ipynb #b30ad182
+# %% ../../nbs/logs/06_items.ipynb #6dc079e5
 _LARGEST = 100_000  # items that are looked for
 _CHANCE = 0.01  # that arbitrary values fit as well, at most
 
@@ -49,7 +49,7 @@ def _fewest(
     fits = len(counts) and counts[0] * (2 * near * float(counts[0])) ** len(values) < _CHANCE
     return int(counts[0]) if fits else None
 
-# %% ../../nbs/logs/06_items.ipynb #8f3fd847
+# %% ../../nbs/logs/06_items.ipynb #d18aa3b4
 @dataclass(frozen=True)
 class Items:
     "What the shares of one log count"
@@ -131,7 +131,7 @@ def _tokens(batch, lowest):
     fits = [n for n in range(3, odd + 1, 2) if odd % n == 0 and lowest >= 1 - 1 / n]
     return fits[0] if len(fits) == 1 else None
 
-# %% ../../nbs/logs/06_items.ipynb #e133eec5
+# %% ../../nbs/logs/06_items.ipynb #42bc202c
 _REDUCED = 100  # times a set may be larger than its printed fraction tells: one fraction in a hundred is reduced so
 
 
@@ -189,8 +189,8 @@ def _undecided(names):
     return Finding(
         'token-accuracy-diluted',
         'note',
-        f"{listed(names)}: the accuracy counts tokens, of which those that frame an answer are nearly always right; the "
-        "batches do not tell how many an answer has.",
+        f"{listed(names)}: the accuracy counts tokens, of which those that frame an answer are nearly always right; "
+        "the batches do not tell how many an answer has.",
         {},
         "Say `--tokens N` to see how many answers are right.",
     )
@@ -238,7 +238,7 @@ def _different_batches(runs):
         "Compare steadiness at equal batches, and count items seen rather than steps.",
     )
 
-# %% ../../nbs/logs/06_items.ipynb #73d54d79
+# %% ../../nbs/logs/06_items.ipynb #69421764
 LONGER = 1.2  # a run is longer, or has more oscillations, from this ratio on
 _POINT = 0.01  # gap between last batches that someone would call a difference
 _MANY = 3  # epochs that are named one by one
