@@ -6,6 +6,7 @@
 __all__ = ['TrainingLog', 'together', 'number', 'from_rows']
 
 # %% ../../nbs/logs/01_rows.ipynb #49c06338
+import math
 import re
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from .names import meanings, spell, split_of
+from .names import declared, meanings, spell, split_of
 from ..runlog import RECORD, epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
@@ -84,7 +85,7 @@ def together(
     )
 
 # %% ../../nbs/logs/01_rows.ipynb #2aa2e4a4
-_BLANK = {'', 'na', 'n/a', 'none', 'null', '-', 'no log'}
+_BLANK = {'', 'na', 'n/a', 'none', 'null', '-', '--', 'no log'}
 
 
 def number(
@@ -99,6 +100,8 @@ def number(
     if clock := re.fullmatch(r'(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)', text):
         return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
     wrapped = re.fullmatch(r'(?:tensor|array|(?:np|numpy)\.float\d+)\((\S+?)(?:,.*)?\)', text)
+    if re.fullmatch(r'-?(nan\(.*\)|1?\.?#(ind|qnan|num!).*)', text):  # as C and Excel write it
+        return math.nan
     share = text.endswith('%')
     try:
         return float(wrapped[1] if wrapped else text.rstrip('% ')) / (100 if share else 1)
@@ -135,15 +138,15 @@ def _by_split(rows):
     for name in dict.fromkeys(k for row in rows for k in row):
         if spell(name) not in _SPLIT_COLUMNS:
             continue
-        cells = [c for c in (row.get(name) for row in rows) if c not in (None, '')]
-        if not cells or not all(split_of(c) for c in cells):
+        cells = {c for c in (row.get(name) for row in rows) if c not in (None, '')}
+        exact, told = [split_of(c) for c in cells], [declared(spell(str(c)))[0] for c in cells]
+        if not cells or not (all(exact) or ('valid' in told and set(told) <= {'train', 'valid', 'test', 'full_valid'})):
             continue
         others = dict.fromkeys(k for row in rows for k in row if k != name)
         shared = {k for k, m in meanings(list(others)).items() if m.kind in (*_CLOCKS, 'lr') or spell(k) in _STAGE}
-        splits = [split_of(row.get(name)) for row in rows]
         return [
-            {(k if k in shared or not split else f'{split}/{k}'): v for k, v in row.items() if k != name}
-            for split, row in zip(splits, rows)
+            {(k if k in shared or not row.get(name) else f'{row[name]}/{k}'): v for k, v in row.items() if k != name}
+            for row in rows
         ]
     return rows
 
@@ -282,6 +285,9 @@ def _clocks(found, values, seams, batches):
     count, notes = len(seams), []
     epoch, step = ([v if v is None or 0 <= v < 1e12 else None for v in _cells_of(found, k, count)] for k in _CLOCKS)
     stages = [str(s) for s in _cells_of(found, 'stage', count, 'training')]
+    if len(told := [s for s in step if s is not None]) > 2 and not any(told):
+        step = [None] * count
+        notes.append(f"`{found['step'][0]}` is always 0; the values are counted in their order")
     present = [[(stages[i], k) for k, (_, cells) in values.items() if cells[i] is not None] for i in range(count)]
     within = _within_epochs(epoch, step)
     told = [clock for clock in ([epoch] if within else [epoch, step]) if any(v is not None for v in clock)]
@@ -324,11 +330,9 @@ def _crowded(places, values):
 
 # %% ../../nbs/logs/01_rows.ipynb #e401aae8
 def _rises(values):
-    "Whether times count from the start"
-    steps = np.diff(values)
-    return (
-        len(values) > 1 and bool((steps > 0).all()) and (len(values) > 4 or values[-1] > 0.6 * len(values) * values[0])
-    )
+    "Whether times count from the start: of the training, or of the part of it that was resumed"
+    runs = np.split(values, np.flatnonzero(np.diff(values) <= 0) + 1)
+    return len(values) > 1 and all(len(r) > 4 or len(r) > 1 and r[-1] > 0.6 * len(r) * r[0] for r in runs)
 
 
 def _seconds(column, cells, order):
@@ -339,7 +343,8 @@ def _seconds(column, cells, order):
     since_start = how == 'start' or how == '' and all(_rises(g.value.to_numpy()) for _, g in ends.groupby('fit'))
     if not since_start and len(rows) > 1.5 * len(ends):
         return None, f"`{column}` is the time of a step, not of an epoch"
-    spent = ends.groupby('fit').value.diff().fillna(ends.value) if since_start else ends.value
+    differences = ends.groupby('fit').value.diff()
+    spent = differences.where(differences > 0, ends.value) if since_start else ends.value
     out = [None] * len(order)
     for row, seconds in zip(ends.row, spent):
         out[row] = float(seconds) if seconds < 1e8 else None  # a clock of the day has no first difference
