@@ -217,7 +217,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #f953b03c
+# %% ../../nbs/logs/07_compare.ipynb #bbe41b6d
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -231,7 +231,7 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #9dfcc453
+# %% ../../nbs/logs/07_compare.ipynb #79909ca4
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', '.hydra/config.yaml', 'files/config.yaml'),
     *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
@@ -289,7 +289,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #2f7bf1d4
+# %% ../../nbs/logs/07_compare.ipynb #63f2a344
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:
@@ -340,7 +340,7 @@ def _tested(first, second, seeds, seed_sd):
     low, high = seed_interval(a, b, seed_sd)
     enough = min(len(a), len(b)) > 1 and (np.std(a) or np.std(b))
     row = {'recipe': first, 'against': second, 'difference': np.mean(a) - np.mean(b), 'low': low, 'high': high}
-    p = float(stats.ttest_ind(a, b, equal_var=False)[1]) if enough else None
+    p = stats.ttest_ind(a, b, equal_var=False)[1] if enough else None
     return row | {'p': p, 'p_corrected': None, 'verdict': 'too few seeds to tell'}
 
 # %% ../../nbs/logs/07_compare.ipynb #63edbc71

@@ -25,7 +25,7 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..runlog import RunLog
 
-# %% ../../nbs/logs/05_curves.ipynb #1094d67a
+# %% ../../nbs/logs/05_curves.ipynb #4573fe6a
 _EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
 _PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
@@ -45,10 +45,14 @@ class Watched(NamedTuple):
         return values[np.isfinite(values)]
 
     def best_epoch(self, log: TrainingLog) -> int | None:  # None without a finite value
-        "The epoch of a log's best value"
+        "The epoch of a log's best value, counted on from stage to stage"
         rows = log.records[(log.records.split == self.split) & (log.records.metric == self.metric)]
         rows, sign = rows[np.isfinite(rows.value)], 1 if self.lower else -1
-        return int(rows.epoch.to_numpy()[np.argmin(sign * rows.value.to_numpy())]) if len(rows) else None
+        if rows.empty:
+            return None
+        best = rows.iloc[int(np.argmin(sign * rows.value.to_numpy()))]
+        ends = log.records.groupby('stage', sort=False).epoch.max()
+        return int(best.epoch + ends[: ends.index.get_loc(best.stage)].sum())
 
     def __str__(self):
         metric = f'{self.metric} of the test set' if self.split == 'test' else self.metric
