@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from ..command import command, named_run, say_next, say_written
 from ..core import UserError, shown_path, write_json
 
-# %% ../../nbs/logs/17_commands.ipynb #e5c9143a
+# %% ../../nbs/logs/17_commands.ipynb #d66bf54f
 _TABLES = re.compile(
     r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
 )
@@ -65,7 +65,7 @@ def _is_log(folder, inside):
         return True
     splits = [p for p in inside if p.is_dir() and p.name in _SPLIT_FOLDERS]
     events = any('tfevents' in name for place in (folder, *splits) for name in (q.name for q in place.iterdir()))
-    return events and not any(p.suffix in ('.csv', '.jsonl') for p in inside)
+    return events and not any(p.is_file() and _TABLES.search(p.name) for p in inside)
 
 # %% ../../nbs/logs/17_commands.ipynb #5fbbff46
 app = App()

@@ -217,7 +217,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #bbe41b6d
+# %% ../../nbs/logs/07_compare.ipynb #087ca3df
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -231,9 +231,9 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #79909ca4
+# %% ../../nbs/logs/07_compare.ipynb #86157287
 _BESIDE = (
-    *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', '.hydra/config.yaml', 'files/config.yaml'),
+    *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', 'files/config.yaml'),
     *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
 )
 _PLACES = re.compile(r'(dir|path|folder|root|file|name|_id|uuid|time|date|host|pid|resume|device|project)$|^_')
@@ -247,6 +247,7 @@ def settings_file(
     folder = path if path.is_dir() else path.parent
     own = [path.with_suffix(s) for s in ('.yaml', '.yml', '.toml', '.json')] if path.is_file() else []
     shared = [place / name for place in (folder, folder.parent) for name in _BESIDE]
+    shared += [place / '.hydra/config.yaml' for place in (folder, *folder.parents[:3])]
     return next((file for file in [*own, *shared] if file.is_file() and file != path), None)
 
 
@@ -289,7 +290,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #63f2a344
+# %% ../../nbs/logs/07_compare.ipynb #2be3e9bd
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:
