@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from ..command import command, named_run, say_next, say_written
 from ..core import UserError, shown_path, write_json
 
-# %% ../../nbs/logs/17_commands.ipynb #d66bf54f
+# %% ../../nbs/logs/17_commands.ipynb #523a5adf
 _TABLES = re.compile(
     r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
 )
@@ -93,13 +93,15 @@ def compare(
 ) -> None:
     "Compare training runs from their logs"
     from hrft.logs.compare import compare as compared
-    from hrft.logs.pages import foremost, remarks, save, shown_table, summary
+    from hrft.logs.pages import foremost, recipe_tables, remarks, save, shown_table, summary
 
     found = [log for one in logs for log in find_logs(one)]
     told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     result = compared(found, names, epochs, tokens=tokens, group=group, **told)
-    table = shown_table(result, sort)
-    print(*summary(result), '', table.round(4).to_string(), '', sep='\n')
+    print(*summary(result), sep='\n')
+    for table in (*recipe_tables(result), shown_table(result, sort)):
+        print(f"\n{table.round(4).to_string(index=table.index.name is not None)}")
+    print()
     for finding in foremost(result.findings):
         evidence = f"\n    {finding.numbers()}\n    {finding.suggestion}" if finding.severity != 'note' else ''
         print(f"{finding.severity}: {finding.claim}{evidence}")

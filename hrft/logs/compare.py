@@ -21,7 +21,7 @@ from scipy import stats
 
 from ..compare import holm, seed_interval
 from ..core import UserError, tomllib
-from ..evidence import Finding, Interval, level, noise_sd
+from ..evidence import Finding, Interval, level, markdown_table, noise_sd
 from .curves import WINDOW, Watched, best_stretch, figures, plain, watched_metric
 from .items import count_items, interval_of, item_findings, listed, misreadings
 from .readers import read_log
@@ -94,7 +94,7 @@ def _best_against_level(best, levels, watched, seed_sd):
             f"{first} leads {listed(near)} in the best epoch's {watched.metric}, but only inside the noise: their "
             "levels do not differ.",
             {
-                f'best, level of {k}': f'{best[k]:.4f}, {levels[k].value:.4f} (+-{levels[k].half:.4f})'
+                k: f'best {best[k]:.4f} at a level of {levels[k].value:.4f} +- {levels[k].half:.4f}'
                 for k in [first, *near[:_MANY]]
             }
             | _seeds(seed_sd),
@@ -147,8 +147,11 @@ class Comparison:
     def metric(self) -> str:
         return self.watched.metric
 
-    def as_dict(self) -> dict:  # compare.json
-        "What `compare.json` holds"
+    def _repr_markdown_(self):
+        return markdown_table(self.table().T.rename_axis('figure'))
+
+    def as_dict(self) -> dict:  # most of compare.json
+        "The comparison for JSON"
         said = {
             'runs': self.runs,
             'unread': self.unread,
@@ -217,7 +220,7 @@ def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #087ca3df
+# %% ../../nbs/logs/07_compare.ipynb #8a04a818
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -231,10 +234,10 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #86157287
+# %% ../../nbs/logs/07_compare.ipynb #5d79aecf
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', 'files/config.yaml'),
-    *('config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
+    *('hparams.json', 'config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
 )
 _PLACES = re.compile(r'(dir|path|folder|root|file|name|_id|uuid|time|date|host|pid|resume|device|project)$|^_')
 
@@ -290,7 +293,7 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #2be3e9bd
+# %% ../../nbs/logs/07_compare.ipynb #08d2d846
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     if not re.compile(pattern).groups:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGER', 'Items', 'count_items', 'listed', 'item_findings', 'interval_of', 'misreadings']
 
-# %% ../../nbs/logs/06_items.ipynb #9f56b77e
+# %% ../../nbs/logs/06_items.ipynb #4108976f
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,10 +13,11 @@ from decimal import Decimal
 
 import numpy as np
 
+from ..core import UserError
 from ..evidence import Finding, Interval, tied, wilson
 from .rows import TrainingLog
 
-# %% ../../nbs/logs/06_items.ipynb #6dc079e5
+# %% ../../nbs/logs/06_items.ipynb #d3891ac5
 _LARGEST = 100_000  # items that are looked for
 _CHANCE = 0.01  # that arbitrary values fit as well, at most
 
@@ -49,7 +50,7 @@ def _fewest(
     fits = len(counts) and counts[0] * (2 * near * float(counts[0])) ** len(values) < _CHANCE
     return int(counts[0]) if fits else None
 
-# %% ../../nbs/logs/06_items.ipynb #d18aa3b4
+# %% ../../nbs/logs/06_items.ipynb #ac99e30c
 @dataclass(frozen=True)
 class Items:
     "What the shares of one log count"
@@ -122,6 +123,11 @@ def count_items(
     if counted and found:
         counted = math.lcm(counted, found)
     accuracy = float(whole.iloc[-1]) / _scale(whole) if len(whole) else None
+    if tokens is not None and (tokens < 1 or accuracy is not None and accuracy < 1 - 1 / tokens):
+        raise UserError(
+            f"got {tokens} tokens an answer for {log.name}, whose accuracy is {accuracy}; expected so few that one "
+            "wrong token an answer explains it."
+        )
     return Items(accuracy, counted, batch, lowest, found, bool(tokens), by_token or bool(tokens))
 
 
@@ -131,7 +137,7 @@ def _tokens(batch, lowest):
     fits = [n for n in range(3, odd + 1, 2) if odd % n == 0 and lowest >= 1 - 1 / n]
     return fits[0] if len(fits) == 1 else None
 
-# %% ../../nbs/logs/06_items.ipynb #42bc202c
+# %% ../../nbs/logs/06_items.ipynb #5b345d2a
 _REDUCED = 100  # times a set may be larger than its printed fraction tells: one fraction in a hundred is reduced so
 
 
@@ -160,9 +166,11 @@ def _listed(runs, key, form='{}', scale=1):
 
 def _diluted(runs):
     "Token accuracies, as answers that are right"
-    known = {name: run for name, run in runs.items() if run['answers_right'] is not None}
+    known = {
+        name: run for name, run in runs.items() if run['answers_right'] is not None and run['tokens_an_answer'] > 1
+    }
     if not known:
-        return _undecided([name for name, run in runs.items() if run['tokens']])
+        return _undecided([name for name, run in runs.items() if run['tokens'] and not run['tokens_an_answer']])
     each, guessed = _listed(known, 'tokens_an_answer'), {k: run for k, run in known.items() if not run['tokens_told']}
     evidence = {name: _arithmetic(run) for name, run in known.items()}
     if guessed:
@@ -238,7 +246,7 @@ def _different_batches(runs):
         "Compare steadiness at equal batches, and count items seen rather than steps.",
     )
 
-# %% ../../nbs/logs/06_items.ipynb #69421764
+# %% ../../nbs/logs/06_items.ipynb #a22bf2b2
 LONGER = 1.2  # a run is longer, or has more oscillations, from this ratio on
 _POINT = 0.01  # gap between last batches that someone would call a difference
 _MANY = 3  # epochs that are named one by one
