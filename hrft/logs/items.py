@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGER', 'Items', 'count_items', 'listed', 'item_findings', 'interval_of', 'misreadings']
 
-# %% ../../nbs/logs/06_items.ipynb #4108976f
+# %% ../../nbs/logs/06_items.ipynb #d3f555bd
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from ..core import UserError
 from ..evidence import Finding, Interval, tied, wilson
 from .rows import TrainingLog
 
-# %% ../../nbs/logs/06_items.ipynb #d3891ac5
+# %% ../../nbs/logs/06_items.ipynb #137c1d1c
 _LARGEST = 100_000  # items that are looked for
 _CHANCE = 0.01  # that arbitrary values fit as well, at most
 
@@ -50,7 +50,7 @@ def _fewest(
     fits = len(counts) and counts[0] * (2 * near * float(counts[0])) ** len(values) < _CHANCE
     return int(counts[0]) if fits else None
 
-# %% ../../nbs/logs/06_items.ipynb #ac99e30c
+# %% ../../nbs/logs/06_items.ipynb #ed23a8a8
 @dataclass(frozen=True)
 class Items:
     "What the shares of one log count"
@@ -58,7 +58,7 @@ class Items:
     accuracy: float | None  # the last one on the whole validation set
     counted: int | None  # items of that set, tokens where the log counts tokens
     batch: int | None  # items of a validation batch, where single batches were scored
-    lowest: float | None  # lowest accuracy of a batch
+    lowest: float | None  # lowest accuracy of a batch, of training or validation
     tokens: int | None  # of an answer; None where they are no tokens, or not known
     told: bool = False  # whether that was told
     by_token: bool = False  # whether the accuracy is one of tokens
@@ -70,9 +70,9 @@ class Items:
     @property
     def right(self) -> Interval | None:
         "The share of answers that are right, if one token of each decides"
-        if not self.answers or self.wrong is None:
+        if not self.answers or self.wrong is None or self.wrong > self.answers:
             return None
-        return wilson(max(self.answers - self.wrong, 0), self.answers)
+        return wilson(self.answers - self.wrong, self.answers)
 
     @property
     def wrong(self) -> int | None:
@@ -114,11 +114,11 @@ def count_items(
     tokens: int | None = None,  # of an answer; by default what the batches of an OpenAI log tell
 ) -> Items:
     "How many items the accuracies of a log count"
-    full, valid = (log.series(split, 'accuracy').dropna() for split in ('full_valid', 'valid'))
+    train, valid, full = (log.series(split, 'accuracy').dropna() for split in ('train', 'valid', 'full_valid'))
     by_token = log.layout.startswith('OpenAI')
     whole, batches = (full, valid) if by_token or len(full) else (valid, full)
     counted, batch = _fewest(whole), _fewest(batches.iloc[:-1]) if len(batches) > _BATCHES else None
-    lowest = float(batches.min()) if len(batches) else None
+    lowest = min([*batches, *train]) if len(batches) else None
     found = tokens or (_tokens(batch, lowest) if by_token and batch else None)
     if counted and found:
         counted = math.lcm(counted, found)
@@ -132,12 +132,12 @@ def count_items(
 
 
 def _tokens(batch, lowest):
-    "Tokens an answer: the one odd factor of a batch that its lowest accuracy allows"
-    odd = batch // (batch & -batch)
-    fits = [n for n in range(3, odd + 1, 2) if odd % n == 0 and lowest >= 1 - 1 / n]
-    return fits[0] if len(fits) == 1 else None
+    "Tokens an answer, of batches of a power of two answers: the one number that the lowest accuracy allows"
+    odd, twos = batch // (batch & -batch), (batch & -batch).bit_length()
+    fits = [n for n in (odd << i for i in range(twos)) if lowest >= 1 - 1 / n]
+    return fits[0] if odd > 1 and len(fits) == 1 else None
 
-# %% ../../nbs/logs/06_items.ipynb #5b345d2a
+# %% ../../nbs/logs/06_items.ipynb #8216c6c4
 _REDUCED = 100  # times a set may be larger than its printed fraction tells: one fraction in a hundred is reduced so
 
 
@@ -175,8 +175,8 @@ def _diluted(runs):
     evidence = {name: _arithmetic(run) for name, run in known.items()}
     if guessed:
         evidence['tokens an answer'] = (
-            f"the odd factor of batches of {_listed(guessed, 'batch_items')} tokens; none of them fell below "
-            f"1 - 1/{each} (lowest {_listed(guessed, 'lowest_batch_accuracy', '{:.3f}')})"
+            f"batches of {_listed(guessed, 'batch_items')} tokens are {each} times a power of two, and fell to "
+            f"{_listed(guessed, 'lowest_batch_accuracy', '{:.3f}')}, as {each} tokens allow and twice as many do not"
         )
     return Finding(
         'token-accuracy-diluted',
@@ -209,8 +209,8 @@ def _arithmetic(run):
     tokens, each, answers, wrong = (run[key] for key in ('tokens', 'tokens_an_answer', 'items', 'items_wrong'))
     low, high = (f'{100 * end:.1f}' for end in run['answers_right_ci95'])
     return (
-        f"at least {tokens:,} tokens / {each} = {answers:,} answers; {wrong:,} wrong tokens are as many wrong answers; "
-        f"{max(answers - wrong, 0):,} right = {100 * run['answers_right']:.1f} % ({low} to {high})"
+        f"{tokens:,} tokens / {each} = {answers:,} answers at least; less {wrong:,} wrong tokens, one each, "
+        f"{answers - wrong:,} are right: {100 * run['answers_right']:.1f} % ({low} to {high})"
     )
 
 
@@ -246,7 +246,7 @@ def _different_batches(runs):
         "Compare steadiness at equal batches, and count items seen rather than steps.",
     )
 
-# %% ../../nbs/logs/06_items.ipynb #a22bf2b2
+# %% ../../nbs/logs/06_items.ipynb #d25cbe1c
 LONGER = 1.2  # a run is longer, or has more oscillations, from this ratio on
 _POINT = 0.01  # gap between last batches that someone would call a difference
 _MANY = 3  # epochs that are named one by one
