@@ -6,7 +6,7 @@
 __all__ = ['summary', 'remarks', 'foremost', 'leaders', 'pairs', 'plot_curves', 'plot_figures', 'shown_table', 'recipe_tables',
            'page', 'save']
 
-# %% ../../nbs/logs/16_pages.ipynb #5bc84941
+# %% ../../nbs/logs/16_pages.ipynb #d27307c4
 import itertools
 import math
 from pathlib import Path
@@ -20,7 +20,7 @@ from .compare import GRADES, Comparison, ranking
 from .curves import WINDOW, train_losses
 from .items import interval_of, listed
 
-# %% ../../nbs/logs/16_pages.ipynb #2f715724
+# %% ../../nbs/logs/16_pages.ipynb #61a60fd0
 def summary(comparison: Comparison) -> list[str]:
     "What the comparison says, in sentences"
     said = [f"Judged by {comparison.watched}."]
@@ -131,8 +131,8 @@ def pairs(comparison: Comparison) -> pd.DataFrame:  # run, against, difference a
             rows.append((kind, a, b, x.value - y.value, half, verdict))
     return pd.DataFrame(rows, columns=['figure', 'run', 'against', 'difference', 'half_width', 'verdict'])
 
-# %% ../../nbs/logs/16_pages.ipynb #c7474eab
-_MANY = 12  # runs from which on a picture or a table is laid out for many
+# %% ../../nbs/logs/16_pages.ipynb #c37b8203
+_MANY = 10  # runs from which on a picture or a table is laid out for many
 
 
 def _colours(comparison):
@@ -156,7 +156,7 @@ def plot_curves(comparison: Comparison):
     figure, axes = plt.subplots(1, 2, figsize=(10, 3.8), layout='constrained')
     colours, labelled, few = _colours(comparison), set(), len(comparison.logs) <= _MANY
     for name in sorted(comparison.logs, key=lambda name: name in colours):  # those in grey lie behind
-        log, (colour, label) = comparison.logs[name], colours.get(name, ('0.8', ''))
+        log, (colour, label) = comparison.logs[name], colours.get(name, ('0.85', ''))
         losses = pd.Series(train_losses(log)[0])
         x = np.arange(1, len(losses) + 1)
         smooth = losses.rolling(min(WINDOW, max(len(losses) // 5, 1)), min_periods=1, center=True).mean()
@@ -204,7 +204,7 @@ def plot_figures(comparison: Comparison):
     axes[0].invert_yaxis()
     return figure
 
-# %% ../../nbs/logs/16_pages.ipynb #f97493ca
+# %% ../../nbs/logs/16_pages.ipynb #a9475229
 def shown_table(
     comparison: Comparison,
     sort: str = '',  # column, or setting, that orders the runs
