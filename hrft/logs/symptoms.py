@@ -7,6 +7,7 @@ __all__ = ['symptoms']
 
 # %% ../../nbs/logs/08_symptoms.ipynb #5ba6738f
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -253,23 +254,25 @@ def _plateau(curve: Curve) -> Finding | None:
 
 
 def _wasted_epochs(curve: Curve) -> Finding | None:
-    "Many evaluations, or epochs, after the best one"
+    "Many evaluations, or epochs, after the last one that noise does not tell from the best"
     valid = curve.valid
     if not len(valid):
         return None
-    counted, at, last = 'evaluations', curve.best + 1, len(valid)
+    near = valid.iloc[curve.best] + curve.sign * np.nan_to_num(noise_sd(valid))
+    best = int(np.flatnonzero(curve.sign * (valid - near) <= 0)[-1])
+    counted, after, length = 'evaluations', len(valid) - 1 - best, len(valid)
     if curve.unit == 'epoch':
-        counted, first, end = 'epochs', int(curve.table.index[0]), int(curve.table.index[-1])
-        at, last = int(valid.index[curve.best]) - first + 1, end - first + 1
-    after = last - at
-    if after >= _WASTED[0] and after >= _WASTED[1] * last:
-        seconds, best = curve.column('seconds'), int(valid.index[curve.best])
+        last = int(curve.table.index[-1])
+        counted, after, length = 'epochs', last - int(valid.index[best]), last - int(curve.table.index[0]) + 1
+    if after >= _WASTED[0] and after >= _WASTED[1] * length:
+        seconds = curve.column('seconds')
         spent = seconds[seconds.index > curve.best_epoch]
         return Finding(
             'wasted-epochs',
             'note',
-            f"{curve.stage}: {after} of {last} {counted} came after the best one, {curve.unit} {best}.",
-            {f'best_{curve.unit}': best, 'after': after}
+            f"{curve.stage}: {after} of {length} {counted} came after {curve.unit} {valid.index[best]}, the last one "
+            "as good as the best.",
+            {f'best_{curve.unit}': int(valid.index[curve.best]), 'after': after}
             | ({'seconds_after': float(spent.sum())} if len(spent) else {}),
             "Lower the patience.",
         )
@@ -384,14 +387,14 @@ _SHARES = r'(^|_)(acc|accuracy|f1|precision|recall|auc|auroc|iou|miou|dice|map|e
 _AT_LEAST_ZERO = r'(^|_)(mae|mse|rmse|wer|cer|perplexity|ppl)(_|$)'
 _APART = 3.0  # ratio of validation to training loss from the first evaluation on
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
-_OTHER_SCALE = 0.1  # ratio below which two losses are not one quantity
+_ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 
 
 def _metric_impossible(curve: Curve) -> Finding | None:
     "Shares beyond 0 and 1 (or 100), errors below 0"
     rows = curve.records[np.isfinite(curve.records.value)]
     for (split, metric), own in rows.groupby(['split', 'metric'], sort=False):
-        share, error = own.metric.str.contains(_SHARES).iloc[0], own.metric.str.contains(_AT_LEAST_ZERO).iloc[0]
+        share, error = re.search(_SHARES, metric), re.search(_AT_LEAST_ZERO, metric)
         if not (share or error):
             continue
         top = 100 if own.value.median() > 1.5 else 1
@@ -424,7 +427,7 @@ def _loss_negative(curve: Curve) -> Finding | None:
         )
 
 
-def _metric_constant(curve: Curve) -> Finding | None:
+def _constant_metric(curve: Curve) -> Finding | None:
     "A validation metric that is the same in every evaluation while the training moves"
     values, loss = curve.valid, _levels(curve)
     if curve.metric.endswith('loss') or len(values) < 5 or values.nunique() > 1 or len(loss) < 3:
@@ -432,7 +435,7 @@ def _metric_constant(curve: Curve) -> Finding | None:
     if np.ptp(loss) < 1e-3 * abs(loss[0]) or values.iloc[0] in (1.0, 100.0):
         return None
     return Finding(
-        'metric-constant',
+        'constant-metric',
         'warning',
         f"{curve.stage}: validation {curve.metric} was {values.iloc[0]:.6g} in all {len(values)} evaluations, though "
         f"the training loss went from {loss[0]:.4g} to {loss[-1]:.4g}: so scores a model that "
@@ -442,7 +445,7 @@ def _metric_constant(curve: Curve) -> Finding | None:
     )
 
 
-def _splits_identical(curve: Curve) -> Finding | None:
+def _splits_alike(curve: Curve) -> Finding | None:
     "Training and validation that are the same to the last digit"
     for metric in dict.fromkeys((curve.metric, 'loss')):
         train, valid = curve.rows('train', metric), curve.rows(curve.split, metric)
@@ -450,7 +453,7 @@ def _splits_identical(curve: Curve) -> Finding | None:
         if len(both) >= 3 and len(both) == len(valid) and both.value_train.nunique() >= 3:
             if (both.value_train == both.value_valid).all():
                 return Finding(
-                    'splits-identical',
+                    'splits-alike',
                     'warning',
                     f"{curve.stage}: training and validation {metric} are the same to the last digit in all "
                     f"{len(both)} evaluations: they are the same data.",
@@ -468,7 +471,7 @@ def _splits_unlike(curve: Curve) -> Finding | None:
     late, resumed = ratio.iloc[len(ratio) // 2 :], curve.table.index[0] > 1
     if ratio.iloc[0] > _APART and ratio.iloc[1:].min() > _APART / 2 and not resumed:
         return Finding(
-            'validation-far-worse',
+            'validation-apart',
             'warning',
             f"{curve.stage}: the validation loss was {ratio.iloc[0]:.3g} times that of training at the first "
             "evaluation already, and never came near it.",
@@ -476,9 +479,9 @@ def _splits_unlike(curve: Curve) -> Finding | None:
             "Compare preprocessing, model mode (dropout, batch statistics) and the loss's averaging between the two; "
             "score the training items as validation is scored.",
         )
-    if late.max() < _FAR_BETTER and ratio.min() > _OTHER_SCALE:
+    if late.max() < _FAR_BETTER and ratio.iloc[0] > _ONE_SCALE:
         return Finding(
-            'validation-far-better',
+            'validation-better',
             'note',
             f"{curve.stage}: the validation loss ends at {late.median():.2g} times that of training.",
             {'first': ratio.iloc[0], 'median_of_second_half': late.median()},
@@ -492,11 +495,11 @@ _CURVE_CHECKS = (
     _loss_zero,
     _diverged,
     _metric_impossible,
-    _splits_identical,
+    _splits_alike,
     _worse_than_start,
     _overfitting,
     _underfitting,
-    _metric_constant,
+    _constant_metric,
     _loss_negative,
     _splits_unlike,
     _plateau,
