@@ -19,7 +19,7 @@ from ..evaluate import SHARE, main_score, scoring_of
 from ..evidence import SEVERITIES, Finding
 from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_table
 from .curves import Curve, curves
-from .inputs import distribution_shift, frozen_changed, judged_by_stopping_set
+from .inputs import data_symptoms, distribution_shift, frozen_changed, judged_by_stopping_set
 from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, warmup_too_long
 from .readers import TrainingLog, read_log
 from .symptoms import symptoms
@@ -490,6 +490,7 @@ def diagnose(
         rated = [f for f in rated if f.code != 'rate-raised']  # rates are held against the recipe's plan
     findings = [
         *symptoms(evidence.log, *judged_by),
+        *data_symptoms(evidence.log, *judged_by),
         *rated,
         *_rates(evidence, found, steps_per_epoch),
         *_resumes(evidence, found),

@@ -137,7 +137,8 @@ _WORSE_OF_FEW = 0.05  # the same where fewer than seven evaluations tell little 
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
 _STILL = 0.05  # relative gain of validation over the last third that calls for more epochs
-_STILL_SHARE = 0.25  # or this share of all that was gained, if it is a fifth of that relative gain
+_STILL_SHARE = 0.2  # or this share of all that was gained, if it is a fifth of that relative gain
+_HARDLY = 0.05  # relative fall of the training loss within its noise; half of it beyond
 
 
 def _overfitting(curve: Curve) -> Finding | None:
@@ -194,37 +195,69 @@ def _swing(values):
     return 1.4826 * float(np.median(abs(np.diff(values, 2)))) / math.sqrt(6)
 
 
-def _underfitting(curve: Curve) -> Finding | None:
-    "A run that ended while it still improved, or that never did"
-    loss, valid = _levels(curve), curve.valid
+def _no_learning(curve: Curve) -> Finding | None:
+    "A training loss that hardly fell"
+    loss = _levels(curve)
     if len(loss) < 6:
         return None
     start, end = (level(part) for part in (loss[: max(3, len(loss) // 5)], loss[-max(3, len(loss) // 5) :]))
-    if end.value >= start.value or tied(start, end) and start.value - end.value < 0.05 * abs(start.value):
-        if not _diverged(curve):
-            return Finding(
-                'no-learning',
-                'note',
-                f"{curve.stage}: the training loss did not fall beyond its noise ({start.value:.4g} to "
-                f"{end.value:.4g}).",
-                {'start': start.value, 'end': end.value},
-                "Raise the learning rate or unfreeze more groups, unless the model had already learned this.",
-            )
+    fall = (start.value - end.value) / abs(start.value) if start.value else 0.0
+    if (fall <= 0 or fall < (_HARDLY if tied(start, end) else _HARDLY / 2)) and not _diverged(curve) and loss[-1]:
+        return Finding(
+            'no-learning',
+            'note',
+            f"{curve.stage}: the training loss hardly fell ({start.value:.4g} to {end.value:.4g}).",
+            {'start': start.value, 'end': end.value, 'fall': fall},
+            "Raise the learning rate or unfreeze more groups, unless the model had already learned this.",
+        )
+
+
+def _spent(curve):
+    "Share of the summed learning rate behind each evaluation; of the evaluations where no rate was logged"
+    at = curve.valid.index.to_numpy(float)
+    rate = curve.rate.reindex(curve.valid.index).ffill().bfill().to_numpy() * np.diff(at, prepend=0.0)
+    spent = np.cumsum(rate if np.isfinite(rate).all() and rate.sum() > 0 else np.ones(len(at)))
+    return spent / spent[-1]
+
+
+def _underfitting(curve: Curve) -> Finding | None:
+    "A run that ended while it still improved, for as long as its learning rate let it"
+    valid = curve.valid
     if len(valid) < 9:
-        return None
-    third = trend(valid.iloc[-max(6, len(valid) // 3) :])
+        return _unfinished(curve)
+    spent = _spent(curve)
+    even = np.linspace(2 / 3, 1, max(6, len(valid) // 3, int((spent > 2 / 3).sum())))
+    third = trend(np.interp(even, spent, valid))
     gain, span = -curve.sign * third.change.value / abs(third.start), valid.max() - valid.min()
     large = gain > _STILL or (gain > _STILL / 5 and abs(third.change.value) > _STILL_SHARE * span)
     sure = third.change.high < 0 if curve.lower else third.change.low > 0
-    if large and sure and curve.best >= 0.9 * len(valid) - 1:
+    if large and sure and spent[curve.best] >= 0.9:
         return Finding(
             'underfitting',
             'warning',
-            f"{curve.stage}: validation {curve.metric} still improved by {gain:.1%} over the last third when the run "
-            "ended.",
+            f"{curve.stage}: validation {curve.metric} still improved by {gain:.1%} over the last third of what the "
+            "learning rate adds up to.",
             {f'best_{curve.unit}': int(valid.index[curve.best]), 'last': int(valid.index[-1]), 'gain': gain},
             "Train for more epochs, or raise the learning rate.",
         )
+
+
+def _unfinished(curve):
+    "The same of a few evaluations, of which the last gained much over the one before"
+    for metric in dict.fromkeys((curve.metric, 'loss')):
+        valid, sign = curve.evaluations(metric), curve.sign if metric == curve.metric else 1
+        if len(valid) < 2 or int(np.argmin(sign * valid.to_numpy())) < len(valid) - 1 or not valid.iloc[-2]:
+            continue
+        gain = sign * (valid.iloc[-2] - valid.iloc[-1]) / abs(valid.iloc[-2])
+        if gain > _STILL:
+            return Finding(
+                'underfitting',
+                'note',
+                f"{curve.stage}: the last of {len(valid)} evaluations was still {gain:.1%} better in {metric} than the "
+                "one before.",
+                {'before': valid.iloc[-2], 'last': valid.iloc[-1], 'gain': gain},
+                "Train for more epochs.",
+            )
 
 # %% ../../nbs/logs/08_symptoms.ipynb #f838adb3
 _PLATEAU = 0.5  # share of the run by which the final level was reached
@@ -385,9 +418,6 @@ def _worse_than_start(curve: Curve) -> Finding | None:
 # %% ../../nbs/logs/08_symptoms.ipynb #f063b8cf
 _SHARES = r'(^|_)(acc|accuracy|f1|precision|recall|auc|auroc|iou|miou|dice|map|error_rate|specificity)(_|\b|$)'
 _AT_LEAST_ZERO = r'(^|_)(mae|mse|rmse|wer|cer|perplexity|ppl)(_|$)'
-_APART = 3.0  # ratio of validation to training loss from the first evaluation on
-_FAR_BETTER = 0.5  # ratio of validation to training loss at the end
-_ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 
 
 def _metric_impossible(curve: Curve) -> Finding | None:
@@ -444,64 +474,18 @@ def _constant_metric(curve: Curve) -> Finding | None:
         "Count the predicted classes; compare the value with the share of the largest class.",
     )
 
-
-def _splits_alike(curve: Curve) -> Finding | None:
-    "Training and validation that are the same to the last digit"
-    for metric in dict.fromkeys((curve.metric, 'loss')):
-        train, valid = curve.rows('train', metric), curve.rows(curve.split, metric)
-        both = valid.merge(train, on=['epoch', 'step'], suffixes=('_valid', '_train'))
-        if len(both) >= 3 and len(both) == len(valid) and both.value_train.nunique() >= 3:
-            if (both.value_train == both.value_valid).all():
-                return Finding(
-                    'splits-alike',
-                    'warning',
-                    f"{curve.stage}: training and validation {metric} are the same to the last digit in all "
-                    f"{len(both)} evaluations: they are the same data.",
-                    {'evaluations': len(both), 'first': both.value_valid.iloc[0], 'last': both.value_valid.iloc[-1]},
-                    "Score the validation set, and check which loader the evaluation was given.",
-                )
-
-
-def _splits_unlike(curve: Curve) -> Finding | None:
-    "A validation loss far from that of training, from the first evaluation on or at the end"
-    valid, train = curve.evaluations('loss'), curve.training()
-    ratio = (valid / train.reindex(valid.index)).dropna()
-    if len(ratio) < 3 or not (train > 0).all() or not (valid > 0).all():
-        return None
-    late, resumed = ratio.iloc[len(ratio) // 2 :], curve.table.index[0] > 1
-    if ratio.iloc[0] > _APART and ratio.iloc[1:].min() > _APART / 2 and not resumed:
-        return Finding(
-            'validation-apart',
-            'warning',
-            f"{curve.stage}: the validation loss was {ratio.iloc[0]:.3g} times that of training at the first "
-            "evaluation already, and never came near it.",
-            {'first': ratio.iloc[0], 'median': ratio.median(), 'lowest': ratio.min()},
-            "Compare preprocessing, model mode (dropout, batch statistics) and the loss's averaging between the two; "
-            "score the training items as validation is scored.",
-        )
-    if late.max() < _FAR_BETTER and ratio.iloc[0] > _ONE_SCALE:
-        return Finding(
-            'validation-better',
-            'note',
-            f"{curve.stage}: the validation loss ends at {late.median():.2g} times that of training.",
-            {'first': ratio.iloc[0], 'median_of_second_half': late.median()},
-            "Dropout, augmentation, label smoothing or averaging over the epoch can do this; if none was used, look "
-            "for training items in the validation set.",
-        )
-
 # %% ../../nbs/logs/08_symptoms.ipynb #2e91b350
 _CURVE_CHECKS = (
     _not_finite,
     _loss_zero,
     _diverged,
     _metric_impossible,
-    _splits_alike,
     _worse_than_start,
     _overfitting,
+    _no_learning,
     _underfitting,
     _constant_metric,
     _loss_negative,
-    _splits_unlike,
     _plateau,
     _wasted_epochs,
     _slow_start,
