@@ -322,7 +322,7 @@ _BEGUN = 0.6  # share of its first value to which the training loss has come whe
 _APART = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
-_REPEATS = 0.3  # correlation of the losses of two epochs, position by position
+_REPEATS, _ROUGH = 0.3, 0.02  # correlation of two epochs' losses, position by position; and their unevenness
 
 
 def _splits_alike(curve: Curve) -> Finding | None:
@@ -346,10 +346,10 @@ def _validation_apart(curve: Curve) -> Finding | None:
     "A validation loss that stays behind before there was time for overfitting, or that is far better"
     valid, train = curve.evaluations('loss'), curve.training()
     ratio = (valid / train.reindex(valid.index)).dropna()
-    if len(ratio) < 3 or not (train > 0).all() or not (valid > 0).all() or curve.table.index[0] > 1:
+    if len(ratio) < 3 or not (train > 0).all() or not (valid > 0).all() or curve.goes_on:
         return None
     begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
-    at = int(begun[0]) if len(begun) else 0
+    at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
     early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
     first = ratio.iloc[0] > _APART[0] and ratio.min() > _APART[0] / 2
     if first or at and _ONE_SCALE < ratio.iloc[0] and early > _APART[1] and late.min() > _APART[1]:
@@ -383,6 +383,8 @@ def _not_shuffled(curve: Curve) -> Finding | None:
         return None
     at, whole = range(length), [part for part in epochs if len(part) == length]
     whole = [part - np.polyval(np.polyfit(at, part, 1), at) for part in whole]
+    if not whole or np.std(whole) < _ROUGH * abs(rows.value.mean()):
+        return None
     pairs = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(whole, whole[1:]) if a.std() and b.std()]
     if len(pairs) > 2 and np.mean(pairs) > max(_REPEATS, 5 / math.sqrt(len(pairs) * (length - 2))):
         return Finding(

@@ -20,7 +20,7 @@ from ..core import UserError, atomic_path, file_digest, shipped_weights
 from ..evaluate import main_score, scoring_of
 from ..evidence import level, markdown_table
 from .curves import curves
-from .diagnose import CAUSES, Evidence, changes, gather, reached
+from .diagnose import Evidence, causes, changes, gather, reached
 from .readers import TrainingLog
 from ..recipe import Recipe, core_stage, override, validate
 from ..runlog import RunLog
@@ -31,15 +31,10 @@ if TYPE_CHECKING:
 # %% ../../nbs/logs/14_proposal.ipynb #397a0a0f
 def root_causes(findings: list) -> pd.DataFrame:  # cause, shown by, may explain
     "Findings gathered under what can have caused them"
-    codes, rows, explained = list(dict.fromkeys(f.code for f in findings)), [], set()
-    for cause, signs, effects in CAUSES:
-        shown = [c for c in codes if c in signs]
-        if not shown:
-            continue
-        effect = [c for c in codes if c in effects and c not in signs]
-        explained |= {*shown, *effect}
-        rows.append((cause, ', '.join(shown), ', '.join(effect)))
-    rest = [c for c in codes if c not in explained]
+    codes = list(dict.fromkeys(f.code for f in findings))
+    gathered = causes(codes)
+    rest = [c for c in codes if not any(c in (*shown, *explained) for _, shown, explained in gathered)]
+    rows = [(cause, ', '.join(shown), ', '.join(explained)) for cause, shown, explained in gathered]
     return pd.DataFrame(
         rows + ([("stand for themselves", ', '.join(rest), '')] if rest else []),
         columns=['cause', 'shown by', 'may explain'],

@@ -111,9 +111,11 @@ def _diverged(curve: Curve) -> Finding | None:
     if len(loss) < 2:
         return None
     few = len(loss) < 8
-    lowest, last = loss.min(), loss[-1:] if few else loss[-_LAST:]
-    noise = np.nan_to_num(noise_sd(np.log(loss) if lowest > 0 else loss))
-    rise = math.log(last.mean() / lowest) if lowest > 0 else last.mean() - lowest
+    level_by_level = loss if few else np.convolve(loss, np.ones(_LAST) / _LAST, 'valid')
+    lowest, last = level_by_level.min(), loss[-1:] if few else loss[-_LAST:]
+    positive = loss.min() > 0
+    noise = np.nan_to_num(noise_sd(np.log(loss) if positive else loss))
+    rise = math.log(last.mean() / lowest) if positive else last.mean() - lowest
     if (
         last.mean() - lowest > ((2 if len(loss) < 4 else _DIVERGED) - 1) * abs(lowest)
         and last.mean() - lowest > _REGAINED * (loss[0] - lowest)
@@ -136,8 +138,11 @@ _WORSE = 0.02  # relative loss of validation from its best stretch to its end
 _WORSE_OF_FEW = 0.05  # the same where fewer than seven evaluations tell little of their noise
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
-_STILL = 0.05  # relative gain of validation over the last third that calls for more epochs
-_STILL_SHARE = 0.2  # or this share of all that was gained, if it is a fifth of that relative gain
+# relative gain of validation over the second half of the training, and its share of all that was gained
+_STILL = (0.02, 0.225)
+_STRAIGHT = 0.3  # share of all that was gained, of which a straight line has a third; half the gain will do
+_LAST_GAIN = 0.05  # relative gain of the last of a few evaluations
+_GOES_ON = 0.5  # gain over the last sixth against that over the sixth before
 _HARDLY = 0.05  # relative fall of the training loss within its noise; half of it beyond
 
 
@@ -226,18 +231,22 @@ def _underfitting(curve: Curve) -> Finding | None:
     if len(valid) < 9:
         return _unfinished(curve)
     spent = _spent(curve)
-    even = np.linspace(2 / 3, 1, max(6, len(valid) // 3, int((spent > 2 / 3).sum())))
-    third = trend(np.interp(even, spent, valid))
-    gain, span = -curve.sign * third.change.value / abs(third.start), valid.max() - valid.min()
-    large = gain > _STILL or (gain > _STILL / 5 and abs(third.change.value) > _STILL_SHARE * span)
-    sure = third.change.high < 0 if curve.lower else third.change.low > 0
-    if large and sure and spent[curve.best] >= 0.9:
+    even = np.linspace(1 / 2, 1, max(9, int((spent > 1 / 2).sum())))
+    values = np.interp(even, spent, valid)
+    before, then, end = (float(part.mean()) for part in np.array_split(values, 3))
+    gain, span = -curve.sign * (end - before) / abs(before or 1.0), valid.max() - valid.min()
+    goes_on = -curve.sign * (end - then) > _GOES_ON * -curve.sign * (then - before)
+    change = trend(values[len(values) // 3 :]).change
+    sure = change.high < 0 if curve.lower else change.low > 0
+    share = abs(end - before) / (span or 1.0)
+    enough = gain > _STILL[0] and share > _STILL[1] / 2 or gain > _STILL[0] / 2 and share > _STRAIGHT
+    if enough and goes_on and sure and spent[curve.best] >= 0.9:
         return Finding(
             'underfitting',
-            'warning',
-            f"{curve.stage}: validation {curve.metric} still improved by {gain:.1%} over the last third of what the "
+            'warning' if share > _STILL[1] else 'note',
+            f"{curve.stage}: validation {curve.metric} still improved by {gain:.1%} over the second half of what the "
             "learning rate adds up to.",
-            {f'best_{curve.unit}': int(valid.index[curve.best]), 'last': int(valid.index[-1]), 'gain': gain},
+            {f'best_{curve.unit}': int(valid.index[curve.best]), 'gain': gain, 'share_of_all_gained': share},
             "Train for more epochs, or raise the learning rate.",
         )
 
@@ -249,7 +258,7 @@ def _unfinished(curve):
         if len(valid) < 2 or int(np.argmin(sign * valid.to_numpy())) < len(valid) - 1 or not valid.iloc[-2]:
             continue
         gain = sign * (valid.iloc[-2] - valid.iloc[-1]) / abs(valid.iloc[-2])
-        if gain > _STILL:
+        if gain > _LAST_GAIN:
             return Finding(
                 'underfitting',
                 'note',
@@ -388,27 +397,18 @@ def _best_in_noise(curve: Curve) -> Finding | None:
         )
 
 # %% ../../nbs/logs/08_symptoms.ipynb #3c8e5b17
-def _before_training(curve):
-    "The evaluation before the first step, if there is one, and those after it"
-    rows, train = curve.rows(curve.split, curve.metric), curve.records[curve.records.split == 'train']
-    by_epoch = (curve.records.step == curve.records.epoch).all()  # a log without steps: its first row is only evaluated
-    first = train.step.min() if by_epoch else 1
-    if by_epoch and not first == rows.step.min() + 1 or (train.step < 1).any():
-        return math.nan, rows.value  # a log that counts from 0 evaluates after its step 0
-    before = rows[rows.step < first].value
-    return (before.iloc[0] if len(before) else math.nan), rows[rows.step >= first].value
-
-
 def _worse_than_start(curve: Curve) -> Finding | None:
     "A training after which no evaluation was better than the one before its first step"
-    before, later = _before_training(curve)
+    before, rows = curve.untouched, curve.rows(curve.split, curve.metric)
+    later = rows[rows.step > rows.step.min()].value
     if not len(later) or math.isnan(before):
         return None
     best = later.min() if curve.lower else later.max()
-    if curve.sign * (best - before) > (0 if len(later) > 2 else _WORSE * abs(before)):
+    worse, much = curve.sign * (best - before), _WORSE * abs(before)
+    if worse > (0 if len(later) > 2 else much):
         return Finding(
             'worse-than-start',
-            'warning',
+            'warning' if worse > much else 'note',
             f"{curve.stage}: no later evaluation was better than the one before the first step (validation "
             f"{curve.metric} {before:.4g}; best after training {best:.4g}): keep the base model.",
             {'before': before, 'best': best, 'last': later.iloc[-1], 'evaluations': len(later)},
