@@ -19,7 +19,8 @@ from numpy.typing import ArrayLike
 from pydantic_core import to_jsonable_python
 
 from ..evidence import Interval, level, noise_sd, trend, wilson
-from .readers import TrainingLog, read_log
+from .readers import read_log
+from .rows import TrainingLog
 from ..runlog import RunLog, lower_is_better
 
 # %% ../../nbs/logs/05_curves.ipynb #861e8e86

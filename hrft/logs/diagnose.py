@@ -21,7 +21,8 @@ from .claims import against_baselines, balanced_twice, class_collapse, class_deg
 from .curves import Curve, curves
 from .inputs import data_symptoms, distribution_shift, frozen_changed, judged_by_stopping_set
 from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, warmup_too_long
-from .readers import TrainingLog, read_log
+from .readers import read_log
+from .rows import TrainingLog
 from .symptoms import symptoms
 from ..recipe import Recipe, core_stage
 from ..registry import find_study

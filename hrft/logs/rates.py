@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..evidence import Finding, noise_sd, tied, trend, wilson
 from .curves import Curve, curves
-from .readers import TrainingLog
+from .rows import TrainingLog
 from ..recipe import Plateau, Stage
 from ..runlog import RunLog
 

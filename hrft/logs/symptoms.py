@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..evidence import Finding, Interval, level, noise_sd, tied, trend
 from .curves import Curve, best_stretch, curves
-from .readers import TrainingLog
+from .rows import TrainingLog
 from ..runlog import RunLog
 
 # %% ../../nbs/logs/08_symptoms.ipynb #9d27b193
