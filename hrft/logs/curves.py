@@ -303,6 +303,7 @@ def _watched(log, metrics):
     "The metric that a log is judged by: one that people watch before accuracy, accuracy before a loss"
     known = [m for m in metrics if log.lower_is_better(m) is not None]
     own = [m for m in known if m != 'accuracy' and not m.endswith('loss')]
+    own.sort(key=lambda m: 'precision' in m or 'recall' in m)  # each of which is half of the truth
     return next((m for m in (*own, 'accuracy', 'loss', *known) if m in known), 'loss')
 
 

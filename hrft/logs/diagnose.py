@@ -495,7 +495,8 @@ def diagnose(
     judged_by = evidence.monitored(metric)
     found = curves(evidence.log, *judged_by)
     shown = [check(evidence.log, *judged_by) for check in (symptoms, data_symptoms, rate_symptoms)]
-    told = {'rate-raised'} if evidence.stages else set()  # rates are held against the recipe's plan
+    planned = {'rate-raised', 'warmup-too-long', 'warmup-per-epoch'}
+    told = planned if evidence.stages else set()  # rates are held against the recipe's plan
     told |= {'validation-apart'} if evidence.goes_on else set()  # it had long begun to learn
     findings = [
         *(finding for part in shown for finding in part if finding.code not in told),

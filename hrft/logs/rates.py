@@ -109,6 +109,7 @@ def warmup_too_long(
 
 
 _RISE = 3  # ratio of a stage's rate to that of the stage it starts from
+_WARMING = 0.6  # share of the training up to which a schedule of one cycle may rise
 
 
 def rate_rises(
@@ -231,7 +232,7 @@ def _rate_raised(curve: Curve) -> Finding | None:
     if len(used) < 4 or not used.max() > 0:
         return None
     held = max(4, _HELD * len(used))
-    rises = [(a, b) for a, b in _rises(used) if used[: a + 1].max() > _RAISED * used[a] or a + 1 >= held]
+    rises = [(a, b) for a, b in _rises(used) if used[: a + 1].max() > _RAISED * used[a] or a + 1 >= held and b == a + 1]
     if not rises or _cycles(used, rises):
         return None
     before, top = rises[0]
@@ -249,6 +250,26 @@ def _rate_raised(curve: Curve) -> Finding | None:
         "End the schedule with the training."
         if slow
         else "Restore the schedule with the weights, or start a stage of its own with the lower rate.",
+    )
+
+
+def _still_warming(curve: Curve) -> Finding | None:
+    "A rate that rose for most of the training, whatever was planned"
+    step, epoch, used = _rates(curve)
+    if len(np.unique(used)) < 3 or len(used) < 6 or not used[0] > 0:
+        return None
+    top = int(np.argmax(used))
+    if (np.diff(used[: top + 1]) < 0).any() or used[top] < _RISE * used[0] or top < _WARMING * (len(used) - 1):
+        return None
+    levels = pd.Series(used).groupby(epoch)
+    by_epoch = len(levels) > 2 and levels.size().median() > 2 and (levels.nunique() == 1).all()
+    return Finding(
+        'warmup-per-epoch' if by_epoch else 'warmup-too-long',
+        'warning',
+        f"{curve.stage}: the learning rate was still rising {'once an epoch ' if by_epoch else ''}at step "
+        f"{step[top]} of {step[-1]}, from {used[0]:.2g} to {used[top]:.2g}: it is a warm-up of nearly the whole training.",
+        {'first': used[0], 'highest': used[top], 'share': top / (len(used) - 1)},
+        "Step the schedule after every optimiser step." if by_epoch else "Warm up for 3 to 10 % of the steps.",
     )
 
 
@@ -280,7 +301,7 @@ def rate_symptoms(
 ) -> list[Finding]:
     "What the logged rates alone show, stage by stage"
     found = curves(log, metric, direction)
-    checks = (_rate_zero, _rate_raised, _restart_too_large, resume_drop)
+    checks = (_rate_zero, _still_warming, _rate_raised, _restart_too_large, resume_drop)
     findings = [check(curve) for curve in found for check in checks]
     fits = [curve for curve in found if curve.stage.startswith('fit ')]
     for before, after in zip(fits, fits[1:]):
