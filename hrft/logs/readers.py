@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .names import meanings, spell, split_of
-from .rows import TrainingLog, from_rows, number, together
+from .names import meanings, number, spell, split_of
+from .rows import TrainingLog, from_rows, together
 from .stores import Table, store_tables
 from .texts import text_tables
 from ..runlog import RECORD, RunLog
@@ -113,34 +113,35 @@ _DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
 
 
 def _lines(text):
-    "A table as lines of cells, and whether numbers may have decimal commas"
+    "A table as lines of cells, and what separates them"
     lines = [line for line in text.splitlines() if line.strip()]
     if lines[0].lstrip().startswith('|'):
         rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in lines]
-        return [row for row in rows if set(''.join(row)) - set(':- ')], False
+        return [row for row in rows if set(''.join(row)) - set(':- ')], '|'
     while len(lines) > 1 and lines[0].startswith('#') and len(lines[0].split()) != len(lines[-1].split()):
         lines = lines[1:]
     lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
     separator = max('\t;,', key=lines[0].count)
     if separator not in lines[0]:
-        return [line.split() for line in lines], False
+        return [line.split() for line in lines], ' '
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator)]
-    return rows, separator != ','
+    return rows, separator
 
 
 def _is_number(cell):
     return isinstance(number(cell), float)
 
 
-def _is_text(lines):
-    "Whether lines are prose: most of them have another number of cells than the first, or hold no number"
+def _is_text(lines, separator):
+    "Whether lines are prose: most of them have another number of cells than a line of names, or hold no number"
     numbers = [any(map(_is_number, line)) for line in lines]
     widths = {len(line) for line, some in zip(lines, numbers) if not some and len(line) > 1}
+    widths = {len(lines[0])} if separator == ' ' else widths
     alike = sum(len(line) in widths for line, some in zip(lines, numbers) if some)
     return len(lines[0]) == 1 or 2 * alike < len(lines) - 1
 
 
-def _table(lines, commas):
+def _table(lines, separator):
     "Rows of a table, of each the number of headers since the first, and the lines that were left out"
     header, rows, seams, odd, seam = lines[0], [], [], [], 0
     if len(lines) > 1 and len(set(header)) < len(header) == len(lines[1]) and not any(map(_is_number, lines[1])):
@@ -159,7 +160,7 @@ def _table(lines, commas):
         if len(line) != len(header):
             odd += [place] if any(line) else []
             continue
-        cells = [c.replace(',', '.') if commas and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
+        cells = [c.replace(',', '.') if separator != ',' and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
         rows.append(dict(zip(header, cells)))
         seams.append(seam)
     return rows, seams, odd
@@ -167,20 +168,20 @@ def _table(lines, commas):
 
 def _read_table(text, name, columns):
     "A table of any layout"
-    lines, commas = _lines(text)
+    lines, separator = _lines(text)
     header = lines[0]
     if all(map(_is_number, header)):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
-    if _is_text(lines):
+    if _is_text(lines, separator):
         if tables := text_tables(text, name):
             return _from_tables(tables, name, columns)
         raise UserError(
             f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
             "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
         )
-    rows, seams, odd = _table(lines, commas)
+    rows, seams, odd = _table(lines, separator)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
     header = list(dict.fromkeys(k for row in rows for k in row))
@@ -313,8 +314,9 @@ def _rows_within(value, name):
     inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
     if len(inner) == 1:
         return inner[0]
-    if all(isinstance(v, dict) and re.search(r'\d+$', k) for k, v in value.items()) and not lists:
-        return [{'epoch': int(re.search(r'(\d+)$', str(k))[1])} | v for k, v in value.items()]
+    epochs = {k: re.search(r'\d+$', k) for k, v in value.items() if isinstance(v, dict)}
+    if not lists and len(epochs) == len(value) and all(epochs.values()):
+        return [{'epoch': int(number[0])} | value[k] for k, number in epochs.items() if number]
     lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
     if len({len(v) for v in lists.values()}) > 1:
         lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
@@ -467,10 +469,10 @@ def _read(source, name, columns):
     if not path.exists():
         raise UserError(f"{path} does not exist; expected a training log.")
     if path.is_dir():
-        return _read_folder(path, name or path.name, columns)
-    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
+        return _read_folder(path, name, columns)
     if tables := store_tables(path):
-        return _from_tables(tables, name, columns)
+        return _from_tables(tables, name or (path.stem if len(tables) > 1 else tables[0].name), columns)
+    name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
     content = path.read_bytes()
     if content[:2] == b'\x1f\x8b':
         content = gzip.decompress(content)
@@ -508,18 +510,19 @@ def _read_text(text, name, path, columns):
 def _read_folder(path, name, columns):
     "The log that a folder holds: one of a known name, TensorBoard's files, or one in each of its folders"
     here = [path / n for n in _NAMED if (path / n).exists()]
+    if tables := None if here else store_tables(path):
+        return _from_tables(tables, name or (path.name if len(tables) > 1 else tables[0].name), columns)
+    name = name or path.name
     if here:
         return _read(here[0], name, columns)
-    if tables := store_tables(path):
-        return _from_tables(tables, name, columns)
     files = sorted(p for p in path.rglob('*') if p.is_file())
-    if any('tfevents' in p.name for p in files):
+    if any('tfevents' in p.name for p in files) and not any(p.name == 'trainer_state.json' for p in files):
         return _read_events(files, name, path, columns)
     named = [p for p in files if p.name in _NAMED or p.name.endswith('.log.json')]
     states = [p for p in named if p.name == 'trainer_state.json']
     last = {
         p.parents[1]: p for p in sorted(states, key=lambda p: p.stat().st_size)
-    }  # checkpoints hold what came before
+    }  # the last checkpoint holds them all
     named = [p for p in named if p not in states] + list(last.values())
     if not named:
         return _read_events(files, name, path, columns)
