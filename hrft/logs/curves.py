@@ -333,6 +333,22 @@ class Curve:
             return self.column(f'train_{metric}')
         return rows.value.groupby(ends[np.searchsorted(ends, rows.step).clip(max=len(ends) - 1)]).mean()
 
+    @cached_property
+    def untouched(self) -> float:  # NaN where there is none
+        "The evaluation before the first step"
+        rows, train = self.rows(self.split, self.metric), self.records[self.records.split == 'train']
+        by_epoch = (self.records.step == self.records.epoch).all()  # without steps: its first row is only evaluated
+        first = train.step.min() if by_epoch else 1
+        if by_epoch and first != rows.step.min() + 1 or (train.step < 1).any():
+            return math.nan  # a log that counts from 0 evaluates after its step 0
+        before = rows[rows.step < first].value
+        return float(before.iloc[0]) if len(before) else math.nan
+
+    @property
+    def goes_on(self) -> bool:
+        "Whether the log shows that the training began from trained weights"
+        return self.table.index[0] > 1 or not math.isnan(self.untouched)
+
     @property
     def rate(self) -> pd.Series:  # index as `valid`, or all epochs
         "The learning rate at each evaluation"
