@@ -116,16 +116,16 @@ _HIGHER = set(
     'meteor cider spice bertscore score kappa mcc correlation corr corrcoef pearson spearman pearsonr '
     'spearmanr kendall concordance cindex gini reward rewards rew return returns margin margins ssim psnr '
     'snr sdr sisdr sisnr pesq stoi mos ndcg mrr hit hits success silhouette nmi ari purity pq rq uas las '
-    'fitness elbo likelihood hota mota idf pck oks nse kge pass winrate'.split()
+    'aps apm apl aacc macc fitness elbo likelihood hota mota idf pck oks nse kge pass winrate'.split()
 )
 _PHRASES = {
     'cross_entropy|log_loss|bits_per_(byte|char)|abs_rel|sq_rel': True,
     'hit_rate|win_rate|exact_match|f_(score|beta)|r_squared|explained_variance|c_index|si_(sdr|snr)': False,
-    'true_positive_rate': False,
+    'true_positive_rate|(ents|sents|spans_sc|cats_micro|cats_macro)_[fpr]': False,
     'false_(positive|negative|alarm)_rate': True,
 }
 _NO_QUALITY = r'(^|_)(std|var|variance|count|min_length|max_length|length|zero_std|latency)(_|$)'
-_WHOLE = {'em': False, 'per': True, 'ce': True, 'bce': True, 'ks': False}  # too short to look for inside names
+_WHOLE = {'em': False, 'ks': False} | dict.fromkeys(('per', 'ce', 'bce', 'l1', 'l2'), True)  # too short for the inside
 
 
 def lower_is_better(

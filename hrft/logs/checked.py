@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Verdict', 'Checked', 'check_report', 'plot_verdicts', 'plot_claim']
 
-# %% ../../nbs/logs/21_checked.ipynb #f66c920c
+# %% ../../nbs/logs/21_checked.ipynb #5b1ad655
 import math
 import re
 from collections.abc import Iterable
@@ -21,10 +21,10 @@ from ..evidence import Interval, markdown_table, tied
 from .curves import figures
 from .statements import Claim
 from .symptoms import symptoms
-from .told import NO, UNSURE, VERDICTS, YES, Report, Told, as_number, noise, scale_of, told_runs
+from .told import NO, UNSURE, VERDICTS, YES, Report, as_number, noise, scale_of, told_runs
 from .verdicts import JUDGES, judge_change
 
-# %% ../../nbs/logs/21_checked.ipynb #f924a1fb
+# %% ../../nbs/logs/21_checked.ipynb #c3d8b20d
 def _standing(claim, run):
     "What runs are ranked by, with an interval, and whether lower is better"
     found = figures(run.log)
@@ -69,7 +69,7 @@ def _ranking(claim, runs, report):
         return UNSURE, shown, f"inside the noise of {', '.join(rivals)}"
     return (YES if place == wanted else NO), shown, '' if place == wanted else f'it is number {place}'
 
-# %% ../../nbs/logs/21_checked.ipynb #c40ff849
+# %% ../../nbs/logs/21_checked.ipynb #00514f93
 def _behaviour(claim, runs, report):
     "Overfitting, instability and the like, by what the curve shows"
     run = runs[0]
@@ -197,7 +197,7 @@ def _diverged(run, found, claim, report):
         else (NO, '', 'the training loss stayed near its lowest level')
     )
 
-# %% ../../nbs/logs/21_checked.ipynb #b8ba4fbf
+# %% ../../nbs/logs/21_checked.ipynb #2e20c30a
 _BEHAVIOURS = {
     'overfitting': _overfitting,
     'underfitting': _underfitting,
@@ -209,7 +209,7 @@ _BEHAVIOURS = {
     'degraded': _degraded,
 }
 
-# %% ../../nbs/logs/21_checked.ipynb #4268329a
+# %% ../../nbs/logs/21_checked.ipynb #200d37f6
 def _cause(claim, runs, report):
     "A cause, as far as a log can speak against it"
     if claim.quantity == 'learning_rate' and 'high' in claim.point + claim.point.replace('aggressive', 'high'):
@@ -283,7 +283,7 @@ def _harder_data(claim, runs, report):
         )
     return UNSURE, shown, 'one seed each'
 
-# %% ../../nbs/logs/21_checked.ipynb #315239b7
+# %% ../../nbs/logs/21_checked.ipynb #a100a5cd
 class Verdict(NamedTuple):
     "A claim, and what the logs say of it"
 
@@ -331,7 +331,7 @@ def _any_run(claim, report, missing):
         return Verdict(claim, 'all', shown, NO if NO in kinds else YES)
     return Verdict(claim, '', shown, UNSURE, missing)
 
-# %% ../../nbs/logs/21_checked.ipynb #85293caa
+# %% ../../nbs/logs/21_checked.ipynb #016a7a75
 @dataclass(frozen=True)
 class Checked:
     "A report held against its logs"
@@ -385,7 +385,7 @@ class Checked:
     def _repr_markdown_(self):
         return self.summary()
 
-# %% ../../nbs/logs/21_checked.ipynb #85ce0059
+# %% ../../nbs/logs/21_checked.ipynb #a66ccfaf
 _TEXTS = ('.md', '.markdown', '.txt', '.rst')
 
 
@@ -396,17 +396,16 @@ def check_report(
 ) -> Checked:
     "The claims of a written report, each held against the logs"
     path = Path(report)
-    if path.suffix.lower() not in _TEXTS or not path.is_file():
-        raise UserError(
-            f"{path.name or path} is no written report; expected a file that ends with {', '.join(_TEXTS)}."
-        )
+    if not path.is_file() or path.suffix.lower() not in _TEXTS:
+        ends = ', '.join(_TEXTS)
+        raise UserError(f"{path.name or path} is no written report; expected a file that ends with {ends}.")
     runs = told_runs(logs, **options)
     if not runs:
         raise UserError(f"{path.name} needs logs to be held against; name them with --logs.")
     found = Report(path.read_text(encoding='utf-8-sig', errors='replace'), runs)
     return Checked(path.name, [_judged(claim, found) for claim in found.claims], runs)
 
-# %% ../../nbs/logs/21_checked.ipynb #615185d5
+# %% ../../nbs/logs/21_checked.ipynb #cb74e0f5
 _COLOURS = dict(zip(VERDICTS, ('C2', '0.7', 'C3')))
 
 

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ['METRICS', 'COUNTS', 'SPLIT_WORDS', 'Passage', 'passages', 'Number', 'numbers', 'Word', 'words', 'split_near']
 
-# %% ../../nbs/logs/15_documents.ipynb #9670c82d
+# %% ../../nbs/logs/15_documents.ipynb #a7137da4
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-# %% ../../nbs/logs/15_documents.ipynb #2c29737c
+# %% ../../nbs/logs/15_documents.ipynb #b41fc597
 _DASHES = str.maketrans({'−': '-', '–': '-', '—': '-', '\u00a0': ' ', '\u202f': ' '})
 
 
@@ -27,7 +27,7 @@ def _redecoded(run):
             pass
     return run
 
-# %% ../../nbs/logs/15_documents.ipynb #b690850b
+# %% ../../nbs/logs/15_documents.ipynb #1fdda93d
 class Passage(NamedTuple):
     "A sentence, a line of a listing or a row of a table, with where it stands"
 
@@ -47,16 +47,17 @@ _SHELL = {'bash', 'sh', 'shell', 'console', 'cmd', 'powershell'}
 def _plain(token):
     "The text of an inline token; soft breaks as line feeds, hard ones as carriage returns"
     breaks = {'softbreak': '\n', 'hardbreak': '\r'}
-    return ''.join(breaks.get(t.type, t.content) for t in token.children or []).translate(_DASHES)
+    return ''.join(breaks.get(t.type) or t.content for t in token.children or []).translate(_DASHES)
 
 
 def _sentences(text, line):
     "The sentences of a paragraph, each with its line"
     start = 0
     for begin, end in [*(m.span() for m in _SENTENCE.finditer(text)), (len(text), len(text))]:
-        piece, before = text[start:begin], re.match(r'\s*', text[start:begin])
+        piece = text[start:begin]
         if piece.strip():
-            yield line + len(re.findall(r'[\n\r]', text[: start + before.end()])), ' '.join(piece.split())
+            before = text[: begin - len(piece.lstrip())]
+            yield line + len(re.findall(r'[\n\r]', before)), ' '.join(piece.split())
         start = end
 
 
@@ -120,7 +121,7 @@ def passages(
         last = token.type
     return found
 
-# %% ../../nbs/logs/15_documents.ipynb #d7a557f6
+# %% ../../nbs/logs/15_documents.ipynb #26517550
 class Number(NamedTuple):
     "A printed number"
 
@@ -193,7 +194,7 @@ def _ranges(found, text):
             merged.append(number)
     return merged
 
-# %% ../../nbs/logs/15_documents.ipynb #050db0c6
+# %% ../../nbs/logs/15_documents.ipynb #d36c1341
 METRICS = {
     'map50_95': r'mAP\s?@?_?\[?\(?(?:0?\.?50?)\s?[:_-]\s?(?:0?\.?95)[\])]?',
     'map50': r'mAP\s?@?_?(?:0?\.50?|50)|AP50',
@@ -287,4 +288,4 @@ def split_near(text, word):
     before = re.search(r'(?:[\w-]+[ _/]+){0,2}[\w-]*[ _/-]?$', text[: word.start if word.name else word.end])
     behind = re.match(r'\s+(?:score\s+)?(?:on|of|for|in)\s+(?:the\s+)?([\w-]+)', text[word.end :])
     marks = [*SPLIT_WORDS.finditer(before[0] if before else ''), *SPLIT_WORDS.finditer(behind[1] if behind else '')]
-    return marks[-1].lastgroup if marks else ''
+    return marks[-1].lastgroup or '' if marks else ''

@@ -9,9 +9,11 @@ __all__ = ['read_log']
 import base64
 import binascii
 import csv
+import gzip
 import io
 import json
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from typing import Any
 from ..core import UserError
 from .names import meanings, spell, split_of
 from .rows import TrainingLog, from_rows, number, together
+from .stores import Table, store_tables
+from .texts import text_tables
 from ..runlog import RECORD, RunLog
 
 # %% ../../nbs/logs/04_readers.ipynb #36302818
@@ -41,9 +45,16 @@ def _table_layout(header):
     return ('Lightning' if {'step', 'epoch'} <= set(header) else 'table'), ''
 
 
+def _is_history(keys):
+    "Whether columns are those of Hugging Face's history, whatever it was written to"
+    return 'train_runtime' in keys or 'eval_runtime' in keys or {'loss', 'learning_rate', 'eval_loss'} <= keys
+
+
 def _lined(rows):
     "Rows of JSON lines in the form that the shared rules read, their layout, and the split of its bare names"
     keys = {k for row in rows for k in row}
+    if _is_history(keys):
+        return _trainer_state(rows), 'Hugging Face history', 'train'
     if 'mode' in keys and 'iter' in keys:  # mmcv: in rows of validation, `iter` counts batches of validation
         return (
             [{k: v for k, v in r.items() if k != 'iter' or split_of(r.get('mode')) == 'train'} for r in rows],
@@ -58,10 +69,17 @@ def _lined(rows):
             'detectron2',
             'train',
         )
-    if any(k in keys and isinstance(r.get(k), dict) for r in rows[:1] for k in ('scores', 'losses')):
-        named = {'losses': 'train', 'scores': 'valid', 'other_scores': 'valid'}
-        return [{named.get(k, k): v for k, v in r.items()} for r in rows], 'spaCy', ''
+    if any({'losses', 'scores'} <= row.keys() for row in rows[:2]):
+        return [_spacy(row) for row in rows], 'spaCy', ''
     return rows, 'JSON rows', ''
+
+
+def _spacy(row):
+    "A row of spaCy: losses of its components are of training, scores of the development set"
+    own = {k: v for k, v in row.items() if k not in ('losses', 'scores', 'other_scores', 'score')}
+    scores = {**(row.get('scores') or {}), **(row.get('other_scores') or {}), 'score': row.get('score')}
+    losses = {f'train/{k}_loss': v for k, v in (row.get('losses') or {}).items()}
+    return own | losses | {f'valid/{k}': v for k, v in scores.items()}
 
 
 def _mmengine(rows):
@@ -78,15 +96,16 @@ def _mmengine(rows):
     return out
 
 
+_ABSENT = {'OpenAI': r'^(full_)?valid', 'mmcv': 'AP|AR', 'mmengine': 'AP|AR', 'detectron2': 'AP|AR'}
+
+
 def _without_sentinels(rows, layout):
-    "Rows without the -1 that OpenAI and COCO's tools write where nothing was measured"
-    pattern = {'OpenAI': r'^(full_)?valid', 'mmcv': r'mAP|AP|AR', 'mmengine': r'mAP|AP|AR', 'detectron2': r'AP|AR'}.get(
-        layout
-    )
-    if not pattern:
+    "Rows without the -1 or NaN that OpenAI and COCO's tools write where nothing could be measured"
+    if layout not in _ABSENT:
         return rows
+    absent = {k for row in rows for k in row if re.search(_ABSENT[layout], k)}
     return [
-        {k: None if re.search(pattern, k) and v in (-1, '-1', '-1.0') else v for k, v in row.items()} for row in rows
+        {k: None if k in absent and (v != v or v in (-1, '-1', '-1.0')) else v for k, v in row.items()} for row in rows
     ]
 
 # %% ../../nbs/logs/04_readers.ipynb #2cb4f7cd
@@ -109,24 +128,36 @@ def _lines(text):
     return rows, separator != ','
 
 
+def _is_number(cell):
+    return isinstance(number(cell), float)
+
+
 def _is_text(lines):
     "Whether lines are prose: most of them have another number of cells than the first, or hold no number"
-    numbers = [any(isinstance(number(cell), float) for cell in line) for line in lines]
+    numbers = [any(map(_is_number, line)) for line in lines]
     widths = {len(line) for line, some in zip(lines, numbers) if not some and len(line) > 1}
     alike = sum(len(line) in widths for line, some in zip(lines, numbers) if some)
-    return len(lines[0]) == 1 or 2 * alike < sum(numbers)
+    return len(lines[0]) == 1 or 2 * alike < len(lines) - 1
 
 
 def _table(lines, commas):
-    "Rows of a table, of each the number of headers since the first, and how many were left out"
-    header, rows, seams, odd, seam = lines[0], [], [], 0, 0
-    for line in lines[1:]:
-        if set(line) & set(header) - {''} and not any(isinstance(number(cell), float) for cell in line):
+    "Rows of a table, of each the number of headers since the first, and the lines that were left out"
+    header, rows, seams, odd, seam = lines[0], [], [], [], 0
+    if len(lines) > 1 and len(set(header)) < len(header) == len(lines[1]) and not any(map(_is_number, lines[1])):
+        header = [
+            f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])
+        ]  # two lines of names, as of pandas
+        lines = lines[1:]
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
+    if twice:
+        raise UserError(f"several columns are called {', '.join(twice)}; give each a name of its own, with its split.")
+    for place, line in enumerate(lines[1:], 2):
+        if set(line) & set(header) - {''} and not any(map(_is_number, line)):
             header, seam = line, seam + 1
             continue
         line = line[: len(header)] if not any(line[len(header) :]) else line
         if len(line) != len(header):
-            odd += any(line)
+            odd += [place] if any(line) else []
             continue
         cells = [c.replace(',', '.') if commas and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
         rows.append(dict(zip(header, cells)))
@@ -138,11 +169,13 @@ def _read_table(text, name, columns):
     "A table of any layout"
     lines, commas = _lines(text)
     header = lines[0]
-    if all(isinstance(number(cell), float) for cell in header):
+    if all(map(_is_number, header)):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
     if _is_text(lines):
+        if tables := text_tables(text, name):
+            return _from_tables(tables, name, columns)
         raise UserError(
             f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
             "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
@@ -155,18 +188,32 @@ def _read_table(text, name, columns):
         any(h.endswith('__MIN') for h in header) or all(' - ' in h for h in header[1:])
     ):
         return _read_panels(rows, header, name, columns)
-    if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (tag := re.search(r'-tag-(.+)', name)):
-        rows = [
-            {('Value' if k != 'Value' else tag[1]): v for k, v in row.items() if k in ('Step', 'Value')} for row in rows
-        ]
+    if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
+        split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
+        rows = [{clock: row['Step'], f'{split}/{told[2]}' if split else told[2]: row['Value']} for row in rows]
     layout, bare = _table_layout(header)
+    if _is_history(set(header)):
+        rows, seams, layout, bare = _trainer_state(rows), None, 'Hugging Face history', 'train'
     if layout == 'fastai':
         rows = [{('epoch_time' if k == 'time' else k): v for k, v in row.items()} for row in rows]
     log = from_rows(_without_sentinels(rows, layout), name, layout + ' CSV', seams, bare, columns)
-    if odd:
-        said = f"{odd} rows have another number of cells than the header and were left out"
-        log = replace(log, notes=(*log.notes, said))
-    return log
+    said = (
+        [f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"]
+        if odd
+        else []
+    )
+    if layout == 'fastai' and 'time' not in header:
+        said.append("the columns are those of fastai, whose bare names are of validation")
+    return replace(log, notes=(*log.notes, *said))
+
+
+def _from_tables(tables, name, columns):
+    "Trainings that a store or a text holds"
+    parts = []
+    for table in tables:
+        log = from_rows(table.rows, table.name if len(tables) > 1 else name, table.layout, None, '', columns)
+        parts.append(replace(log, notes=(*log.notes, *table.notes)))
+    return together(parts, name)
 
 
 def _read_panels(rows, header, name, columns):
@@ -195,6 +242,8 @@ def _read_json(text, name, path, columns):
         value = json.loads(text)
     except ValueError as error:
         value, notes = _json_lines(text, name, error)
+    if isinstance(value, list) and value and isinstance(value[0], Table):
+        return _from_tables(value, name, columns)
     if isinstance(value, dict) and set(RECORD) <= set(value):
         value = [value]
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
@@ -237,6 +286,8 @@ def _json_lines(text, name, error):
         except ValueError:
             continue
     lost = len(lines) - len(rows)
+    if (not rows or 10 * lost > len(lines) + 10) and (tables := text_tables(text, name)):
+        return tables, ()
     if not rows or 10 * lost > len(lines) + 10 or not all(isinstance(r, dict) for r in rows):
         raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
     return rows, (f"{lost} of {len(lines)} lines are cut off or no JSON, and were left out",) if lost else ()
@@ -244,18 +295,24 @@ def _json_lines(text, name, error):
 
 def _trainer_state(history):
     "Rows of a trainer state, without the summary of the training, and without an evaluation repeated after it"
-    rows = [row for row in history if 'train_runtime' not in row]
-    seen = [{(r.get('step'), k) for k in r if k.startswith('eval_')} for r in rows]
+    rows = [row for row in history if row.get('train_runtime') in (None, '')]
+    seen = [{(r.get('step'), k) for k in r if k.startswith('eval_') and r[k] not in (None, '')} for r in rows]
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
 
 
 def _rows_within(value, name):
     "Rows from lists by column, nested by set or not; from rows by epoch; or from the only list of rows inside"
+    if {'meta', 'iterations'} <= value.keys():
+        return _catboost(value)
     lists = {k: v for k, v in _flat_lists(value).items() if isinstance(v, list)}
+    while (
+        len(groups := {k.split('/')[0] for k in lists}) == 1 and all('/' in k for k in lists) and not split_of(*groups)
+    ):
+        lists = {k.split('/', 1)[1]: v for k, v in lists.items()}
     inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
     if len(inner) == 1:
-        return _catboost(value) if 'meta' in value else inner[0]
+        return inner[0]
     if all(isinstance(v, dict) and re.search(r'\d+$', k) for k, v in value.items()) and not lists:
         return [{'epoch': int(re.search(r'(\d+)$', str(k))[1])} | v for k, v in value.items()]
     lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
@@ -290,7 +347,7 @@ def _read_events(paths, name, base, columns):
         raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
     runs, cut = {}, {}
     for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
-        run, rows = _sub_run(path.parent, base, rows)
+        run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
         if rows:
             runs.setdefault(run, []).append(rows)
             cut[run] = cut.get(run, 0) + (not _whole(path))
@@ -298,7 +355,7 @@ def _read_events(paths, name, base, columns):
     for run, files in runs.items():
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
-        log = from_rows(_keras_epochs(rows), label, 'TensorBoard', seams, '', columns)
+        log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
         if cut[run]:
             log = replace(
                 log,
@@ -350,15 +407,17 @@ def _whole(path):
 
 def _sub_run(folder, base, rows):
     "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
-    tags = {k for row in rows for k in row if k != 'step'}
+    tags = {k for row in rows for k in row if k not in ('step', 'epoch')}
     if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
     if main and len(tags) == 1:
         key = folder.name[len(main) + 1 :]
-        return folder.parent, [{'step': row['step'], f'{key}/{main}': row[main]} for row in rows]
+        return folder.parent, [{(f'{key}/{main}' if k == main else k): v for k, v in row.items()} for row in rows]
     if split := split_of(folder.name):
-        return folder.parent, [{(k if k == 'step' else f'{split}/{k}'): v for k, v in row.items()} for row in rows]
+        return folder.parent, [
+            {(k if k in ('step', 'epoch') else f'{split}/{k}'): v for k, v in row.items()} for row in rows
+        ]
     return folder, rows
 
 
@@ -410,7 +469,11 @@ def _read(source, name, columns):
     if path.is_dir():
         return _read_folder(path, name or path.name, columns)
     name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
+    if tables := store_tables(path):
+        return _from_tables(tables, name, columns)
     content = path.read_bytes()
+    if content[:2] == b'\x1f\x8b':
+        content = gzip.decompress(content)
     if not content.strip():
         raise UserError(f"{path.name} is empty; expected a training log.")
     if b'brain.Event:' in content[:64]:
@@ -447,6 +510,8 @@ def _read_folder(path, name, columns):
     here = [path / n for n in _NAMED if (path / n).exists()]
     if here:
         return _read(here[0], name, columns)
+    if tables := store_tables(path):
+        return _from_tables(tables, name, columns)
     files = sorted(p for p in path.rglob('*') if p.is_file())
     if any('tfevents' in p.name for p in files):
         return _read_events(files, name, path, columns)

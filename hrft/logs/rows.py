@@ -6,6 +6,7 @@
 __all__ = ['TrainingLog', 'together', 'number', 'from_rows']
 
 # %% ../../nbs/logs/01_rows.ipynb #49c06338
+import math
 import re
 from dataclasses import dataclass, field, replace
 
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from .names import meanings, spell, split_of
+from .names import declared, meanings, spell, split_of
 from ..runlog import RECORD, epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
@@ -84,7 +85,7 @@ def together(
     )
 
 # %% ../../nbs/logs/01_rows.ipynb #2aa2e4a4
-_BLANK = {'', 'na', 'n/a', 'none', 'null', '-', 'no log'}
+_BLANK = {'', 'na', 'n/a', 'none', 'null', '-', '--', 'no log'}
 
 
 def number(
@@ -99,6 +100,8 @@ def number(
     if clock := re.fullmatch(r'(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)', text):
         return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
     wrapped = re.fullmatch(r'(?:tensor|array|(?:np|numpy)\.float\d+)\((\S+?)(?:,.*)?\)', text)
+    if re.fullmatch(r'-?(nan\(.*\)|1?\.?#(ind|qnan|num!).*)', text):  # as C and Excel write it
+        return math.nan
     share = text.endswith('%')
     try:
         return float(wrapped[1] if wrapped else text.rstrip('% ')) / (100 if share else 1)
@@ -135,15 +138,15 @@ def _by_split(rows):
     for name in dict.fromkeys(k for row in rows for k in row):
         if spell(name) not in _SPLIT_COLUMNS:
             continue
-        cells = [c for c in (row.get(name) for row in rows) if c not in (None, '')]
-        if not cells or not all(split_of(c) for c in cells):
+        cells = {c for c in (row.get(name) for row in rows) if c not in (None, '')}
+        exact, told = [split_of(c) for c in cells], [declared(spell(str(c)))[0] for c in cells]
+        if not cells or not (all(exact) or ('valid' in told and set(told) <= {'train', 'valid', 'test', 'full_valid'})):
             continue
         others = dict.fromkeys(k for row in rows for k in row if k != name)
         shared = {k for k, m in meanings(list(others)).items() if m.kind in (*_CLOCKS, 'lr') or spell(k) in _STAGE}
-        splits = [split_of(row.get(name)) for row in rows]
         return [
-            {(k if k in shared or not split else f'{split}/{k}'): v for k, v in row.items() if k != name}
-            for split, row in zip(splits, rows)
+            {(k if k in shared or not row.get(name) else f'{row[name]}/{k}'): v for k, v in row.items() if k != name}
+            for row in rows
         ]
     return rows
 
@@ -236,13 +239,13 @@ def _within_epochs(epoch, step):
 
 def _running(epoch, step):
     "Steps of all epochs together, from steps that count from the beginning in each"
-    out, base, before = [], 0, (None, 0)
+    out, base, before, from_zero = [], 0, (None, 0), 0 in step
     for e, s in zip(epoch, step):
         if s is None or e is None:
             out.append(None)
             continue
         if before[0] is not None and s < before[1]:
-            base = base + before[1] if e > before[0] else 0
+            base = base + before[1] + from_zero if e > before[0] else 0
         before = (e, s)
         out.append(base + s)
     return out
@@ -282,6 +285,9 @@ def _clocks(found, values, seams, batches):
     count, notes = len(seams), []
     epoch, step = ([v if v is None or 0 <= v < 1e12 else None for v in _cells_of(found, k, count)] for k in _CLOCKS)
     stages = [str(s) for s in _cells_of(found, 'stage', count, 'training')]
+    if len(told := [s for s in step if s is not None]) > 2 and not any(told):
+        step = [None] * count
+        notes.append(f"`{found['step'][0]}` is always 0; the values are counted in their order")
     present = [[(stages[i], k) for k, (_, cells) in values.items() if cells[i] is not None] for i in range(count)]
     within = _within_epochs(epoch, step)
     told = [clock for clock in ([epoch] if within else [epoch, step]) if any(v is not None for v in clock)]
@@ -289,7 +295,7 @@ def _clocks(found, values, seams, batches):
     if within:
         step = _running(epoch, step)
         notes.append(f"`{found['step'][0]}` starts again in each epoch; the steps of all epochs were added up")
-    elif 'step' not in found and _crowded(fits, epoch, values):
+    elif 'step' not in found and _crowded(list(zip(fits, stages, epoch)), values):
         step = list(fits.groupby(fits).cumcount() + 1)
         notes.append("the log has several rows an epoch and no steps; its rows are counted as steps")
     filled = {k: pd.Series(c, dtype=float).groupby(fits).ffill() for k, c in (('epoch', epoch), ('step', step))}
@@ -317,21 +323,16 @@ def _stage(stage, fit, several):
     return stage if not several else f'fit {fit + 1}' if stage == 'training' else f'{stage} (fit {fit + 1})'
 
 
-def _crowded(fits, epoch, values):
-    "Whether one series has many values in the same epoch"
-    rows = [
-        [(f, e) for f, e, c in zip(fits, epoch, cells) if c is not None and e is not None]
-        for _, cells in values.values()
-    ]
+def _crowded(places, values):
+    "Whether one series has many values in the same epoch of the same fit and stage"
+    rows = [[p for p, c in zip(places, cells) if c is not None and p[-1] is not None] for _, cells in values.values()]
     return any(len(keys) >= 2 * len(set(keys)) for keys in rows if keys)
 
 # %% ../../nbs/logs/01_rows.ipynb #e401aae8
 def _rises(values):
-    "Whether times count from the start"
-    steps = np.diff(values)
-    return (
-        len(values) > 1 and bool((steps > 0).all()) and (len(values) > 4 or values[-1] > 0.6 * len(values) * values[0])
-    )
+    "Whether times count from the start: of the training, or of the part of it that was resumed"
+    runs = np.split(values, np.flatnonzero(np.diff(values) <= 0) + 1)
+    return len(values) > 1 and all(len(r) > 4 or len(r) > 1 and r[-1] > 0.6 * len(r) * r[0] for r in runs)
 
 
 def _seconds(column, cells, order):
@@ -342,7 +343,8 @@ def _seconds(column, cells, order):
     since_start = how == 'start' or how == '' and all(_rises(g.value.to_numpy()) for _, g in ends.groupby('fit'))
     if not since_start and len(rows) > 1.5 * len(ends):
         return None, f"`{column}` is the time of a step, not of an epoch"
-    spent = ends.groupby('fit').value.diff().fillna(ends.value) if since_start else ends.value
+    differences = ends.groupby('fit').value.diff()
+    spent = differences.where(differences > 0, ends.value) if since_start else ends.value
     out = [None] * len(order)
     for row, seconds in zip(ends.row, spent):
         out[row] = float(seconds) if seconds < 1e8 else None  # a clock of the day has no first difference
@@ -396,10 +398,10 @@ def _not_numbers(records):
         lost = rows.value.isna().to_numpy()
         if lost.any():
             follow = not lost.all() and np.flatnonzero(~lost)[-1] > np.argmax(lost)
-            rest = f"{lost.sum()} times from epoch {rows.epoch[lost].iloc[0]:.0f} on, and a number again afterwards"
-            said.setdefault(rest if follow else f"from epoch {rows.epoch[lost].iloc[0]:.0f} to the end", []).append(
-                f'{split} {metric}'
-            )
+            first = f"{rows.epoch[lost].iloc[0]:.0f}"
+            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {first}, with numbers after it"
+            where = rest if follow else f"from epoch {first} to the end"
+            said.setdefault(where, []).append(f'{split} {metric}')
     return [
         f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: NaN {where}"
         for where, names in said.items()
@@ -481,19 +483,21 @@ def _of_test(values):
 # %% ../../nbs/logs/01_rows.ipynb #52a559c5
 def _repaired(values, order, lr, notes):
     "Sorted records without repeats, each with the learning rate of its step"
-    frames = []
-    for (split, metric), (_, cells) in values.items():
-        known = [c is not None for c in cells]
-        kept = [float(c) for c in cells if c is not None]
-        frames.append(order.drop(columns='fit')[known].assign(split=split, metric=metric, value=kept))
-    records = pd.concat(frames).sort_values('row', kind='stable')
+    known = [
+        (i, split, metric, float(c))
+        for (split, metric), (_, cells) in values.items()
+        for i, c in enumerate(cells)
+        if c is not None
+    ]
+    rows, splits, metrics, numbers = zip(*known)
+    records = order.drop(columns='fit').iloc[list(rows)].assign(split=splits, metric=metrics, value=numbers)
+    records = records.sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
         notes.append(f"{steps} steps were logged more than once (a resumed run); the last values count")
     records = records[~repeated]
-    series = records.groupby(['stage', 'split', 'metric'])
-    if not repeated.any() and not series.step.apply(lambda s: s.is_monotonic_increasing).all():
+    if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
         notes.append("rows were out of order and have been sorted by step")
     records = records.assign(place=pd.Categorical(records.stage, order.stage.unique()).codes)
     records = records.sort_values(['place', 'step', 'row'], kind='stable').assign(lr=np.nan)

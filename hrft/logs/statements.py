@@ -5,14 +5,14 @@
 # %% auto #0
 __all__ = ['Claim', 'fits', 'claims']
 
-# %% ../../nbs/logs/18_statements.ipynb #e9e157ae
+# %% ../../nbs/logs/18_statements.ipynb #f8917549
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from .documents import COUNTS, METRICS, SPLIT_WORDS, Number, Word, numbers, passages, split_near, words
 
-# %% ../../nbs/logs/18_statements.ipynb #76e638dc
+# %% ../../nbs/logs/18_statements.ipynb #cb1863b6
 @dataclass(frozen=True)
 class Claim:
     "One thing that a document says of a training"
@@ -40,10 +40,10 @@ class Claim:
         said = [self.said.text] if self.said else []
         return ' '.join([*['no'] * self.denied, place, *said, ' -> '.join(side.text for side in self.sides)]).strip()
 
-# %% ../../nbs/logs/18_statements.ipynb #b1c8e290
+# %% ../../nbs/logs/18_statements.ipynb #ca50efed
 def fits(
     said: Number,  # a change as printed
-    sides: tuple,  # the numbers it goes from and to
+    sides: Sequence[Number],  # the numbers it goes from and to
 ) -> bool:
     "Whether a printed change, rounded or cut off, can come from two printed numbers"
     (_, _, a, da, *_), (_, _, b, db, *_) = sides
@@ -59,7 +59,7 @@ def fits(
         possible += [(-value, slack) for value, slack in possible]
     return any(abs(said.value - value) <= (2 * said.half + slack) * 1.0001 for value, slack in possible)
 
-# %% ../../nbs/logs/18_statements.ipynb #b12137e5
+# %% ../../nbs/logs/18_statements.ipynb #210f15f2
 _PAIR = re.compile(r'\s*[km]{0,2}\s*(?:\([^()\d]*\))?\s*(?:→|-+>|=>|\bto\b)\s*(?:[~≈]|about)?\s*', re.I)
 _CHANGE = (
     r'improv\w*|better|worse|gain\w*|increas\w*|decreas\w*|reduc\w*|drop\w*|degrad\w*|'
@@ -92,7 +92,7 @@ def _epoch_claims(text, found):
             roles |= {start: kind} if any(n.start == start for n in found) and start not in roles else {}
     return roles
 
-# %% ../../nbs/logs/18_statements.ipynb #800919ab
+# %% ../../nbs/logs/18_statements.ipynb #7bd6a03f
 _READING = r'(?i)mean|median|average|avg|value|best|final|max|min|last'
 
 
@@ -134,7 +134,7 @@ def _named_by(text, number, words):
     "The word that says what a number is: the one right behind it, else the nearest before it in its clause"
     return _behind(text, number, words) or _before(text, number, words)
 
-# %% ../../nbs/logs/18_statements.ipynb #cd481320
+# %% ../../nbs/logs/18_statements.ipynb #d67b47bb
 _AHEAD_TITLE = re.compile(
     r'\b(?:next|recommend\w*|future|plan(?:ned|s)?|targets?(?! not| (?:was |not )?(?:achieved|met|missed|reached))|'
     r'expected|timeline|'
@@ -195,7 +195,7 @@ def _point_of(text, number, above=()):
                 return point
     return ''
 
-# %% ../../nbs/logs/18_statements.ipynb #704c9726
+# %% ../../nbs/logs/18_statements.ipynb #5934732b
 def _is_change(text, number):
     "Whether a number says how far two values lie apart"
     before, behind = text[: number.start], text[number.end :]
@@ -360,12 +360,12 @@ _NO_SPLIT = (
 def _split_above(passage):
     "The set that the nearest heading or introduction names, where it names one"
     for title in (passage.text, *reversed(passage.above)):
-        named = {m.lastgroup for m in SPLIT_WORDS.finditer(re.sub(_NO_SPLIT, '', title))}
+        named = {m.lastgroup or '' for m in SPLIT_WORDS.finditer(re.sub(_NO_SPLIT, '', title))}
         if named:
             return named.pop() if len(named) == 1 else ''
     return ''
 
-# %% ../../nbs/logs/18_statements.ipynb #472dd576
+# %% ../../nbs/logs/18_statements.ipynb #d7de4610
 _BEHAVIOURS = {
     'overfitting': r'overfit\w*|memori[sz]\w+',
     'underfitting': r'underfit\w*',
@@ -425,7 +425,7 @@ def _spoken(text, passage, names, settings):
         quantity, split = (metric.name, metric.split) if metric else ('', '')
         yield Claim(kind='ranking', quantity=quantity, split=split, point=best[0].lower(), **common)
 
-# %% ../../nbs/logs/18_statements.ipynb #c37a479f
+# %% ../../nbs/logs/18_statements.ipynb #987a7132
 def _row_claims(row, rows, settings):
     "Claims of one row of a table; what a column does not say, the first cell may"
     (first, label), table = row.cells[0], [r for r in rows if r.table == row.table]
@@ -511,7 +511,7 @@ def _sides(claim, row, table, at):
             return tuple(pair), *((word.name, word.split) if word else ('', ''))
     return (), '', ''
 
-# %% ../../nbs/logs/18_statements.ipynb #7a0e2254
+# %% ../../nbs/logs/18_statements.ipynb #2b201b85
 def claims(
     text: str,  # a report, in Markdown
     settings: Iterable[str] = (),  # names of more settings, such as the keys of the runs' configurations

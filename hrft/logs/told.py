@@ -6,7 +6,7 @@
 __all__ = ['YES', 'UNSURE', 'NO', 'VERDICTS', 'as_number', 'Told', 'told_runs', 'noise', 'scale_of', 'could_be', 'shown_value',
            'Report']
 
-# %% ../../nbs/logs/19_told.ipynb #fe39d02b
+# %% ../../nbs/logs/19_told.ipynb #581ba3a5
 import math
 import re
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from .documents import Number, passages
 from .readers import TrainingLog, read_log
 from .statements import claims
 
-# %% ../../nbs/logs/19_told.ipynb #f23b9ea7
+# %% ../../nbs/logs/19_told.ipynb #d9a11d83
 _SUFFIXES = ('.yaml', '.yml', '.toml', '.json')
 
 
@@ -60,7 +60,7 @@ def as_number(value):
     except (TypeError, ValueError):
         return None
 
-# %% ../../nbs/logs/19_told.ipynb #bfecc24c
+# %% ../../nbs/logs/19_told.ipynb #645f8e43
 @dataclass(frozen=True)
 class Told:
     "A run that a report may be about: its log, and the configuration beside it"
@@ -138,11 +138,11 @@ class Told:
         "A metric as the report calls it; empty where it was not logged, and from the loss where it is a perplexity"
         name = self.find(quantity, split)
         if quantity == 'perplexity' and name is None and self.find('loss', split):
-            return np.exp(self.values('loss', split, by)).rename('perplexity')
+            return self.values('loss', split, by).map(math.exp).rename('perplexity')
         rows = self.log.records[(self.log.records.split == split) & (self.log.records.metric == name)]
         return pd.Series(rows.value.to_numpy(float), rows[by].to_numpy(), name=name).dropna()
 
-# %% ../../nbs/logs/19_told.ipynb #351d7f8b
+# %% ../../nbs/logs/19_told.ipynb #a81315b4
 def told_runs(
     logs: Iterable[Any],  # as `read_log` takes them, also `name=path`; a configuration belongs to the log before it
     **options: Any,  # of `read_log`: columns, metric, lower
@@ -160,7 +160,7 @@ def told_runs(
         runs += [Told(log, settings) for log in read_log(place, name, **options).trainings()]
     return runs
 
-# %% ../../nbs/logs/19_told.ipynb #e4619842
+# %% ../../nbs/logs/19_told.ipynb #64c52d72
 YES, UNSURE, NO = VERDICTS = ('supported', 'unsupported', 'contradicted')
 
 
@@ -187,7 +187,7 @@ def shown_value(value, half=math.nan):
     "A value with what one value more or less could differ"
     return f'{value:.4g}' + (f' ± {half:.2g}' if math.isfinite(half) else '')
 
-# %% ../../nbs/logs/19_told.ipynb #2b4c4fa9
+# %% ../../nbs/logs/19_told.ipynb #18eed8ba
 _AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'
 _ABOUT_RUNS = r'\b(?:run|model|name|config\w*|variant|method|experiment|notes?|description|settings?)\b'
 _PRAISE = r'\b(?:best|worst|good|poor|bad|ok|fail\w*|excellent|better|worse|winner|overfit\w*)\b'
@@ -201,8 +201,9 @@ def _by_setting(claim, runs, depth=3):
     "The one run whose configuration has the settings that a text gives, where it is one"
     for text in claim.names[:depth]:
         keys = {k.split('.')[-1] for run in runs for k in run.settings} | {'batch_size'}
-        given = [c for c in claims(text, keys) if c.kind == 'setting' and c.said.half < abs(c.said.value)]
-        fit = [r for r in runs if given and all(any(could_be(c.said, v) for v in r.setting(c.quantity)) for c in given)]
+        told = [(c.quantity, c.said) for c in claims(text, keys) if c.kind == 'setting' and c.said]
+        told = [(name, said) for name, said in told if said.half < abs(said.value)]
+        fit = [r for r in runs if told and all(any(could_be(said, v) for v in r.setting(n)) for n, said in told)]
         if len(fit) == 1:
             return fit
     return []
@@ -220,7 +221,12 @@ class Report:
         self.known, self.aliases = {}, {}  # printed number, or a word for a run, -> names of the runs it goes with
         for claim in self.claims:
             named, _, _ = self._by_name(claim)
-            if claim.kind == 'value' and len(named) == 1 and claim.said.half < 0.005 * abs(claim.said.value):
+            if (
+                claim.kind == 'value'
+                and claim.said
+                and len(named) == 1
+                and claim.said.half < 0.005 * abs(claim.said.value)
+            ):
                 self.known.setdefault(claim.said.text.strip('%'), set()).add(named[0].name)
         self._learn()
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['JUDGES', 'judge_change']
 
-# %% ../../nbs/logs/20_verdicts.ipynb #0c9266af
+# %% ../../nbs/logs/20_verdicts.ipynb #716820b1
 import math
 import re
 
@@ -17,7 +17,7 @@ from .documents import Number, passages
 from .statements import fits
 from .told import NO, UNSURE, YES, could_be, noise, scale_of, shown_value
 
-# %% ../../nbs/logs/20_verdicts.ipynb #f5dd7a12
+# %% ../../nbs/logs/20_verdicts.ipynb #f2a54b2b
 def _value(claim, run, report):
     "A printed value against the log's best, last and other values of that metric"
     splits = [claim.split] if claim.split else ['valid', 'train', 'test', 'full_valid']
@@ -94,7 +94,7 @@ def _figure(claim, run):
         return UNSURE, '', f'the log is too short for a {claim.quantity}'
     return YES if could_be(claim.said, value) else NO, str(Interval(value, low, high)), ''
 
-# %% ../../nbs/logs/20_verdicts.ipynb #1c75edb9
+# %% ../../nbs/logs/20_verdicts.ipynb #ad8844ec
 def _epoch(claim, run, report):
     "A best epoch against the best of the metrics that the log has"
     hits, wanted = {}, claim.point
@@ -216,7 +216,7 @@ def _warmed_up(claim, run):
 
 JUDGES = {'value': _value, 'epoch': _epoch, 'length': _length, 'count': _count, 'setting': _setting}
 
-# %% ../../nbs/logs/20_verdicts.ipynb #1c3190ca
+# %% ../../nbs/logs/20_verdicts.ipynb #0edcf35b
 def _set_of(number, text):
     "The data that a table's row names for a printed number"
     for row in passages(text):
@@ -252,7 +252,7 @@ def judge_change(claim, runs, report):
         and c.said.unit == claim.said.unit
         and abs(abs(c.said.value) - abs(claim.said.value)) < 2 * claim.said.half
     )
-    pair = sides or next(same, ())
+    pair: tuple = sides or next(same, ())
     sets = [_set_of(side, report.text) for side in pair]
     if len(sets) == 2 and all(sets) and sets[0] != sets[1]:
         return NO, '', f'it compares different data: {pair[0].text} is of {sets[0]}, {pair[1].text} of {sets[1]}'
@@ -363,7 +363,7 @@ def _metric_change(claim, runs, report, sides):
     half, scale = noise(values), scale_of(sides[0], values) if sides else 1
     if sides:
         theirs = reference.values(claim.quantity, split) if reference is not None else values
-        if re.search(r'\bgap\b', claim.text + claim.names[1], re.I):
+        if re.search(r'\bgap\b', ' '.join((claim.text, *claim.names[:2])), re.I):
             theirs = subject.values(claim.quantity, 'train')
         own = [any(could_be(side, scale * v) for v in [*values, *theirs]) for side in sides]
         shown = f'{split} {values.name} ± {scale * half:.2g} from epoch to epoch' if math.isfinite(half) else ''
