@@ -150,7 +150,8 @@ def told_runs(
     "The runs of a list of logs, each with the configuration beside it"
     runs = []
     for source in logs:
-        name, _, place = source.rpartition('=') if isinstance(source, str) else ('', '', source)
+        named = isinstance(source, str) and not Path(source).exists()
+        name, _, place = source.rpartition('=') if named else ('', '', source)
         path = Path(getattr(place, 'path', place)) if not isinstance(place, TrainingLog) else None
         if path and path.suffix in _SUFFIXES and runs:
             runs[-1] = replace(runs[-1], settings=_configuration(path))

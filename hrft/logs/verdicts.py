@@ -121,8 +121,8 @@ def _epoch(claim, run, report):
             return YES, shown, f'by {name}{near}'
         if best - claim.said.value == 1 and not run.has_gaps:
             return YES, shown, 'counted from 0'
-    values, best, _ = next(iter(hits.values()))
-    shown = '; '.join(f'best valid {n} in epoch {b}' for n, (_, b, _) in hits.items())
+    values = next(iter(hits.values()))[0]
+    shown = '; '.join(f'best valid {n} in {claim.quantity} {b}' for n, (_, b, _) in hits.items())
     unknown = run.has_gaps and claim.said.value not in values.index
     return (UNSURE if unknown else NO), shown, 'that epoch is not in the log' if unknown else ''
 
