@@ -340,12 +340,14 @@ class Checked:
     verdicts: list  # of `Verdict`, in the order of the document
     runs: list  # of `Told`
 
-    def table(self) -> pd.DataFrame:  # columns line, verdict, claim, run, logs, why
+    def table(self) -> pd.DataFrame:  # columns line, text, claim, run, logs, verdict, why
         "One row a claim"
+        columns = ['line', 'text', 'claim', 'run', 'logs', 'verdict', 'why']
         rows = [
-            (v.claim.line, v.verdict, f'{v.claim.kind}: {v.claim.value}', v.run, v.logs, v.why) for v in self.verdicts
+            (v.claim.line, v.claim.text, f'{v.claim.kind}: {v.claim.value}', v.run, v.logs, v.verdict, v.why)
+            for v in self.verdicts
         ]
-        return pd.DataFrame(rows, columns=['line', 'verdict', 'claim', 'run', 'logs', 'why'])
+        return pd.DataFrame(rows, columns=columns)
 
     def counts(self) -> pd.DataFrame:  # index kind of claim; columns the verdicts
         "How many claims of each kind got which verdict"
@@ -361,8 +363,8 @@ class Checked:
 
     def as_dict(self) -> dict:
         "For JSON"
-        rows = [row | {'text': v.claim.text} for row, v in zip(self.table().to_dict('records'), self.verdicts)]
-        return {'report': self.name, 'logs': [run.name for run in self.runs], 'claims': rows}
+        runs = [run.name for run in self.runs]
+        return {'report': self.name, 'logs': runs, 'claims': self.table().to_dict('records')}
 
     def markdown(self) -> str:
         "The contradicted claims first, then what the logs cannot tell, then what they bear out"

@@ -191,15 +191,15 @@ def _say_findings(source, recipe, told):
     return found
 
 
-def _say_verdicts(report, logs, out, told):
+def _say_verdicts(report, logs, out, options):
     "Print the verdict on each claim of a report, and write them"
     from hrft.logs.checked import check_report
 
     found = [log for one in logs for log in ([one] if '=' in one and not Path(one).exists() else find_logs(one))]
-    checked = check_report(report, found, **told)
+    checked = check_report(report, found, **options)
     for v in checked.verdicts:
-        why = '; '.join(word for word in (v.run, v.logs, v.why) if word)
-        print(f"line {v.claim.line}: {v.verdict}: {v.claim.kind} {v.claim.value}" + (f"\n    {why}" if why else ''))
+        told = '; '.join(word for word in (f'{v.claim.kind} {v.claim.value}', v.run, v.logs, v.why) if word)
+        print(f"line {v.claim.line}: {v.verdict}: {v.claim.text}\n    {told}")
     print(checked.summary())
     say_written(*checked.save(out))
     say_next('read', shown_path(Path(out) / 'claims.md'))
