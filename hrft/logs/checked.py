@@ -93,12 +93,25 @@ def _ended_worse(run, split='valid'):
     return rows
 
 
+def _ahead(run):
+    "How far training is ahead of validation at the end, where that is a wide gap: 5 points of a share, half of a loss"
+    for name, wide in ((run.metric, 0.05), ('loss', 0.5)):
+        train, valid = (run.values(name, s).iloc[-5:].mean() for s in ('train', 'valid'))
+        gap = (train - valid) if name != 'loss' else (valid - train) / valid
+        share = name == 'loss' or not run.lower(name) and abs(valid) <= 1
+        if share and gap > wide:
+            return f'train {name} {train:.4g}, valid {name} {valid:.4g} at the end'
+    return ''
+
+
 def _overfitting(run, found, claim, report):
     if 'overfitting' in found:
         return YES, found['overfitting'].claim.partition(': ')[2], ''
     for split in ('full_valid', 'valid'):
         rows = _ended_worse(run, split)
         if rows and not any(worse for *_, worse in rows):
+            if not claim.denied and (ahead := _ahead(run)):
+                return UNSURE, ahead, 'training is ahead, but validation did not get worse'
             name, values, best, end, _ = rows[-1]
             first = f'from {values.iloc[0]:.4g} to ' if split == 'full_valid' else f'best {best:.4g}, at the end '
             return NO, f'{split} {name} {first}{end:.4g}', 'validation did not get worse beyond its noise'
@@ -112,10 +125,22 @@ def _overfitting(run, found, claim, report):
     return UNSURE, '', 'the log does not tell'
 
 
+def _noisier(run, report):
+    "Whether the validation of a run jumps at least twice as far from epoch to epoch as that of the others"
+    spread = {r.name: noise(values) for r in report.runs if len(values := r.values('', 'valid')) >= 12}
+    others = [v for name, v in spread.items() if name != run.name and v > 0]
+    if run.log.has_steps or not others or not spread.get(run.name, 0) > 2 * np.median(others):
+        return ''
+    return f'valid noise ± {spread[run.name]:.2g}, ± {np.median(others):.2g} of the others'
+
+
 def _unstable(run, found, claim, report):
     for code in ('erratic-validation', 'diverged', 'not-finite'):
         if code in found:
             return YES, found[code].claim.partition(': ')[2], ''
+    apart = _noisier(run, report)
+    if apart:
+        return YES, apart, ''
     mine = figures(run.log)
     others = [(r, f) for r in report.runs if r is not run and (f := figures(r.log))['oscillation_rate'] is not None]
     if mine['oscillation_rate'] is None or mine['counted_in'] != 'steps' or not others:
@@ -169,6 +194,11 @@ def _plateau(run, found, claim, report):
         return (YES if after else NO), f'best valid {values.name} in epoch {best} of {run.last_epoch}', ''
     if 'plateau' in found:
         return YES, found['plateau'].claim.partition(': ')[2], ''
+    values = run.values('', 'valid')
+    if len(values) >= 20:
+        before, end = (float(v.mean()) for v in np.array_split(values.to_numpy()[len(values) // 2 :], 2))
+        if abs(end - before) <= noise(values) / 2:
+            return YES, f'valid {values.name} {before:.4g} in the third quarter, {end:.4g} in the last', ''
     return UNSURE, '', 'no flat end beyond the noise of the curve'
 
 

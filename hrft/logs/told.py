@@ -139,6 +139,8 @@ class Told:
         name = self.find(quantity, split)
         if quantity == 'perplexity' and name is None and self.find('loss', split):
             return self.values('loss', split, by).map(math.exp).rename('perplexity')
+        if quantity == 'error_rate' and name is None and self.find('accuracy', split):
+            return (1 - self.values('accuracy', split, by)).rename('error_rate')
         rows = self.log.records[(self.log.records.split == split) & (self.log.records.metric == name)]
         return pd.Series(rows.value.to_numpy(float), rows[by].to_numpy(), name=name).dropna()
 
@@ -192,6 +194,7 @@ def shown_value(value, half=math.nan):
 _AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'
 _ABOUT_RUNS = r'\b(?:run|model|name|config\w*|variant|method|experiment|notes?|description|settings?)\b'
 _PRAISE = r'\b(?:best|worst|good|poor|bad|ok|fail\w*|excellent|better|worse|winner|overfit\w*)\b'
+_OF_ONE = ('value', 'epoch', 'length', 'count', 'setting')  # kinds of claims about a single run
 _FOREIGN = r'\b(?:run|exp|experiment|trial|fold|seed|stage|v)\s?[-_#]?\d+\b'
 
 
@@ -272,6 +275,9 @@ class Report:
             found = self._mentions(text)
             subjects = [run for at, run in found if not re.search(_AGAINST, text[:at], re.I)]
             compared += [run for _, run in found if run not in (*subjects, *compared)]
+            if subjects and claim.said and text == claim.text and claim.kind in _OF_ONE:
+                near = [run for at, run in found if at < claim.said.start] or subjects
+                return near[-1:], [run for run in subjects if run is not near[-1]], ''
             if subjects:
                 return list({run.name: run for run in subjects}.values()), compared, ''
             other = re.search(_FOREIGN, text, re.I)

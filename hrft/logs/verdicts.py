@@ -21,59 +21,56 @@ from .told import NO, UNSURE, YES, could_be, noise, scale_of, shown_value
 def _value(claim, run, report):
     "A printed value against the log's best, last and other values of that metric"
     splits = [claim.split] if claim.split else ['valid', 'train', 'test', 'full_valid']
-    logged = {s: v for s in splits if len(v := run.values(claim.quantity, s))}
-    if not logged and claim.split:
-        return UNSURE, '', f"the log has no {claim.split} {claim.quantity or 'metric'}"
+    logged = {s: v for s in splits if len(v := run.values(claim.quantity, s, _by(claim)))}
+    if claim.quantity == 'volatility':
+        return _figure(claim, run)
+    if not logged:
+        return UNSURE, '', f"the log has no {f'{claim.split} {claim.quantity}'.strip() or 'metric'}"
     if 'of epoch' in claim.point:
         return _epoch_end(claim, run)
-    if claim.quantity in ('volatility',):
-        return _figure(claim, run)
     for split, values in logged.items():
-        found = list(dict.fromkeys(_readings(claim, run, values, split)))
-        hit = next((label for label, value in found if could_be(claim.said, value)), None)
-        scale = scale_of(claim.said, values)
-        shown = f'{split} {values.name}: ' + ', '.join(
-            f'{n} {shown_value(v, noise(values) * scale)}' for n, v in found[:2]
-        )
-        if hit:
+        found = list(dict.fromkeys(_readings(claim, run, values)))
+        half = noise(values) * scale_of(claim.said, values)
+        shown = f'{split} {values.name}: ' + ', '.join(f'{n} {shown_value(v, half)}' for n, v in found[:2])
+        if hit := next((label for label, value in found if could_be(claim.said, value)), None):
             return YES, shown, f'the {hit}'
-        known = (
-            not run.has_gaps or claim.point == 'start' or claim.point == 'final' and values.index[-1] == run.last_epoch
-        )
-        if claim.split and not any(could_be(claim.said, scale * v) for v in values) and known:
-            return NO, shown, 'no such value is in the log'
-        if claim.split and any(could_be(claim.said, scale * v) for v in values):
-            at = next(int(e) for e, v in values.items() if could_be(claim.said, scale * v))
-            loose = not claim.point or claim.point == 'best' and run.named_in(claim.text)
-            return (YES if loose else NO), shown, f'the value of epoch {at}'
-    shown = '; '.join(f"{s} {v.name} {shown_value(v.iloc[-1])} at the end" for s, v in logged.items())
-    missing = (
-        'epochs are missing from the log' if run.has_gaps and claim.split else 'the set it was measured on is not said'
-    )
-    return UNSURE, shown, missing if logged else f'the log has no {claim.quantity or "such metric"}'
+        if claim.split or claim.point and len(logged) == 1:  # only one set has this metric
+            return _elsewhere(claim, run, values, shown)
+    shown = '; '.join(f'{s} {v.name} {shown_value(v.iloc[-1])} at the end' for s, v in logged.items())
+    return UNSURE, shown, 'the set it was measured on is not said'
 
 
-def _readings(claim, run, values, split):
+def _by(claim):
+    "What the place of a claim counts"
+    return 'step' if claim.point.startswith('step') else 'epoch'
+
+
+def _elsewhere(claim, run, values, shown):
+    "A value that is not where it is said to be: at another place of the log, in none, or in one that the log lacks"
+    same = [int(at) for at, v in values.items() if could_be(claim.said, scale_of(claim.said, values) * v)]
+    if same:
+        loose = not claim.point or claim.point == 'best' and run.named_in(claim.text)
+        return (YES if loose else NO), shown, f'the value of {_by(claim)} {same[0]}'
+    if run.has_gaps and claim.point != 'start' and (claim.point != 'final' or values.index[-1] != run.last_epoch):
+        return UNSURE, shown, 'epochs are missing from the log'
+    return NO, shown, 'no such value is in the log'
+
+
+def _readings(claim, run, values):
     "The values that a claim may mean, the likeliest first"
     scale, lower = scale_of(claim.said, values), run.lower(str(values.name))
     best = int(np.argmin(values.to_numpy() * (1 if lower else -1)))
-    at = {
-        'best': (f'best value (epoch {values.index[best]})', scale * values.iloc[best]),
-        'final': ('last value', scale * values.iloc[-1]),
-    }
-    if claim.point.startswith('epoch'):
-        epoch = int(claim.point.split()[1])
-        own = values[values.index == epoch]
-        return [(f'value of epoch {epoch}', scale * v) for v in (own.iloc[-1], own.mean())] if len(own) else []
-    if claim.point == 'start':
-        return [('first value', scale * values.iloc[0])]
-    if claim.point == 'final':
-        return [at['final']]
-    if claim.point == 'best' and not run.named_in(claim.text) and not claim.text.startswith(claim.names[0][:3] + ':'):
-        between = re.search(r'best\W+((?:\w+\W+){0,3})$', claim.text[: claim.said.start], re.I)
-        strict = between and not re.search(r'performance|result', between[1], re.I)
-        return [at['best']] if strict else list(at.values())
-    return list(at.values())
+    first, last = ('first value', scale * values.iloc[0]), ('last value', scale * values.iloc[-1])
+    top = (f'best value ({_by(claim)} {values.index[best]})', scale * values.iloc[best])
+    if claim.point.startswith(('epoch', 'step')):
+        own = values[values.index == int(claim.point.split()[1])]
+        return [(f'value of {claim.point}', scale * v) for v in (own.iloc[-1], own.mean())] if len(own) else []
+    if claim.point in ('start', 'final'):
+        return [first if claim.point == 'start' else last]
+    between = re.search(r'best\W+((?:\w+\W+){0,3})$', claim.text[: claim.said.start], re.I)
+    performance = between and re.search(r'performance|result', between[1], re.I)
+    strict = claim.point == 'best' and between and not performance and not run.named_in(claim.text)
+    return [top] if strict else [top, last]
 
 
 def _epoch_end(claim, run):
@@ -95,8 +92,21 @@ def _figure(claim, run):
     return YES if could_be(claim.said, value) else NO, str(Interval(value, low, high)), ''
 
 # %% ../../nbs/logs/20_verdicts.ipynb #ad8844ec
+def _flat_from(claim, run):
+    "A place from which validation no longer improves, against the level at the end"
+    values = run.values('', 'valid')
+    there, end = values[values.index >= claim.said.value].iloc[:3], values.iloc[-max(3, len(values) // 5) :]
+    if len(there) < 3 or len(values) < 6:
+        return UNSURE, '', 'the log is too short to tell'
+    sign, apart = 1 if run.lower(str(values.name)) else -1, there.mean() - end.mean()
+    shown = f'valid {values.name} {there.mean():.4g} there, {end.mean():.4g} at the end'
+    return (NO if sign * apart > max(noise(values), 0.01 * abs(end.mean())) else YES), shown, ''
+
+
 def _epoch(claim, run, report):
     "A best epoch against the best of the metrics that the log has"
+    if claim.point == 'plateau':
+        return _flat_from(claim, run)
     hits, wanted = {}, claim.point
     if wanted and not len(run.values(wanted, 'valid')):
         return UNSURE, '', f'the log has no valid {wanted}'
