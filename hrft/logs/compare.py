@@ -23,7 +23,7 @@ from ..compare import holm, seed_interval
 from ..core import UserError, tomllib
 from ..evidence import Finding, Interval, level, markdown_table, noise_sd
 from .curves import WINDOW, Watched, best_stretch, figures, plain, watched_metric
-from .items import count_items, interval_of, item_findings, listed, misreadings
+from .items import count_items, interval_of, item_findings, listed, misreadings, widened
 from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import flat_settings
@@ -500,6 +500,8 @@ def _performance(read, runs, watched):
         return {k: interval_of(r, 'whole_accuracy') for k, r in runs.items()}, {}
     best = {k: r[f'best_{watched.split}_{watched.metric}'] for k, r in runs.items()}
     levels = {k: best_stretch(watched.values(log), watched.lower)[0] for k, log in read.items()}
+    if watched.metric == 'accuracy':
+        levels = {k: widened(v, runs[k]['items']) for k, v in levels.items()}
     return levels, {k: v for k, v in best.items() if v is not None}
 
 
