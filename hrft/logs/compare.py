@@ -249,17 +249,12 @@ def settings_file(
     return next((file for file in [*own, *shared] if file.is_file() and file != path), None)
 
 
-def _read_yaml(text):
-    "Every scalar as text, whatever class of Python it is said to be of"
-    return yaml.load(text, Loader=yaml.BaseLoader)
-
-
 def _settings(file):
     "What a file of settings says, by dotted keys; numbers as numbers"
     text = file.read_text(encoding='utf-8-sig')
     try:
-        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, _read_yaml)
-        flat = flat_settings(dict((read(text) or {}).items()))
+        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, lambda t: yaml.load(t, yaml.BaseLoader))
+        flat = flat_settings(dict((read(text) or {}).items()))  # YAML as text, of whatever class it is said to be
     except (ValueError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{file.name} beside it holds no settings ({str(error).splitlines()[0]}).") from None
     values = {k.removesuffix('.value'): v for k, v in flat.items() if not (isinstance(v, list) and len(v) > _LONGEST)}
@@ -291,7 +286,11 @@ def _in_words(own, settings):
 # %% ../../nbs/logs/07_compare.ipynb #7faaba74
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
-    if not re.compile(pattern).groups:
+    try:
+        several = re.compile(pattern).groups
+    except re.error as error:
+        raise UserError(f"--group '{pattern}' is no regular expression ({error}).") from None
+    if not several:
         raise UserError(f"got --group '{pattern}' without a group; put what names the recipe in brackets: '(.+)-seed'.")
     places = {name: (name, str(sources.get(name, ''))) for name in names}
     found = {k: next((m[1] for place in own if (m := re.search(pattern, place))), None) for k, own in places.items()}
@@ -485,7 +484,7 @@ def _stability(read, runs, watched):
     found = {}
     for name, log in read.items():
         values = watched.values(log)
-        share = noise_sd(values) / abs(level(values.tail(WINDOW)).value)
+        share = noise_sd(values) / (abs(level(values.tail(WINDOW)).value) or math.nan)
         half = 1.96 / math.sqrt(
             0.7 * max(len(values) / 2, 3)
         )  # a median deviation is 37 % efficient, differences overlap
@@ -523,7 +522,7 @@ def _efficiency(read, runs, watched, expected):
     else:
         wanted = {k: e or r['steps'] * _reached(read[k], watched) for (k, r), e in zip(runs.items(), expected)}
     for name, run in runs.items():
-        run['expected_steps'], run['steps_over_expected'] = wanted[name], run['steps'] / wanted[name]
+        run['expected_steps'], run['steps_over_expected'] = wanted[name], run['steps'] / (wanted[name] or math.nan)
     return {k: Interval(r['steps_over_expected'], math.nan, math.nan) for k, r in runs.items()}
 
 

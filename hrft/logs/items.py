@@ -9,7 +9,6 @@ __all__ = ['LONGER', 'Items', 'count_items', 'widened', 'listed', 'item_findings
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal
 
 import numpy as np
 
@@ -24,7 +23,8 @@ _CHANCE = 0.01  # that arbitrary values fit as well, at most
 
 def _rounding(shares):
     "Half a unit of the last digit, as printed: of decimals, of single or of double precision"
-    digits = max(-int(Decimal(repr(float(v))).as_tuple().exponent) for v in shares)
+    exact = 2.0**-52 * shares.max()  # what a division by 100 may leave
+    digits = next((d for d in range(1, 16) if (abs(np.round(shares, d) - shares) <= exact).all()), 16)
     if digits > 9 and (shares == shares.astype(np.float32)).all():
         return 2.0**-25
     return max(0.5 * 10.0**-digits, 2.0**-53)
