@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shared_groups', 'judged_by_stopping_set', 'autocorrelated_split', 'target_among_inputs', 'distribution_shift',
            'augmented_validation', 'destroying_augmentation', 'flip_keeps_sides', 'loss_floor', 'frozen_changed',
-           'inputs_unlike_parent', 'data_symptoms']
+           'data_symptoms']
 
 # %% ../../nbs/logs/12_inputs.ipynb #204baa91
 import math
@@ -302,24 +302,9 @@ def frozen_changed(
         )
     return found
 
-
-def inputs_unlike_parent(
-    parent: tuple,  # shape of one input of the parent
-    child: tuple,  # and of the resumed run
-) -> Finding | None:
-    "A resumed run that is fed other shapes"
-    if tuple(parent) != tuple(child):
-        return Finding(
-            'inputs-unlike-parent',
-            'error',
-            f"The parent was trained on inputs of shape {tuple(parent)}, the resumed run is fed {tuple(child)}.",
-            {'parent': str(tuple(parent)), 'child': str(tuple(child))},
-            "Use the parent's data options.",
-        )
-
 # %% ../../nbs/logs/12_inputs.ipynb #a1b28974
 _BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
-_APART = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_BEHIND = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 _REPEATS, _ROUGH = 0.3, 0.02  # correlation of two epochs' losses, position by position; and their unevenness
@@ -351,8 +336,8 @@ def _validation_apart(curve: Curve) -> Finding | None:
     begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
     at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
     early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
-    first = ratio.iloc[0] > _APART[0] and ratio.min() > _APART[0] / 2
-    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _APART[1] and late.min() > _APART[1]:
+    first = ratio.iloc[0] > _BEHIND[0] and ratio.min() > _BEHIND[0] / 2
+    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _BEHIND[1] and late.min() > _BEHIND[1]:
         return Finding(
             'validation-apart',
             'warning',
