@@ -12,6 +12,10 @@ cfg = settings["DEFAULT"]
 readme = Path("README.md")
 extras = {
     "transformers": ["transformers>=5,<6"],
+    "trainer": ["transformers>=5,<6", "accelerate>=1.1"],
+    "lightning": ["lightning>=2.2"],
+    "tensorboard": ["tensorboard>=2.16"],
+    "wandb": ["wandb>=0.16"],
     "sweep": ["optuna>=5,<6"],
     "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
 }
@@ -42,7 +46,6 @@ setup(
     install_requires=cfg["requirements"].split(),
     extras_require={
         "dev": cfg["dev_requirements"].split() + sum(extras.values(), []),
-        "tensorboard": ["tensorboard>=2.16"],
         **extras,
     },
     python_requires=f">={cfg['min_python']}",
