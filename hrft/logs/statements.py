@@ -171,7 +171,8 @@ def _is_change(text, number):
     ):
         return True
     if re.search(
-        rf'\b(?:{_CHANGE})\b(?:[^.;,|\d→]|(?<=[A-Za-z_])\d){{0,25}}(?:\bby(?: only| about| just)?|\bof|:|:\s*\S?|\()\s*$',
+        rf'\b(?:{_CHANGE})\b(?:[^.;,|\d→]|(?<=[A-Za-z_])\d){{0,25}}(?:\bby(?: only| about| just)?|\bof|'
+        r':|:\s*\S?|\()\s*$',
         before,
         re.I,
     ):

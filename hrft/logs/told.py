@@ -138,7 +138,7 @@ class Told:
         "A metric as the report calls it; empty where it was not logged, and from the loss where it is a perplexity"
         name = self.find(quantity, split)
         if quantity == 'perplexity' and name is None and self.find('loss', split):
-            return self.values('loss', split, by).map(math.exp).rename('perplexity')
+            return self.values('loss', split, by).clip(upper=700).map(math.exp).rename('perplexity')
         if quantity == 'error_rate' and name is None and self.find('accuracy', split):
             return (1 - self.values('accuracy', split, by)).rename('error_rate')
         rows = self.log.records[(self.log.records.split == split) & (self.log.records.metric == name)]
