@@ -188,7 +188,7 @@ def could_be(number: Number, value: float) -> bool:
 
 def shown_value(value, half=math.nan):
     "A value with what one value more or less could differ"
-    return f'{value:.4g}' + (f' ± {half:.2g}' if math.isfinite(half) else '')
+    return f'{value:.4g}' + (f' ± {half:.2g}' if half > 1e-9 * abs(value) else '')
 
 # %% ../../nbs/logs/19_told.ipynb #18eed8ba
 _AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'

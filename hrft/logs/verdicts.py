@@ -130,7 +130,7 @@ def _epoch(claim, run, report):
             near = f'; {rivals} others lie within its noise' if rivals else ''
             return YES, shown, f'by {name}{near}'
         if best - claim.said.value == 1 and not run.has_gaps:
-            return YES, shown, 'counted from 0'
+            return UNSURE, shown, 'it would be the best one counted from 0'
     values = next(iter(hits.values()))[0]
     shown = '; '.join(f'best valid {n} in {claim.quantity} {b}' for n, (_, b, _) in hits.items())
     unknown = run.has_gaps and claim.said.value not in values.index
