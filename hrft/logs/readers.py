@@ -326,7 +326,7 @@ def _read_events(paths, name, base, columns):
     "Scalars of TensorBoard event files, read by TensorBoard's own package"
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
-        raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
+        raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
     runs, cut = {}, {}
     for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
         run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
