@@ -279,12 +279,19 @@ def _read_json(text, name, path, columns):
     elif isinstance(value, dict) and (rows := rows_within(value, name)):
         log = from_rows(rows, name, 'JSON lists', None, '', columns)
     else:
-        found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
-        raise UserError(
-            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, "
-            "which has `log_history`."
-        )
+        raise UserError(f"{name} is JSON but no training log: {_nearest(value)}.")
     return replace(log, notes=log.notes + notes)
+
+
+def _nearest(value):
+    "What a JSON value is nearest to, and what it lacks"
+    keys = list(value) if isinstance(value, dict) else []
+    if {'global_step', 'best_metric'} & set(keys):
+        return "it looks like Hugging Face's trainer state, which has a list `log_history`"
+    if any(meaning.split for meaning in meanings(keys).values()) and not any(isinstance(value[k], dict) for k in keys):
+        return "it holds one value of each metric, as at the end of a training; expected those of all epochs"
+    found = f"an object of {', '.join(map(str, keys[:6]))}" if keys else f"a {type(value).__name__}"
+    return f"got {found}; expected rows, lists by column, or a trainer state with `log_history`"
 
 
 def _own(value, name, path):
