@@ -334,29 +334,28 @@ def _read_events(paths, name, base, columns):
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
         raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
-    runs, cut = {}, {}
-    for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
-        run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
+    runs, cut, unused = {}, {}, {}
+    for path, (_, written) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        kept = _keras_epochs(written)
+        run, rows = _sub_run(path.parent, base, kept)
+        unused |= dict.fromkeys(_tags(written) - _tags(kept), "it counts batches, where the losses are told by epoch")
+        unused |= dict.fromkeys(() if rows else _tags(kept), "it is a result beside settings, not a curve")
         if rows:
             runs.setdefault(run, []).append(rows)
             cut[run] = cut.get(run, 0) + (not _whole(path))
-    parts = []
+    parts, killed = [], "a file ends within a record, as when a training is killed; what stands before was read"
     for run, files in runs.items():
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
         log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
-        if cut[run]:
-            log = replace(
-                log,
-                notes=(
-                    *log.notes,
-                    "a file ends within a record, as when a training is killed; what stands before was read",
-                ),
-            )
-        parts.append(log)
+        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]), unused=log.unused | unused))
     if not parts:
         raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
     return together(parts, name)
+
+
+def _tags(rows):
+    return {k for row in rows for k in row} - {'step', 'epoch'}
 
 
 def _begins_with_event(path):
@@ -396,7 +395,7 @@ def _whole(path):
 
 def _sub_run(folder, base, rows):
     "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
-    tags = {k for row in rows for k in row if k not in ('step', 'epoch')}
+    tags = _tags(rows)
     if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
