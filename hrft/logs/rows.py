@@ -101,13 +101,13 @@ def _cells(rows, column, clock):
 
 
 def _unmeasured(cells):
-    "Positions of NaN that only say that nothing was measured: every so many rows there is a number, at even distances"
+    "Positions of NaN that only say that nothing was measured: most numbers have some NaN between them"
     told = [i for i, c in enumerate(cells) if c is not None]
     finite = [k for k, i in enumerate(told) if cells[i] == cells[i]]
-    gaps = set(np.diff(finite))
-    if len(finite) < 3 or len(gaps) != 1 or gaps == {1}:
+    gaps = np.diff(finite)
+    if len(finite) < 3 or np.median(gaps) < 2:
         return set()
-    within = range(finite[0] - max(gaps) + 1, finite[-1] + max(gaps))
+    within = range(finite[0] - gaps.max() + 1, finite[-1] + gaps.max())
     return {told[k] for k in within if 0 <= k < len(told) and k not in finite}
 
 
@@ -126,7 +126,7 @@ def _candidates(rows, bare, told):
         blank = _unmeasured(cells) if meaning.kind == 'metric' else set()
         impossible = {i for i, c in enumerate(cells) if c == -1} if re.search(_FROM_ZERO, meaning.metric) else set()
         if blank:
-            notes.append(f"`{column}` is NaN in regular gaps, which is read as not measured")
+            notes.append(f"`{column}` is NaN between most of its numbers, which is read as not measured")
         if impossible:
             notes.append(f"`{column}` is -1 in {len(impossible)} rows, which it cannot be; read as not measured")
         cells = [None if i in blank | impossible else c for i, c in enumerate(cells)]
