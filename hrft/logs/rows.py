@@ -108,7 +108,7 @@ def _unmeasured(cells):
     if len(finite) < 3 or np.median(gaps) < 2:
         return set()
     within = range(finite[0] - gaps.max() + 1, finite[-1] + gaps.max())
-    return {told[k] for k in within if 0 <= k < len(told) and k not in finite}
+    return {told[k] for k in within if 0 <= k < len(told)} - {told[k] for k in finite}
 
 
 def _candidates(rows, bare, told):
