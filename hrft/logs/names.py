@@ -136,10 +136,10 @@ def _metric(rest):
     return _RENAMED.get(rest, rest)
 
 # %% ../../nbs/logs/00_names.ipynb #29c72acc
-def _told(name, columns):
-    "The meaning that the user gave to a column, by its name or by the set that stands before it"
+def _told(name, names, columns):
+    "The meaning that the user gave to a column, by its name or, where none is called so, by the set before it"
     for role, told in columns.items():
-        whole, group = told == name, re.match(re.escape(told) + r'[/._ -]', name)
+        whole, group = told == name, told not in names and re.match(re.escape(told) + r'[/._ -]', name)
         if not (whole or group):
             continue
         word = _metric(declared(spell(name[len(told) :] if group else name))[1])
@@ -196,7 +196,7 @@ def meanings(
         split, rest = declared(word)
         metric = _metric(rest)
         found[name] = (
-            _told(name, columns or {})
+            _told(name, names, columns or {})
             or _clock(name, word, rest)
             or Meaning('metric', 'train' if metric == 'grad_norm' else split, metric)
         )
