@@ -279,12 +279,19 @@ def _read_json(text, name, path, columns):
     elif isinstance(value, dict) and (rows := rows_within(value, name)):
         log = from_rows(rows, name, 'JSON lists', None, '', columns)
     else:
-        found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
-        raise UserError(
-            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, "
-            "which has `log_history`."
-        )
+        raise UserError(f"{name} is JSON but no training log: {_nearest(value)}.")
     return replace(log, notes=log.notes + notes)
+
+
+def _nearest(value):
+    "What a JSON value is nearest to, and what it lacks"
+    keys = list(value) if isinstance(value, dict) else []
+    if {'global_step', 'best_metric'} & set(keys):
+        return "it looks like Hugging Face's trainer state, which has a list `log_history`"
+    if any(meaning.split for meaning in meanings(keys).values()) and not any(isinstance(value[k], dict) for k in keys):
+        return "it holds one value of each metric, as at the end of a training; expected those of all epochs"
+    found = f"an object of {', '.join(map(str, keys[:6]))}" if keys else f"a {type(value).__name__}"
+    return f"got {found}; expected rows, lists by column, or a trainer state with `log_history`"
 
 
 def _own(value, name, path):
@@ -326,30 +333,29 @@ def _read_events(paths, name, base, columns):
     "Scalars of TensorBoard event files, read by TensorBoard's own package"
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
-        raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
-    runs, cut = {}, {}
-    for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
-        run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
+        raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
+    runs, cut, unused = {}, {}, {}
+    for path, (_, written) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        kept = _keras_epochs(written)
+        run, rows = _sub_run(path.parent, base, kept)
+        unused |= dict.fromkeys(_tags(written) - _tags(kept), "it counts batches, where the losses are told by epoch")
+        unused |= dict.fromkeys(() if rows else _tags(kept), "it is a result beside settings, not a curve")
         if rows:
             runs.setdefault(run, []).append(rows)
             cut[run] = cut.get(run, 0) + (not _whole(path))
-    parts = []
+    parts, killed = [], "a file ends within a record, as when a training is killed; what stands before was read"
     for run, files in runs.items():
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
         log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
-        if cut[run]:
-            log = replace(
-                log,
-                notes=(
-                    *log.notes,
-                    "a file ends within a record, as when a training is killed; what stands before was read",
-                ),
-            )
-        parts.append(log)
+        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]), unused=log.unused | unused))
     if not parts:
         raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
     return together(parts, name)
+
+
+def _tags(rows):
+    return {k for row in rows for k in row} - {'step', 'epoch'}
 
 
 def _begins_with_event(path):
@@ -389,7 +395,7 @@ def _whole(path):
 
 def _sub_run(folder, base, rows):
     "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
-    tags = {k for row in rows for k in row if k not in ('step', 'epoch')}
+    tags = _tags(rows)
     if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)

@@ -101,14 +101,14 @@ def _cells(rows, column, clock):
 
 
 def _unmeasured(cells):
-    "Positions of NaN that only say that nothing was measured: every so many rows there is a number, at even distances"
+    "Positions of NaN that only say that nothing was measured: most numbers have some NaN between them"
     told = [i for i, c in enumerate(cells) if c is not None]
     finite = [k for k, i in enumerate(told) if cells[i] == cells[i]]
-    gaps = set(np.diff(finite))
-    if len(finite) < 3 or len(gaps) != 1 or gaps == {1}:
+    gaps = np.diff(finite)
+    if len(finite) < 3 or np.median(gaps) < 2:
         return set()
-    within = range(finite[0] - max(gaps) + 1, finite[-1] + max(gaps))
-    return {told[k] for k in within if 0 <= k < len(told) and k not in finite}
+    within = range(finite[0] - gaps.max() + 1, finite[-1] + gaps.max())
+    return {told[k] for k in within if 0 <= k < len(told)} - {told[k] for k in finite}
 
 
 def _candidates(rows, bare, told):
@@ -126,7 +126,7 @@ def _candidates(rows, bare, told):
         blank = _unmeasured(cells) if meaning.kind == 'metric' else set()
         impossible = {i for i, c in enumerate(cells) if c == -1} if re.search(_FROM_ZERO, meaning.metric) else set()
         if blank:
-            notes.append(f"`{column}` is NaN in regular gaps, which is read as not measured")
+            notes.append(f"`{column}` is NaN between most of its numbers, which is read as not measured")
         if impossible:
             notes.append(f"`{column}` is -1 in {len(impossible)} rows, which it cannot be; read as not measured")
         cells = [None if i in blank | impossible else c for i, c in enumerate(cells)]
@@ -175,7 +175,7 @@ def _running(fits, epoch, step):
     return [None if s is None else before.get(place, 0) + s for place, s in zip(zip(fits, epoch), step)]
 
 
-def _fits(clocks, present, seams):
+def _fits(clocks, present, seams, epochs=True):
     "The fit of each row: a series whose clock falls back to where it began starts another one"
     first, last, before_seam, fit, out = {}, {}, set(), 0, []
     for i, series in enumerate(present):
@@ -189,17 +189,18 @@ def _fits(clocks, present, seams):
             last[key] = value
             before_seam.discard(key)
         out.append(fit)
-    return _in_order(out, next(clock for clock in clocks if any(v is not None for v in clock)))
+    return _in_order(out, clocks[0], epochs)
 
 
-def _in_order(fits, clock):
+def _in_order(fits, clock, epochs):
     "Fits without those that only stand in the wrong order: they share no value of the clock with the one before"
     values, merged = {}, {0: 0}
     for fit, value in zip(fits, clock):
         values.setdefault(fit, set()).update(() if value is None else (value,))
     for fit in range(1, max(fits) + 1):
         here, before = values[fit], values[fit - 1]
-        apart = here and before and not here & before and (len(here | before) < 4 or max(here) < min(before))
+        counted = all(value % 1 == 0 for value in here | before) and epochs
+        apart = here and before and not here & before and (counted or len(here | before) < 4 or max(here) < min(before))
         merged[fit] = merged[fit - 1] + (not apart)
     return [merged[fit] for fit in fits]
 
@@ -217,7 +218,7 @@ def _clocks(found, values, seams, batches):
     present = [[(stages[i], k) for k, (_, cells) in values.items() if cells[i] is not None] for i in range(count)]
     within = _within_epochs(epoch, step, values)
     told = [clock for clock in ([epoch] if within else [epoch, step]) if any(v is not None for v in clock)]
-    fits = pd.Series(_fits(told, present, seams) if told else seams)
+    fits = pd.Series(_fits(told, present, seams, 'epoch' in found) if told else seams)
     if within:
         step = _running(fits, epoch, step)
         notes.append(f"`{found['step'][0]}` starts again in each epoch; the steps of all epochs were added up")
