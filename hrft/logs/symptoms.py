@@ -135,7 +135,7 @@ def _diverged(curve: Curve) -> Finding | None:
 
 # %% ../../nbs/logs/08_symptoms.ipynb #7181dcc3
 _WORSE = 0.02  # relative loss of validation from its best stretch to its end
-_WORSE_OF_FEW = 0.05  # the same where fewer than seven evaluations tell little of their noise
+_WORSE_OF_FEW = 0.08  # the same where fewer than seven evaluations tell little of their noise
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
 # relative gain of validation over the second half of the training, and its share of all that was gained
