@@ -159,13 +159,13 @@ def diagnose(
     source = named_run(run)
     if logs or source.suffix.lower() == '.md':
         return _say_verdicts(source, logs or [], out or 'claims', told)
-    source = source if source.name else source.resolve()
-    findings = _say_findings(source, recipe, told)
+    named = source if source.name else source.resolve()  # `.` has no name to show
+    findings = _say_findings(named, recipe, told)
     place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
     if not next:
         return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
-    proposal = propose(source, findings, recipe)
+    proposal = propose(named, findings, recipe)
     proposal.save(next)
     for row in proposal.diff.itertuples():
         print(f"{row.key}: {row.old} -> {row.new}: {row.reason}")
