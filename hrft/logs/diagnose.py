@@ -272,7 +272,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
         "the splits differ or leak, or batches come in one order",
         {'validation-apart', 'not-shuffled', 'target-shift', 'input-shift', 'shared-groups', 'autocorrelated-split'}
         | {'stopping-set-judges', 'splits-alike', 'target-among-inputs'},
-        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'plateau'},
+        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
     ),
     (
         "hardly anything was learned",
