@@ -136,22 +136,31 @@ def named_columns(
 # %% ../../nbs/logs/17_commands.ipynb #f86122cd
 @command(app, 'hrft diagnose runs/heart/base-s0-1a2b3c4d --next next.toml')
 def diagnose(
-    run: str,  # a run folder, `latest`, or a training log of any tool that `compare` reads
+    # a run folder, `latest`, a training log of any tool that `compare` reads, or a written report (Markdown or text)
+    run: str,
     *,
+    # of a report: the logs it is about, as FILE or NAME=FILE, a configuration behind the log it belongs to
+    logs: Annotated[list[str] | None, _MANY] = None,
     recipe: str | None = None,  # the recipe, for a log without one
     next: str | None = None,  # write the proposed recipe, which `hrft train` runs, to this file
-    out: str | None = None,  # JSON file to write (default: diagnosis.json in the run folder, or beside the log)
+    # which columns hold what, where their names do not say: train=COLUMN,valid=COLUMN,metric=COLUMN
+    columns: str = '',
+    metric: str = '',  # validation metric to judge by (default: the first whose direction is known)
+    higher: bool = False,  # a higher value of it is better
+    lower: bool = False,  # a lower value of it is better
+    # JSON file to write (default: diagnosis.json in the run folder, or beside the log); of a report the folder for
+    # claims.json and claims.md (default: claims)
+    out: str | None = None,
 ) -> None:
-    "What went wrong in a run, with evidence, and the next recipe to try"
-    from hrft.logs.diagnose import diagnose as diagnosed
+    "What went wrong in a run, with evidence, and the next recipe to try; or which claims of a report its logs bear out"
     from hrft.logs.proposal import propose
 
+    told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     source = named_run(run)
-    findings = diagnosed(source, recipe)
-    for finding in findings:
-        print(f"{finding.severity}: {finding.code}: {finding.claim}\n    {finding.numbers()}\n    {finding.suggestion}")
-    if not findings:
-        print('nothing found')
+    if logs or source.suffix.lower() == '.md':
+        return _say_verdicts(source, logs or [], out or 'claims', told)
+    source = source if source.name else source.resolve()
+    findings = _say_findings(source, recipe, told)
     place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
     if not next:
@@ -162,3 +171,37 @@ def diagnose(
         print(f"{row.key}: {row.old} -> {row.new}: {row.reason}")
     say_written(next)
     say_next('hrft', 'train', next, '--data', 'DATA')
+
+
+def _say_findings(source, recipe, told):
+    "Print what each training of a run or a log shows, and return it"
+    from hrft.logs.diagnose import diagnose as diagnosed
+    from hrft.logs.readers import read_log
+
+    own = (source / 'run.json').exists()
+    trainings = [source] if own else read_log(source, **told).trainings()
+    found = []
+    for training in trainings:
+        findings = diagnosed(training, recipe, metric='' if own else training.watched)
+        found += findings
+        if len(trainings) > 1:
+            print(f"{training.name}:")
+        if not findings:
+            print('nothing found')
+        for f in findings:
+            print(f"{f.severity}: {f.code}: {f.claim}\n    {f.numbers()}\n    {f.suggestion}")
+    return found
+
+
+def _say_verdicts(report, logs, out, options):
+    "Print the verdict on each claim of a report, and write them"
+    from hrft.logs.checked import check_report
+
+    found = [log for one in logs for log in ([one] if '=' in one and not Path(one).exists() else find_logs(one))]
+    checked = check_report(report, found, **options)
+    for v in checked.verdicts:
+        told = '; '.join(word for word in (f'{v.claim.kind} {v.claim.value}', v.run, v.logs, v.why) if word)
+        print(f"line {v.claim.line}: {v.verdict}: {v.claim.text}\n    {told}")
+    print(checked.summary())
+    say_written(*checked.save(out))
+    say_next('read', shown_path(Path(out) / 'claims.md'))
