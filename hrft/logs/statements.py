@@ -171,7 +171,8 @@ def _is_change(text, number):
     ):
         return True
     if re.search(
-        rf'\b(?:{_CHANGE})\b(?:[^.;,|\d→]|(?<=[A-Za-z_])\d){{0,25}}(?:\bby(?: only| about| just)?|\bof|:|:\s*\S?|\()\s*$',
+        rf'\b(?:{_CHANGE})\b(?:[^.;,|\d→]|(?<=[A-Za-z_])\d){{0,25}}(?:\bby(?: only| about| just)?|\bof|'
+        r':|:\s*\S?|\()\s*$',
         before,
         re.I,
     ):
@@ -414,6 +415,12 @@ def _spoken(text, passage, names, settings):
 _AHEAD_COLUMN = re.compile(r'\b(?:target|expected|tuned|planned|goal|estimate\w*|recommended|time|cost|count)\b', re.I)
 
 
+def _ranked_by(row, settings):
+    "The first column of a metric or a count, with its word"
+    found = ((c, w) for c, _ in row.cells for w in words(c, settings) if w.role != 'setting' and w.name != 'epochs')
+    return next(found, None)
+
+
 def _row_claims(row, rows, settings):
     "Claims of one row of a table; what a column does not say, the first cell may"
     (first, label), table = row.cells[0], [r for r in rows if r.table == row.table]
@@ -421,15 +428,7 @@ def _row_claims(row, rows, settings):
         r'(epoch|step)\s*\d', label, re.I
     )
     at_place = re.search(r'\d[\d,]*', label)
-    ranked = next(
-        (
-            (c, w)
-            for c, _ in row.cells
-            for w in words(c, settings)
-            if w.role in ('metric', 'count') and w.name != 'epochs'
-        ),
-        None,
-    )
+    ranked = _ranked_by(row, settings)
     for at, (column, cell) in enumerate(row.cells):
         names = (cell, column, label, row.text, *reversed(row.above))
         common = {'line': row.line, 'text': f'{column}: {cell}', 'names': names}

@@ -138,7 +138,7 @@ class Told:
         "A metric as the report calls it; empty where it was not logged, and from the loss where it is a perplexity"
         name = self.find(quantity, split)
         if quantity == 'perplexity' and name is None and self.find('loss', split):
-            return self.values('loss', split, by).map(math.exp).rename('perplexity')
+            return self.values('loss', split, by).clip(upper=700).map(math.exp).rename('perplexity')
         if quantity == 'error_rate' and name is None and self.find('accuracy', split):
             return (1 - self.values('accuracy', split, by)).rename('error_rate')
         rows = self.log.records[(self.log.records.split == split) & (self.log.records.metric == name)]
@@ -188,7 +188,7 @@ def could_be(number: Number, value: float) -> bool:
 
 def shown_value(value, half=math.nan):
     "A value with what one value more or less could differ"
-    return f'{value:.4g}' + (f' ± {half:.2g}' if math.isfinite(half) else '')
+    return f'{value:.4g}' + (f' ± {half:.2g}' if half > 1e-9 * abs(value) else '')
 
 # %% ../../nbs/logs/19_told.ipynb #18eed8ba
 _AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..evidence import Interval, tied
 from .curves import figures
-from .documents import Number, passages
+from .documents import Number
 from .statements import fits
 from .told import NO, UNSURE, YES, could_be, noise, scale_of, shown_value
 
@@ -130,7 +130,7 @@ def _epoch(claim, run, report):
             near = f'; {rivals} others lie within its noise' if rivals else ''
             return YES, shown, f'by {name}{near}'
         if best - claim.said.value == 1 and not run.has_gaps:
-            return YES, shown, 'counted from 0'
+            return UNSURE, shown, 'it would be the best one counted from 0'
     values = next(iter(hits.values()))[0]
     shown = '; '.join(f'best valid {n} in {claim.quantity} {b}' for n, (_, b, _) in hits.items())
     unknown = run.has_gaps and claim.said.value not in values.index
@@ -227,9 +227,9 @@ def _warmed_up(claim, run):
 JUDGES = {'value': _value, 'epoch': _epoch, 'length': _length, 'count': _count, 'setting': _setting}
 
 # %% ../../nbs/logs/20_verdicts.ipynb #0edcf35b
-def _set_of(number, text):
+def _set_of(number, report):
     "The data that a table's row names for a printed number"
-    for row in passages(text):
+    for row in (p for p in report.passages if p.cells):
         cells = dict(row.cells)
         data = next(
             (
@@ -263,7 +263,7 @@ def judge_change(claim, runs, report):
         and abs(abs(c.said.value) - abs(claim.said.value)) < 2 * claim.said.half
     )
     pair: tuple = sides or next(same, ())
-    sets = [_set_of(side, report.text) for side in pair]
+    sets = [_set_of(side, report) for side in pair]
     if len(sets) == 2 and all(sets) and sets[0] != sets[1]:
         return NO, '', f'it compares different data: {pair[0].text} is of {sets[0]}, {pair[1].text} of {sets[1]}'
     if claim.is_setting and sides:
@@ -336,10 +336,9 @@ def _counted_change(claim, runs, report, sides):
     else:
         rates = [Interval(*[n / f['steps']] * 3) for n, f in ((a, theirs), (b, mine))]
     longer = mine['steps'] / theirs['steps']
+    grown = abs(b / a - 1) if a else math.inf
     per = f'per step {rates[0]} of {reference.name} and {rates[1]} of {subject.name}'
-    if max(longer, 1 / longer) > 1.2 and (
-        tied(*rates) or abs(rates[1].value / rates[0].value - 1) < 0.25 * abs(b / a - 1)
-    ):
+    if max(longer, 1 / longer) > 1.2 and (tied(*rates) or abs(rates[1].value / rates[0].value - 1) < 0.25 * grown):
         return NO, per, f'it only counts {longer:.2g} times the steps'
     return (UNSURE, per, 'inside the noise') if tied(*rates) else (YES, per, '')
 
