@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from ..command import command, named_run, say_next, say_written
 from ..core import UserError, shown_path, write_json
 
-# %% ../../nbs/logs/17_commands.ipynb #523a5adf
+# %% ../../nbs/logs/17_commands.ipynb #e5c9143a
 _TABLES = re.compile(
     r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
 )
@@ -65,7 +65,7 @@ def _is_log(folder, inside):
         return True
     splits = [p for p in inside if p.is_dir() and p.name in _SPLIT_FOLDERS]
     events = any('tfevents' in name for place in (folder, *splits) for name in (q.name for q in place.iterdir()))
-    return events and not any(p.is_file() and _TABLES.search(p.name) for p in inside)
+    return events and not any(p.suffix in ('.csv', '.jsonl') for p in inside)
 
 # %% ../../nbs/logs/17_commands.ipynb #5fbbff46
 app = App()
@@ -93,15 +93,13 @@ def compare(
 ) -> None:
     "Compare training runs from their logs"
     from hrft.logs.compare import compare as compared
-    from hrft.logs.pages import foremost, recipe_tables, remarks, save, shown_table, summary
+    from hrft.logs.pages import foremost, remarks, save, shown_table, summary
 
     found = [log for one in logs for log in find_logs(one)]
     told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     result = compared(found, names, epochs, tokens=tokens, group=group, **told)
-    print(*summary(result), sep='\n')
-    for table in (*recipe_tables(result), shown_table(result, sort)):
-        print(f"\n{table.round(4).to_string(index=table.index.name is not None)}")
-    print()
+    table = shown_table(result, sort)
+    print(*summary(result), '', table.round(4).to_string(), '', sep='\n')
     for finding in foremost(result.findings):
         evidence = f"\n    {finding.numbers()}\n    {finding.suggestion}" if finding.severity != 'note' else ''
         print(f"{finding.severity}: {finding.claim}{evidence}")
@@ -188,8 +186,8 @@ def _say_findings(source, recipe, told):
             print(f"{training.name}:")
         if not findings:
             print('nothing found')
-        for f in findings:
-            print(f"{f.severity}: {f.code}: {f.claim}\n    {f.numbers()}\n    {f.suggestion}")
+        for finding in findings:
+            print(finding)
     return found
 
 

@@ -249,7 +249,7 @@ def _underfitting(curve: Curve) -> Finding | None:
         if straight or metric == curve.metric and gain > _STILL[0] and share > _STILL[1] / 2:
             return Finding(
                 'underfitting',
-                'warning' if share > _STILL[1] else 'note',
+                'warning' if metric == curve.metric and share > _STILL[1] else 'note',
                 f"{curve.stage}: validation {metric} still improved by {gain:.1%} over the second half of what the "
                 "learning rate adds up to.",
                 {f'best_{curve.unit}': int(curve.valid.index[curve.best]), 'gain': gain, 'share_of_all_gained': share},
