@@ -50,6 +50,8 @@ def summary(comparison: Comparison) -> list[str]:
 def _alone(comparison):
     "Where a single run was best and where it ended"
     [run], watched = comparison.runs.values(), comparison.watched
+    if (whole := run.get(f'final_full_valid_{watched.metric}')) is not None and watched.split == 'valid':
+        return [f"{watched.metric.capitalize()} {whole:.4g} on the full validation; `valid` are single batches."]
     best, last = (run[f'{kind}_{watched.split}_{watched.metric}'] for kind in ('best', 'final'))
     return [] if best is None else [f"Best {watched.metric} {best:.4g} in epoch {run['best_epoch']}, last {last:.4g}."]
 
