@@ -127,14 +127,15 @@ def _diverged(curve: Curve) -> Finding | None:
         return Finding(
             'divergence',
             'error',
-            f"{curve.stage}: the training loss rose from {lowest:.4g} to {last.mean():.4g}"
+            f"{curve.stage}: the training loss rose from {loss.min():.4g} to {loss[-1]:.4g}"
             + (f", and the validation loss from {valid.min():.4g} to {valid.iloc[-1]:.4g}." if told else '.'),
-            {'lowest': lowest, 'last': last.mean(), 'ratio': last.mean() / lowest},
+            {'lowest_level': lowest, 'last_level': last.mean(), 'ratio': last.mean() / lowest},
             "Lower the learning rate, lengthen the warm-up or clip the gradient.",
         )
 
 # %% ../../nbs/logs/08_symptoms.ipynb #7181dcc3
 _WORSE = 0.02  # relative loss of validation from its best stretch to its end
+_GAINED = 0.005  # relative gain of training meanwhile
 _WORSE_OF_FEW = 0.08  # the same where fewer than seven evaluations tell little of their noise
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
@@ -184,7 +185,7 @@ def _got_worse(curve, metric, valid, lower, name, train):
     gained = train_sign * (train[train.index <= max(then, train.index[0])].iloc[-1] - train.iloc[-width:].mean())
     worse, least = sign * (end.value - best.value), (_WORSE_OF_FEW if few else _WORSE) * abs(best.value)
     stays = not few or (sign * (valid.iloc[start + 1 :] - best.value) > least / 2).all()
-    if worse > least and worse > _SELECTED * noise and gained > 0 and stays:
+    if worse > least and worse > _SELECTED * noise and gained > _GAINED * abs(train.iloc[-1]) and stays:
         return Finding(
             'overfitting',
             'warning',
@@ -378,14 +379,13 @@ def _best_in_noise(curve: Curve) -> Finding | None:
     "A best epoch that owes its place to noise"
     valid = curve.valid
     sd = noise_sd(valid)
-    if len(valid) < 12 or not sd:
+    if len(valid) < 12 or not sd or _diverged(curve):
         return None
     (stretch, _), at = best_stretch(valid, curve.lower), curve.best
     single, near = valid.iloc[at], [i for i in range(max(0, at - 6), min(len(valid), at + 7)) if i != at]
-    line = np.polyfit(near, valid.iloc[near], 1)
-    expected, bent = np.polyval(line, at), float(np.std(valid.iloc[near] - np.polyval(line, near)))
+    expected = np.polyval(np.polyfit(near, valid.iloc[near], 1), at)
     luck = curve.sign * (expected - single)
-    if luck > bent and luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
+    if luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
         rivals = int((curve.sign * valid < curve.sign * single + 2 * sd).sum()) - 1
         others = f", and {rivals} others lie within its noise" if rivals else ''
         return Finding(
