@@ -44,10 +44,7 @@ setup(
         "hrft.templates": ["*.ipynb"],
     },
     install_requires=cfg["requirements"].split(),
-    extras_require={
-        "dev": cfg["dev_requirements"].split() + sum(extras.values(), []),
-        **extras,
-    },
+    extras_require={"dev": cfg["dev_requirements"].split() + sum(extras.values(), []), **extras},
     python_requires=f">={cfg['min_python']}",
     entry_points={
         "console_scripts": shlex.split(cfg["console_scripts"]),
