@@ -318,9 +318,10 @@ def _splits_alike(curve: Curve) -> Finding | None:
         both = valid.merge(train, on=['epoch', 'step'], suffixes=('_valid', '_train'))
         if len(both) >= 3 and len(both) == len(valid) and both.value_train.nunique() >= 3:
             if (both.value_train == both.value_valid).all():
+                rounded = (both.value_train == both.value_train.round(4)).all()  # a weaker sign than all digits are
                 return Finding(
                     'splits-alike',
-                    'warning',
+                    'note' if rounded else 'warning',
                     f"{curve.stage}: training and validation {metric} are the same to the last digit in all "
                     f"{len(both)} evaluations: they are the same data.",
                     {'evaluations': len(both), 'first': both.value_valid.iloc[0], 'last': both.value_valid.iloc[-1]},
