@@ -10,7 +10,6 @@ import math
 import re
 
 import numpy as np
-import pandas as pd
 
 from ..evidence import Finding, Interval, level, noise_sd, tied, trend
 from .curves import Curve, best_stretch, curves
