@@ -255,7 +255,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
     (
         "the stage went on with too high a rate, or from other inputs or weights",
         {'rate-rises', 'rate-raised', 'resume-drops', 'resumed-unlike-parent', 'restart-too-large', 'worse-than-start'},
-        _POOR | _BAD_STEPS | {'wasted-epochs', 'best-inside-noise'},
+        _POOR | _BAD_STEPS | {'overfitting', 'wasted-epochs', 'best-inside-noise'},
     ),
     (
         "the weights could not move, or the signal did not reach them",
@@ -272,7 +272,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
         "the splits differ or leak, or batches come in one order",
         {'validation-apart', 'not-shuffled', 'target-shift', 'input-shift', 'shared-groups', 'autocorrelated-split'}
         | {'stopping-set-judges', 'splits-alike', 'target-among-inputs'},
-        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
+        _POOR | {'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
     ),
     (
         "hardly anything was learned",
