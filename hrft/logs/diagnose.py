@@ -540,7 +540,7 @@ def findings_table(findings: list) -> pd.DataFrame:
                 'finding': f.code,
                 'claim': f.claim,
                 'evidence': f.numbers(),
-                'suggestion': f.suggestion,
+                'suggestion': ' '.join(f.remedy()),
             }
             for f in findings
         ],
