@@ -38,6 +38,7 @@ from .rates import warmup_too_long
 
 # %% ../../nbs/logs/13_diagnose.ipynb #3ce0dd57
 from .claims import metric_direction, metric_over_batches
+from .items import count_items, item_findings
 
 # %% ../../nbs/logs/13_diagnose.ipynb #bac2f10c
 @dataclass
@@ -506,6 +507,7 @@ def diagnose(
         *_resumes(evidence, found),
         *_scores(evidence),
         *_reported(evidence, found),
+        *item_findings({evidence.log.name or 'the log': count_items(evidence.log).figures()}),
         balanced_twice(evidence.settings),
     ]
     if n_items and not evidence.scores:
@@ -540,7 +542,7 @@ def findings_table(findings: list) -> pd.DataFrame:
                 'finding': f.code,
                 'claim': f.claim,
                 'evidence': f.numbers(),
-                'suggestion': f.suggestion,
+                'suggestion': ' '.join(f.remedy()),
             }
             for f in findings
         ],

@@ -215,7 +215,7 @@ def resume_drop(
 ) -> Finding | None:
     "A stage that loses at once what it began with"
     valid = curve.valid
-    if before is None and len(valid) > 2 and curve.table.index[0] > 1:
+    if before is None and len(valid) > 2 and curve.begins_late:
         before, valid = valid.iloc[0], valid.iloc[1:]
     if before is None or not len(valid) or not _costs(curve, before, valid.iloc[0], 2):
         return None
