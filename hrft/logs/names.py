@@ -14,20 +14,23 @@ from ..core import UserError
 from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/00_names.ipynb #076295d8
+_UNIT = r'\s*(\(B\)|\[[-1%]\]|\(-\)|[\[(](nats?|bits?|a\.u\.)[\])])$'  # of YOLO's boxes, or of a quantity without one
+
+
 def spell(
     name: str,  # as it stands in the log
 ) -> str:  # words in small letters, joined by `_`
     "A name in the one spelling by which names are compared"
-    name = re.sub(r'\(B\)$', '', name.strip())
+    name = re.sub(_UNIT, '', name.strip())
     return re.sub(r'[\W_]+', '_', re.sub(r'(?<=[a-z]{2})(?=[A-Z])', '_', name).lower()).strip('_')
 
 # %% ../../nbs/logs/00_names.ipynb #60addf25
 SPLITS: dict[str, str] = dict.fromkeys(('train', 'training', 'trn', 'tr', 'learn', 'rollout'), 'train')
 SPLITS |= dict.fromkeys(
-    ('val', 'valid', 'validation', 'dev', 'cv', 'heldout', 'holdout', 'eval', 'evaluation'), 'valid'
+    ('val', 'valid', 'validation', 'dev', 'va', 'cv', 'heldout', 'holdout', 'eval', 'evaluation'), 'valid'
 )
-SPLITS |= {'test': 'test', 'testing': 'test'}
-_AT_AN_END = {'tr', 'dev', 'cv', 'learn'}  # short words that are part of other names: `std_dev_gap`
+SPLITS |= {'test': 'test', 'testing': 'test', 'te': 'test'}
+_AT_AN_END = {'tr', 'va', 'te', 'dev', 'cv', 'learn'}  # short words that are part of other names: `std_dev_gap`
 _WEAK = {'eval', 'evaluation'}
 
 
@@ -86,7 +89,7 @@ _NOTHING = {
     ),
     r'(^|_)(timestamp|date|datetime|created_at|remaining_time)(_|$)': "it is a time of day, not of training",
     r'(^|_)(tokens|n_tokens|num_tokens|tokens_seen|examples|n_parameters|words|trial_id|done|seed|patience)$|(^|_)num_'
-    r'|^(total_steps|max_steps|percentage)$'
+    r'|^(total_steps|max_steps|percentage|time_iterations)$|_since_restore$'
     r'|^(samples|images|instances)$': "it counts, which is no quality",
     r'^best_|_best$|_best_': "it is the best so far, which the curve itself tells",
     r'^hp_metric$': "Lightning writes it for its table of settings",
@@ -119,11 +122,15 @@ _RENAMED = dict.fromkeys(
     'losses': 'loss',
     'accuracies': 'accuracy',
     'accs': 'accuracy',
+    'scores': 'score',
     'fscore': 'f_score',
     'gradient_norm': 'grad_norm',
     'gnorm': 'grad_norm',
     'ppl': 'perplexity',
 }
+
+
+_REWARD = r'(^|_)(rewards?|rew|returns?)(_|$)'
 
 
 def _metric(rest):
@@ -132,7 +139,9 @@ def _metric(rest):
     rest = re.sub(r'^(metrics?|epoch|batch|iter)_(?=.)', '', rest)
     if several := re.fullmatch(r'(.+)_dataloader_idx_(\d+)', rest):
         rest = f'{several[2]}_{several[1]}'
+    rest = re.sub(r'_(list|hist|history|curve|values)$', '', rest)  # as variables of a program are called
     rest = re.sub(r'^(avg|average|mean|running|smoothed|total)_(?=loss$)|_(avg|average)$', '', rest)
+    rest = re.sub(r'^loss_(mean|total|all)$', 'loss', rest)
     return _RENAMED.get(rest, rest)
 
 # %% ../../nbs/logs/00_names.ipynb #29c72acc
@@ -218,6 +227,8 @@ def _placed(name, meaning, known, bare, found):
     first = metric == 'loss' and not any(s == 'train' and m == 'loss' for s, m in known)
     if bare or (twin and ('train', metric) not in known) or first or lone:
         return Meaning('metric', bare or 'train', metric)
+    if re.search(_REWARD, metric):  # of the episodes that are trained on
+        return Meaning('metric', 'train', metric)
     if lower_is_better(metric) is None:
         return Meaning('', why=f"it is no metric that is known; {_ask(name)}")
     return Meaning('', why=f"nothing says whether it is training or validation; {_ask(name)}")
@@ -254,14 +265,18 @@ def number(
 
 # %% ../../nbs/logs/00_names.ipynb #2bcef8ec
 _SPLIT_COLUMNS = 'mode phase split stage subset set partition dataset data type'.split()
-_RUN_COLUMNS = 'run run_name run_id run_uuid fold trial trial_id experiment'.split()
+_RUN_COLUMNS = 'run run_name run_id run_uuid fold seed trial trial_id experiment'.split()
+_CONTAINERS = ('data', 'metrics', 'values', 'scalars', 'logs')  # whose names say nothing
 
 
 def _flat(row, before=''):
     "Nested dictionaries as one, names joined by `/`"
     out = {}
     for key, cell in row.items():
-        out |= _flat(cell, f'{before}{key}/') if isinstance(cell, dict) else {before + str(key).strip(): cell}
+        if isinstance(cell, dict) and key in _CONTAINERS and not cell.keys() & row.keys():
+            out |= _flat(cell, before)
+        else:
+            out |= _flat(cell, f'{before}{key}/') if isinstance(cell, dict) else {before + str(key).strip(): cell}
     return out
 
 
@@ -278,7 +293,8 @@ def _wide(rows):
 def _by_split(rows):
     "Rows whose keys carry the split that a column of theirs declares"
     names = list(dict.fromkeys(k for row in rows for k in row))
-    for name in (n for n in names if spell(n) in _SPLIT_COLUMNS):
+    only = [n for n in names if len({split_of(row.get(n)) for row in rows} - {None}) > 1]
+    for name in (n for n in names if spell(n) in _SPLIT_COLUMNS or n in only):
         cells = {str(row[name]) for row in rows if row.get(name) not in (None, '')}
         told = {declared(spell(c))[0] for c in cells}
         if not cells or not (all(map(split_of, cells)) or 'valid' in told and not told & {'', '?'}):
@@ -291,14 +307,28 @@ def _by_split(rows):
     return rows
 
 
+def _side_by_side(rows, name):
+    "Whether the words of a column tell rows apart that have the same clock: those of models, of data sets"
+    words, places = dict.fromkeys(row.get(name) for row in rows), {}
+    if spell(name) in ('stage', 'phase') or len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
+        return False
+    if not all(isinstance(number(word), str) for word in words):
+        return False
+    clocks = [k for k, m in meanings([k for k in rows[0] if k != name]).items() if m.kind in ('epoch', 'step')]
+    for row in rows:
+        places.setdefault(row[name], []).append(tuple(str(row.get(k)) for k in clocks))
+    whole = all(len(set(told)) == len(told) > 1 for told in places.values())
+    return bool(clocks) and whole and bool(set.intersection(*map(set, places.values())))
+
+
 def plain_rows(
     rows: list,  # dictionaries, nested or not
 ) -> dict:  # run or fold -> its rows; '' where no column names one
     "Rows with a key for each metric of each split, by run"
     rows = _by_split(_wide([_flat(row) for row in rows]))
     for name in dict.fromkeys(k for row in rows for k in row):
-        told = [str(row.get(name, '')) for row in rows] if spell(name) in _RUN_COLUMNS else []
-        if len(set(told)) > 1 and '' not in told:
+        told = [str(row.get(name, '')) for row in rows]
+        if len(set(told)) > 1 and '' not in told and (spell(name) in _RUN_COLUMNS or _side_by_side(rows, name)):
             label = f'{name} ' * all(run.replace('.', '').isdigit() for run in told)
             bare = [{k: v for k, v in row.items() if k != name} for row in rows]
             return {label + run: [r for r, t in zip(bare, told) if t == run] for run in dict.fromkeys(told)}
@@ -352,15 +382,47 @@ def rows_within(
         return value['data']
     if rows := _by_number(value):
         return rows
+    if runs := _by_run(value):
+        return [{'run': run} | row for run, lists in runs.items() for row in rows_within(lists, name)]
     lists = {k: v for k, v in _by_path(value).items() if isinstance(v, list) and v}
     tables = {k: v for k, v in lists.items() if all(isinstance(row, dict) for row in v)}
     if len(tables) == 1 or tables and all(split_of(k.split('/')[-1]) for k in tables):
         return [{'split': k.split('/')[-1]} | row if len(tables) > 1 else row for k, v in tables.items() for row in v]
+    if pairs := [(k, *cell) for k, v in lists.items() if _are_pairs(v) for cell in v]:
+        return [{'step': place, key: cell} for key, place, cell in pairs]
+    lists = {k: [c for cells in v for c in (cells if isinstance(cells, list) else [cells])] for k, v in lists.items()}
     lists = {k: v for k, v in lists.items() if not any(isinstance(c, (dict, list)) for c in v)}
     group = {k.partition('/')[0] for k in lists if '/' in k}
     if len(group) == 1 and all('/' in k for k in lists) and not declared(spell(*group))[0]:  # `history`
         lists = {k.partition('/')[2]: v for k, v in lists.items()}
-    if len({len(v) for v in lists.values()}) > 1:
+    return _from_lists(lists, name)
+
+
+def _by_run(value):
+    "Trainings of a dictionary that holds the same lists for each: folds, seeds, models"
+    inner = [tuple(_by_path(v)) if isinstance(v, dict) else () for v in value.values()]
+    splits = any(declared(spell(k))[0] for k in value)
+    told = len(inner) > 1 and len(set(inner)) == 1 and any(declared(spell(k))[0] for k in inner[0])
+    return value if told and not splits else {}
+
+
+def _are_pairs(cells):
+    "Whether a list holds places and values: `[[1, 0.9], [2, 0.8]]`"
+    pairs = all(isinstance(c, list) and len(c) == 2 and isinstance(c[0], int) for c in cells)
+    return pairs and all(a[0] < b[0] for a, b in zip(cells, cells[1:]))
+
+
+def _from_lists(lists, name):
+    "Rows of lists; what has fewer values than the longest was measured after every second, third, ... of them"
+    longest = max(map(len, lists.values()), default=0)
+    if any(longest % len(v) for v in lists.values()):
         lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
         raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
-    return [dict(zip(lists, cells)) for cells in zip(*lists.values())]
+    several = len(set(map(len, lists.values()))) > 1
+    clock = {} if not several or {m.kind for m in meanings(list(lists)).values()} & {'epoch', 'step'} else {'step': 0}
+    rows = [{k: i + 1 for k in clock} for i in range(longest)]
+    for key, cells in lists.items():
+        every = longest // len(cells)
+        for i, cell in enumerate(cells, 1):
+            rows[i * every - 1][key] = cell
+    return rows

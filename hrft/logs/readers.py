@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .names import meanings, number, rows_within, spell, split_of
+from .names import declared, meanings, number, rows_within, spell, split_of
 from .rows import TrainingLog, from_rows, together
 from .stores import Table, long_tables, store_tables
 from .texts import text_tables
-from ..runlog import RECORD, RunLog
+from ..runlog import RECORD, RunLog, lower_is_better
 
 # %% ../../nbs/logs/04_readers.ipynb #36302818
 _COCO = r'(^|/)(bbox|segm|keypoints|sem_seg|panoptic_seg|box_proposals)/'
@@ -126,11 +126,22 @@ def _lines(text):
     while len(lines) > 1 and _is_comment(lines[0], lines[1]):
         lines = lines[1:]
     lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
+    while len(lines) > 2 and _is_title(*lines[:3]):
+        lines = lines[1:]
     separator = max('\t;,', key=lines[0].count)
     if separator not in lines[0]:
         return [line.split() for line in lines], ' '
     rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator)]
-    return rows, separator
+    wide = len(rows[0])
+    return [row if any(row[wide:]) else row[:wide] for row in rows], separator
+
+
+def _is_title(line, names, row):
+    "Whether a line stands over the names of a table: these have as many cells as the numbers below them, the line not"
+    separator = max('\t;,', key=names.count)
+    some = [any(_is_number(cell.strip()) for cell in text.split(separator)) for text in (names, row)]
+    many = names.count(separator)
+    return some == [False, True] and line.count(separator) != many and row.count(separator) in (many, many + 1)
 
 
 def _is_number(cell):
@@ -159,7 +170,6 @@ def _table(lines, separator):
         if set(line) & set(header) - {''} and not any(map(_is_number, line)):
             header, seam = line, seam + 1
             continue
-        line = line[: len(header)] if not any(line[len(header) :]) else line
         if len(line) != len(header):
             odd += [place] if any(line) else []
             continue
@@ -213,6 +223,8 @@ def _table_log(rows, seams, name, columns):
     if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
         split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
         rows = [{clock: row['Step'], f'{split}/{told[2]}' if split else told[2]: row['Value']} for row in rows]
+    if header[:3] == ['r', 'l', 't']:  # Monitor of Stable-Baselines: reward, length and time of each episode
+        rows = [{'train/reward': row['r'], 'train/length': row['l'], 'elapsed': row['t']} for row in rows]
     layout, bare = _table_layout(header)
     if _is_history(set(header)):
         rows, seams, layout, bare = _trainer_state(rows), None, 'Hugging Face history', 'train'
@@ -228,7 +240,7 @@ def _from_tables(tables, name, columns):
     "Trainings that a store or a text holds"
     parts = []
     for table in tables:
-        log = from_rows(table.rows, table.name if len(tables) > 1 else name, table.layout, None, '', columns)
+        log = from_rows(table.rows, table.name, table.layout, None, '', columns)
         parts.append(replace(log, notes=(*log.notes, *table.notes)))
     return together(parts, name)
 
@@ -317,7 +329,8 @@ def _json_lines(text, name, error):
     if (not rows or 10 * lost > len(lines) + 10) and (tables := text_tables(text, name)):
         return tables, ()
     if not rows or 10 * lost > len(lines) + 10 or not all(isinstance(r, dict) for r in rows):
-        raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
+        cut = " was cut off or" * (text.rstrip()[-1] not in '}]')
+        raise UserError(f"{name}{cut} is neither JSON nor JSON lines ({error}); copy the whole file again.") from None
     return rows, (f"{lost} of {len(lines)} lines are cut off or no JSON, and were left out",) if lost else ()
 
 
@@ -325,6 +338,7 @@ def _trainer_state(history):
     "Rows of a trainer state, without the summary of the training, and without an evaluation repeated after it"
     rows = [row for row in history if row.get('train_runtime') in (None, '')]
     seen = [{(r.get('step'), k) for k in r if k.startswith('eval_') and r[k] not in (None, '')} for r in rows]
+    seen = [{(step, k) for step, k in keys if not re.search('runtime|per_second|compilation', k)} for keys in seen]
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
 
@@ -400,13 +414,22 @@ def _sub_run(folder, base, rows):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
     if main and len(tags) == 1:
-        key = folder.name[len(main) + 1 :]
-        return folder.parent, [{(f'{key}/{main}' if k == main else k): v for k, v in row.items()} for row in rows]
+        key = _scalar_name(main, folder.name[len(main) + 1 :])
+        return folder.parent, [{(key if k == main else k): v for k, v in row.items()} for row in rows]
     if split := split_of(folder.name):
         return folder.parent, [
             {(k if k in ('step', 'epoch') else f'{split}/{k}'): v for k, v in row.items()} for row in rows
         ]
     return folder, rows
+
+
+def _scalar_name(main, key):
+    "The name of a curve that add_scalars wrote in a chart: `acc_train` in `acc`, `train_loss` in `metrics`"
+    (split, own), (_, chart) = declared(spell(key)), declared(spell(main))
+    chart = re.sub(r'(^|_)(vs|and|versus)(?=_|$)', '', chart).strip('_')
+    if split in ('', '?') or own == chart:
+        return f'{key}/{main}' if split in ('', '?') else f'{split}/{chart}'
+    return '/'.join((split, own, chart) if own and lower_is_better(chart) is not None else (split, own or chart))
 
 
 def _keras_epochs(rows):
@@ -437,6 +460,8 @@ def read_log(
     log = source if isinstance(source, TrainingLog) else _read(source, name, columns)
     if metric and metric in log.unused and not isinstance(source, TrainingLog) and '--columns' in log.unused[metric]:
         log = _read(source, name, {**(columns or {}), 'metric': metric})
+    if not name and len(log.parts) == 1:
+        log = replace(log, name=log.parts[0].name)
     if not metric:
         return log
     logged = set(log.records.metric[log.records.split != 'train'])
