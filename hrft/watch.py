@@ -154,7 +154,10 @@ class Watched:
         told = [(name, value) for name, value in signals.items() if name not in self.own_words]
         self._record(epoch, 'train', [*losses, *told])
         if changed:
-            advice = "Keep its layers in evaluation mode, and leave its weights out of the optimiser."
+            advice = (
+                "Keep its layers in evaluation mode, also when the trainer sets the model to train before a step, and "
+                "leave its weights out of the optimiser."
+            )
             self._tell('frozen-moved', f"frozen, but changed: {_listed(changed)}", {'tensors': len(changed)}, advice)
             watch.frozen |= marks({name: tensor for name, tensor in tensors_of(watch.model).items() if name in changed})
         if still:
