@@ -334,11 +334,16 @@ class Watch:
                 if trained := [name for name in members if name in seen]:
                     found[f'moved/{group}'] = sum(name in moved for name in trained) / len(trained)
             for name in changed:
-                key = f"frozen_moved/{self.group_of.get(name, name.partition('.')[0])}"
+                key = f'frozen_moved/{self._group(name)}'
                 found[key] = found.get(key, 0) + 1
         owners = dict.fromkeys(name.rpartition('.')[0] for name in seen)
         moving = {name.rpartition('.')[0] for name in moved}
         return Reading(found, changed, [owner for owner in owners if owner not in moving] if settled else [])
+
+    def _group(self, name):
+        "The group of a tensor; statistics belong to that of the nearest weights"
+        words = name.split('.')
+        return self.group_of[max(self.group_of, key=lambda weight: len(commonprefix([weight.split('.'), words])))]
 
     def look(self) -> None:
         "A forward pass begins"

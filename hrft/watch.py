@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -55,10 +56,23 @@ class Watched:
         self.begun = self.resumed = False
         self.own_words: set[str] = set()  # metrics of the training that the trainer logs itself
 
-    @property
-    def last_step(self) -> int:
-        "The last one in the log"
-        return int(self.log.frame().step.max()) if self.log.path.exists() else 0
+    def left_at(
+        self,
+        metrics: Mapping[str, float],  # of the validation before the first step, where there was one
+    ) -> tuple[int, int]:  # step and epoch
+        "Where in the log weights were left that score so: at the validation that is most like theirs, or at its end"
+        if not self.log.path.exists():
+            return 0, 0
+        frame = self.log.frame()
+        valid = frame[(frame.split == 'valid') & frame.metric.isin(list(metrics))]
+        if not len(valid):
+            return int(frame.step.max()), int(frame.epoch.max())
+        scores = valid.pivot_table(index=['step', 'epoch'], columns='metric', values='value', aggfunc='last')
+        off = (scores - pd.Series(metrics)[scores.columns]).abs()
+        same = off[(off <= _SAME * scores.abs() + 1e-6).all(axis=1)].sum(axis=1)
+        place = len(same) - 1 - int(np.argmin(same[::-1])) if len(same) else -1
+        step, epoch = (same if len(same) else scores).index.to_frame().to_numpy()[place]
+        return int(step), int(epoch)
 
     def begin(
         self,
@@ -141,7 +155,10 @@ class Watched:
         told = [(name, value) for name, value in signals.items() if name not in self.own_words]
         self._record(epoch, 'train', [*losses, *told])
         if changed:
-            advice = "Keep its layers in evaluation mode, and leave its weights out of the optimiser."
+            advice = (
+                "Keep its layers in evaluation mode, also when the trainer sets the model to train before a step, and "
+                "leave its weights out of the optimiser."
+            )
             self._tell('frozen-moved', f"frozen, but changed: {_listed(changed)}", {'tensors': len(changed)}, advice)
             watch.frozen |= marks({name: tensor for name, tensor in tensors_of(watch.model).items() if name in changed})
         if still:
@@ -357,15 +374,16 @@ class _FastaiWatch:
     def before_train(self):
         if self.ready:  # it is a later epoch
             return
-        again, step = self.watched.begun, self.watched.last_step
-        epochs = self.watched.log.frame().epoch if step else []
-        self.epochs_before = int(max(epochs, default=0)) - self.learn.epoch
+        again = self.watched.begun
+        resumes = not again and (self.watched.log.path.exists() or self.watched.parent)
+        metrics = self._validated() if resumes else {}
+        step, epoch = self.watched.left_at(metrics)
+        self.epochs_before = epoch - self.learn.epoch
         self.watch = self.watched.begin(self.learn.model, self.learn.opt, step).follow(steps=False)
         self.ready = True
         if again:
             self.watched.expected = []  # another fit of the same process may train other parts
-        elif self.watched.resumed:
-            self.watched.rescored(self._validated(), int(max(epochs, default=1)))
+        self.watched.rescored(metrics, max(epoch, 1))
 
     def _validated(self):
         "Metrics of the weights as they are"

@@ -179,7 +179,7 @@ class Comparison:
         table = pd.DataFrame(rows).T.dropna(axis=1, how='all').apply(_numbers).rename_axis('run')
         settings = {name: run['configuration'] for name, run in self.runs.items()}
         if any(settings.values()):
-            table['configuration'] = [_in_words(settings[name], settings) for name in table.index]
+            table['configuration'] = [_in_words(settings[name]) for name in table.index]
         if self.recipes:
             table.insert(0, 'recipe', [self.recipes.get(name, '-') for name in table.index])
         return self._sorted(table, settings, sort) if sort else table
@@ -190,9 +190,9 @@ class Comparison:
         if sort not in table and sort not in keys:
             raise UserError(f"got --sort {sort}; expected one of {', '.join([*table.columns, *keys])}.")
         values = table[sort] if sort in table else pd.Series({name: own.get(sort) for name, own in settings.items()})
-        words = pd.to_numeric(values, errors='coerce').isna().any()
         lower = self.watched.lower if sort.endswith(f'_{self.metric}') else lower_is_better(sort)
-        return table.loc[(values.astype(str) if words else values).sort_values(ascending=lower is not False).index]
+        order = pd.DataFrame({'number': pd.to_numeric(values, errors='coerce'), 'word': values.astype(str)})
+        return table.loc[order.sort_values(['number', 'word'], ascending=lower is not False).index]
 
     def epoch_table(self) -> pd.DataFrame:  # one row a run and epoch
         "Each epoch by single steps and by its line"
@@ -271,18 +271,17 @@ def _value(value):
 
 
 def _differing(settings):
-    "Of each run the settings in which the runs differ"
+    "Of each run the settings in which the runs differ, by the last part of their names where that is clear"
     known = [own for own in settings.values() if own]
     keys = [k for k in dict.fromkeys(k for own in known for k in own) if len({repr(own.get(k)) for own in known}) > 1]
-    return {name: {k: own[k] for k in keys if k in own} for name, own in settings.items()}
-
-
-def _in_words(own, settings):
-    "Settings as text, by the last part of their names where that is clear"
-    keys = dict.fromkeys(key for one in settings.values() for key in one)
     last = [key.rpartition('.')[2] for key in keys]
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
-    return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
+    return {name: {short[k]: own[k] for k in keys if k in own} for name, own in settings.items()}
+
+
+def _in_words(own):
+    "Settings as text"
+    return ', '.join(f'{k}={v:g}' if isinstance(v, float) else f'{k}={v}' for k, v in own.items())
 
 # %% ../../nbs/logs/07_compare.ipynb #7faaba74
 def _recipes(names, sources, pattern):

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from ..evidence import Finding
+from .items import listed
 from .readers import TrainingLog
 from ..runlog import RunLog, lower_is_better
 
@@ -171,13 +172,15 @@ def _group_rates(name, readings):
 # %% ../../nbs/logs/10_signals.ipynb #8ae2f863
 def _frozen(name, readings):
     "Frozen weights that moved"
-    for group, counts in _by_group(readings, 'frozen_moved').items():
+    if moved := _by_group(readings, 'frozen_moved'):
+        tensors, first = sum(int(counts.max()) for counts in moved.values()), min(c.index[0] for c in moved.values())
         yield Finding(
             'frozen-moved',
             'error',
-            f"{name}: {int(counts.max())} frozen tensors of {group} changed, first by step {counts.index[0]}.",
-            {'tensors': int(counts.max()), 'first_step': int(counts.index[0])},
-            "Keep frozen layers in evaluation mode, and leave their weights out of the optimiser.",
+            f"{name}: {tensors} frozen tensors of {listed(moved)} changed, first by step {first}.",
+            {'tensors': tensors, 'first_step': int(first)},
+            "Keep frozen layers in evaluation mode, also when the trainer sets the model to train before a step, and "
+            "leave their weights out of the optimiser.",
         )
 
 
