@@ -9,7 +9,7 @@ __all__ = ['METRICS', 'COUNTS', 'SPLIT_WORDS', 'Passage', 'passages', 'Number', 
 # %% ../../nbs/logs/15_documents.ipynb #a7137da4
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # %% ../../nbs/logs/15_documents.ipynb #b41fc597
 _DASHES = str.maketrans({'−': '-', '–': '-', '—': '-', '\u00a0': ' ', '\u202f': ' '})
@@ -68,23 +68,23 @@ class _Place:
     def __init__(self):
         self.headings, self.leads = [], []  # (level, title, line); (depth, text)
 
-    def passage(self, line, text, kind='text', cells=(), table=0):
+    def passage(self, line: int, text: str, kind: str = 'text', cells: Iterable = (), table: int = 0) -> Passage:
         above = (*(title for _, title, _ in self.headings), *(lead for _, lead in self.leads))
         return Passage(line, text, above, tuple(cells), kind, table, tuple(at for *_, at in self.headings))
 
-    def heading(self, level, title, line):
+    def heading(self, level: int, title: str, line: int) -> Passage:
         self.headings, self.leads = [h for h in self.headings if h[0] < level], []
         found = self.passage(line, title, 'heading')
         self.headings.append((level, title, line))
         return found._replace(path=(*found.path, line))
 
-    def paragraph(self, depth, text, line):
+    def paragraph(self, depth: int, text: str, line: int) -> list[Passage]:
         found = [self.passage(n, sentence) for n, sentence in _sentences(text, line)]
         if depth > 1 or text.rstrip().endswith(':'):
             self.leads.append((depth, text.strip()))
         return found
 
-    def listing(self, token, line):
+    def listing(self, token: Any, line: int) -> list[Passage]:
         if _SHELL & set(token.info.split()[:1]):
             return []
         lines = enumerate(token.content.translate(_DASHES).splitlines(), line + 1)
@@ -284,7 +284,7 @@ def words(
     return [w._replace(split=split_near(text, w)) if w.role == 'metric' else w for w in sorted(kept)]
 
 
-def split_near(text, word):
+def split_near(text: str, word: Word) -> str:
     "The set that a metric was measured on, by the word before it or `on the ... set` behind it"
     before = re.search(r'(?:[\w-]+[ _/]+){0,2}[\w-]*[ _/-]?$', text[: word.start if word.name else word.end])
     behind = re.match(r'\s+(?:score\s+)?(?:on|of|for|in)\s+(?:the\s+)?([\w-]+)', text[word.end :])

@@ -9,6 +9,7 @@ __all__ = ['Claim', 'claims']
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .documents import COUNTS, METRICS, SPLIT_WORDS, Number, Word, fits, split_near
 
@@ -226,7 +227,7 @@ class _Sentence:
         above = words(passage.above[-1], settings) if passage.above and not passage.cells else []
         self.above = [w for w in above if w.name != 'epochs'] or list(told)
 
-    def claim(self, kind, word=None, **fields):
+    def claim(self, kind: str, word: Word | None = None, **fields: Any) -> Claim:
         fields = {'quantity': word.name, 'split': word.split} | fields if word else fields
         return Claim(self.passage.line, self.text, kind, names=self.names, **fields)
 

@@ -22,7 +22,7 @@ from ..evidence import noise_sd
 from .curves import curves, figures
 from .documents import Number, passages
 from .readers import TrainingLog, read_log
-from .statements import claims
+from .statements import Claim, claims
 
 # %% ../../nbs/logs/17_told.ipynb #d9a11d83
 _SUFFIXES = ('.yaml', '.yml', '.toml', '.json')
@@ -53,7 +53,7 @@ def _configuration(path):
     return _flat(found if isinstance(found, dict) else {})
 
 
-def as_number(value):
+def as_number(value: Any) -> float | None:
     "A setting as a number; YAML reads 8e-4 as text"
     try:
         return None if isinstance(value, bool) else float(value)
@@ -167,12 +167,12 @@ def told_runs(
 YES, UNSURE, NO = VERDICTS = ('supported', 'unsupported', 'contradicted')
 
 
-def noise(series):
+def noise(series: pd.Series) -> float:
     "Half of a 95 % interval for one value of a curve, from its epoch-to-epoch noise; NaN where it is not known"
     return 1.96 * noise_sd(series)
 
 
-def scale_of(number, values):
+def scale_of(number: Number, values: pd.Series) -> int:
     "What logged values are multiplied with to be in the unit of a printed number"
     shares = bool(len(values)) and abs(values).max() <= 1.5
     return 100 if shares and (number.unit == '%' or number.value > 1.5 and not number.unit) else 1
@@ -186,7 +186,7 @@ def could_be(number: Number, value: float) -> bool:
     )
 
 
-def shown_value(value, half=math.nan):
+def shown_value(value: float, half: float = math.nan) -> str:
     "A value with what one value more or less could differ"
     return f'{value:.4g}' + (f' ± {half:.2g}' if half > 1e-9 * abs(value) else '')
 
@@ -196,9 +196,6 @@ _ABOUT_RUNS = r'\b(?:run|model|name|config\w*|variant|method|experiment|notes?|d
 _PRAISE = r'\b(?:best|worst|good|poor|bad|ok|fail\w*|excellent|better|worse|winner|overfit\w*)\b'
 _OF_ONE = ('value', 'epoch', 'length', 'count', 'setting')  # kinds of claims about a single run
 _FOREIGN = r'\b(?:run|exp|experiment|trial|fold|seed|stage|v)\s?[-_#]?\d+\b'
-
-
-_AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'
 
 
 def _by_setting(claim, runs, depth=3):
@@ -301,7 +298,7 @@ class Report:
                 return found if len(found) == 1 else []
         return []
 
-    def meant(self, claim) -> tuple:  # runs, and why there is none
+    def meant(self, claim: Claim) -> tuple:  # runs, and why there is none
         "The runs that a claim is about, its subject first"
         named, compared, other = self._by_name(claim)
         if not named and not other:

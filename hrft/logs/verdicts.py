@@ -13,9 +13,9 @@ import numpy as np
 
 from ..evidence import Interval, tied
 from .curves import figures
-from .documents import Number
-from .statements import fits
-from .told import NO, UNSURE, YES, could_be, noise, scale_of, shown_value
+from .documents import Number, fits
+from .statements import Claim
+from .told import NO, UNSURE, YES, Report, Told, could_be, noise, scale_of, shown_value
 
 # %% ../../nbs/logs/18_verdicts.ipynb #f2a54b2b
 def _value(claim, run, report):
@@ -246,7 +246,12 @@ def _set_of(number, report):
     return ''
 
 
-def judge_change(claim, runs, report):
+def _is_same(a, b):
+    "Whether two printed changes are one"
+    return a.unit == b.unit and abs(abs(a.value) - abs(b.value)) < 2 * a.half
+
+
+def judge_change(claim: Claim, runs: list[Told], report: Report) -> tuple | None:
     "A gain: its arithmetic, the sets it compares, what it counts, and whether it exceeds the noise"
     sides = claim.sides
     if claim.point.startswith('epoch') and runs and claim.quantity in ('', 'loss') and claim.said:
@@ -255,13 +260,7 @@ def judge_change(claim, runs, report):
         a, b = sides[0].value, sides[1].value
         right = f'{100 * (b / a - 1):+.1f} %' if a else f'{b - a:+.4g}'
         return NO, right, f'{sides[0].text} -> {sides[1].text} is {right}'
-    same = (
-        c.sides
-        for c in report.sides
-        if claim.said
-        and c.said.unit == claim.said.unit
-        and abs(abs(c.said.value) - abs(claim.said.value)) < 2 * claim.said.half
-    )
+    same = (c.sides for c in report.sides if claim.said and _is_same(claim.said, c.said))
     pair: tuple = sides or next(same, ())
     sets = [_set_of(side, report) for side in pair]
     if len(sets) == 2 and all(sets) and sets[0] != sets[1]:
