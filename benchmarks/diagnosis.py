@@ -31,7 +31,7 @@ from scipy import stats
 from tasks import TASKS, TaskStudy
 
 from hrft.core import UserError, read_json, write_json
-from hrft.evidence import markdown_table, wilson
+from hrft.evidence import wilson
 from hrft.runfolder import Run
 
 CLEAN = 'clean', 'clean-resumed'

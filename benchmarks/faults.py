@@ -7,18 +7,12 @@ leaves no room for is done around its guard, and `guard` says which.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from unittest import mock
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
 
-import numpy as np
-import torch
-from tasks import TASKS, Items, Loader, TaskStudy
-from torch import nn
-
-from hrft import callbacks, train
-from hrft.faces.readers import CLASSES
+import spoil
+from tasks import TASKS, TaskStudy
 
 # families of codes: what a finding says is wrong, or would have to be changed
 HOT = {'divergence', 'not-finite', 'erratic-validation', 'rate-too-high', 'exploding-gradients', 'update-too-large'}
@@ -53,228 +47,6 @@ class Fault:
     guard: str = ''  # of hrft that was lifted
 
 
-def _parts(change: Callable, *splits: str) -> Callable:
-    "The same change of several splits"
-    return lambda parts, rng, study: parts | {split: change(parts[split], rng, study) for split in splits}
-
-
-def _order(items: Items) -> torch.Tensor:  # `(N,)`
-    "One number an item: its class, its value, or its mean"
-    return items.y.double().flatten(1).mean(1) if items.y.ndim > 1 else items.y.double()
-
-
-# --- items
-def _permuted(share):
-    def change(items, rng, study):
-        chosen = np.flatnonzero(rng.random(len(items)) < share)
-        y = items.y.clone()
-        y[chosen] = items.y[rng.permutation(chosen)]
-        return replace(items, y=y)
-
-    return _parts(change, 'train')
-
-
-def _class_dropped(items, rng, study):
-    if study.task.kind == 'pixels':
-        return replace(items, y=items.y.masked_fill(items.y == CLASSES.index('hair'), 0))
-    kept = items.y != 1 if study.task.kind == 'class' else _order(items) < _order(items).quantile(0.6)
-    return items.take(np.flatnonzero(kept.numpy()))
-
-
-def _overlap(parts, rng, study):
-    every = [parts[split] for split in ('train', 'validation', 'test')]
-    joined = [torch.cat([getattr(items, key) for items in every]) for key in ('x', 'y')]
-    names = [np.concatenate([getattr(items, key) for items in every]) for key in ('group', 'name')]
-    return parts | {'train': Items(*joined, *names)}
-
-
-def _leak(items, rng, study):
-    x, y = (
-        items.x.clone(),
-        (items.y - study.level[0]) / study.level[1] if study.task.kind == 'number' else items.y.float(),
-    )
-    if study.task.kind == 'class' and x.ndim > 2:
-        x[..., 0, 0] = y[:, None]
-    else:
-        x[:, -1] = y if x.ndim == y.ndim + 1 else y[(..., *(None,) * (x.ndim - 1 - y.ndim))]
-    return replace(items, x=x)
-
-
-def _sorted(items, rng, study):
-    return items.take(np.argsort(_order(items).numpy(), kind='stable'))
-
-
-def _rare(items, rng, study):
-    "Every second class loses seven of eight items"
-    common = items.y.numpy() % 2 == 0
-    return items.take(np.flatnonzero(common | (rng.random(len(items)) < 1 / 8)))
-
-
-def _wrapped(x):
-    "Normalised floats through 8 bits"
-    return (x * 255 % 256 / 255 - 0.5) * 3.5
-
-
-# --- patches of the study
-def _check_nothing(study):
-    study.check_splits = lambda data, known: None
-
-
-def _validation_changed(study):
-    plain, rng = study.batches, torch.Generator().manual_seed(0)
-
-    def noisy(x):
-        return x.roll(int(torch.randint(-2, 3, (), generator=rng)), -1) + torch.randn(x.shape, generator=rng)
-
-    def batches(data, split):
-        return Loader(data.parts[split], 256, change=noisy) if split == 'validation' else plain(data, split)
-
-    study.batches = batches
-
-
-def _not_shuffled(study):
-    study.shuffle = False
-
-
-def _destroyed(study):
-    study.change_train = _wrapped
-
-
-def _upside_down(study):
-    first, *others = study.scoring.metrics
-    study.scoring = replace(study.scoring, metrics=(replace(first, lower_is_better=not first.lower_is_better), *others))
-
-
-def _loss(change: Callable) -> Callable:
-    "A study whose loss is changed"
-
-    def patch(study):
-        plain = study.loss
-        study.loss = lambda recipe, data: lambda predicted, y, own=plain(recipe, data): change(own, predicted, y, study)
-
-    return patch
-
-
-def _wrong_output(own, predicted, y, study):
-    "A softmax too many, or a difference of everything with everything"
-    if study.task.kind != 'number':
-        return own(predicted.softmax(1), y)
-    return ((predicted[:, None] - y[None]) / study.level[1]).pow(2).mean()
-
-
-def _network(change: Callable) -> Callable:
-    "A study whose fresh network is changed"
-
-    def patch(study):
-        plain = study.build
-
-        def build(recipe, facts):
-            net = plain(recipe, facts)
-            with torch.no_grad():
-                for part in (net.stem, net.body):
-                    for i, module in enumerate(part):
-                        change(part, i, module)
-                change(net, None, net.head)
-            return net
-
-        study.build = build
-
-    return patch
-
-
-def _saturate(part, i, module):
-    if isinstance(module, nn.ReLU):
-        part[i] = nn.Sigmoid()
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        part[i] = nn.Identity()
-    if i == 0:
-        module.weight.mul_(40)
-
-
-def _kill(part, i, module):
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.bias.fill_(-4)
-
-
-def _drop(part, i, module):
-    if isinstance(module, nn.Dropout):
-        module.p = 0.95
-    if isinstance(module, nn.ReLU):
-        part[i] = nn.Sequential(module, nn.Dropout(0.8))
-
-
-def _still_statistics(part, i, module):
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        module.momentum = 0.0
-
-
-def _zero(part, i, module):
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
-        part[i] = nn.Identity()
-    for p in module.parameters():
-        p.zero_()
-
-
-def _nan_later(study):
-    "An input becomes NaN after a third of the training"
-    seen = {'batches': 0}
-
-    def change(x):
-        seen['batches'] += 1
-        late = seen['batches'] > study.steps_an_epoch * study.task.epochs / 3
-        return x * float('nan') if late else x
-
-    study.change_train, study.inspect = change, lambda recipe, data: []
-
-
-# --- contexts around the training
-@contextmanager
-def _learner(change: Callable) -> Iterator[None]:
-    "Learners are changed before they train; that frozen tensors stay is not checked"
-    plain = train._learner
-
-    def learner(training, model, ready):
-        learn = plain(training, model, ready)
-        change(learn, model, ready)
-        return learn
-
-    with mock.patch.object(train, '_learner', learner), mock.patch.object(train, 'frozen_state', lambda model: {}):
-        yield
-
-
-def _train_frozen(learn, model, ready):
-    for name in ready.stage.freeze:
-        for p in ready.groups[name]:
-            p.requires_grad_(True)
-            learn.opt.opt.param_groups[-1]['params'].append(p)
-
-
-def _train_copies(learn, model, ready):
-    for group in learn.opt.opt.param_groups:
-        group['params'] = [p.detach().clone().requires_grad_() for p in group['params']]
-
-
-@contextmanager
-def _restarted() -> Iterator[None]:
-    "The schedule begins anew after 70 % of the training, which ends in the middle of it"
-    plain = callbacks.lr_at
-
-    def lr_at(stage, step, steps_per_epoch):
-        first = int(0.7 * stage.epochs) * steps_per_epoch
-        return plain(stage, step if step <= first else step - first, steps_per_epoch)
-
-    with mock.patch.object(callbacks, 'lr_at', lr_at):
-        yield
-
-
-def _any_start():
-    return mock.patch.object(train, 'check_resumed', lambda study, stage, predictions: None)
-
-
-def _delta(study):
-    return {'number': 0.1 * study.level[1], 'class': 0.1, 'pixels': 0.1}[study.task.kind]
-
-
 FAULTS = {
     fault.name: fault
     for fault in (
@@ -307,7 +79,7 @@ FAULTS = {
             'early stopping after one epoch without a large gain',
             {'underfitting', 'stopped-early', 'too-few-epochs'},
             POOR,
-            lambda s: {'patience': 1, 'min_delta': _delta(s)},
+            lambda s: {'patience': 1, 'min_delta': s.large_gain},
         ),
         Fault(
             'too-many-epochs',
@@ -390,7 +162,7 @@ FAULTS = {
             'labels of 40 % of the training items exchanged',
             {'label-noise'},
             POOR | {'overfitting', 'erratic-validation', 'validation-better'},
-            items=_permuted(0.4),
+            items=spoil.permuted(0.4),
             traceless=True,
         ),
         Fault(
@@ -399,7 +171,7 @@ FAULTS = {
             'labels of all training items exchanged',
             USELESS | {'label-noise', 'labels-unrelated'},
             POOR | {'overfitting', 'erratic-validation'},
-            items=_permuted(1.0),
+            items=spoil.permuted(1.0),
         ),
         Fault(
             'class-dropped',
@@ -407,7 +179,7 @@ FAULTS = {
             'no training item of one class, or of the highest values',
             {'class-missing', 'class-never-right', 'target-shift', 'class-collapse'},
             POOR | {'overfitting', 'input-shift'},
-            items=_parts(_class_dropped, 'train'),
+            items=spoil.parts(spoil.without_class, 'train'),
             traceless=True,
         ),
         Fault(
@@ -415,8 +187,8 @@ FAULTS = {
             'items',
             'validation and test items are trained on as well',
             {'shared-groups', 'shared-items', 'validation-better', 'splits-alike'},
-            items=_overlap,
-            patch=_check_nothing,
+            items=spoil.overlapping,
+            patch=spoil.check_nothing,
             harmful=True,
             guard='fit refuses recordings that stand in two splits',
         ),
@@ -426,7 +198,7 @@ FAULTS = {
             'an input, or a corner of each picture, is the target',
             {'target-among-inputs', 'validation-better', 'too-good'},
             {'plateau', 'wasted-epochs'},
-            items=_parts(_leak, 'train', 'validation', 'test'),
+            items=spoil.parts(spoil.leaking, 'train', 'validation', 'test'),
             harmful=True,
             traceless=True,
         ),
@@ -436,7 +208,7 @@ FAULTS = {
             'validation and test inputs have another mean and spread',
             {'input-shift', 'validation-apart'},
             POOR | {'overfitting', 'erratic-validation'},
-            items=_parts(lambda items, rng, study: replace(items, x=items.x * 2.5 + 1.5), 'validation', 'test'),
+            items=spoil.parts(spoil.rescaled, 'validation', 'test'),
         ),
         Fault(
             'augmentation-destroys',
@@ -444,7 +216,7 @@ FAULTS = {
             'training inputs wrapped through 8 bits',
             {'augmentation-destroys', 'validation-apart'},
             POOR | {'overfitting', 'erratic-validation'},
-            patch=_destroyed,
+            patch=spoil.destroyed,
         ),
         Fault(
             'validation-augmented',
@@ -452,7 +224,7 @@ FAULTS = {
             'validation inputs moved and made noisy at random',
             {'augmented-validation'},
             POOR | {'erratic-validation', 'best-inside-noise', 'input-shift', 'validation-apart'},
-            patch=_validation_changed,
+            patch=spoil.validation_changed,
             harmful=True,
         ),
         Fault(
@@ -470,7 +242,7 @@ FAULTS = {
             {'balanced-twice'},
             POOR | {'erratic-validation', 'target-shift', 'input-shift'},
             data={'sampler': 'balanced', 'class_weights': 'inverse'},
-            items=_parts(_rare, 'train'),
+            items=spoil.parts(spoil.imbalanced, 'train'),
             kinds=('class',),
             traceless=True,
         ),
@@ -490,8 +262,8 @@ FAULTS = {
             'items sorted by target and never shuffled',
             {'not-shuffled', 'sorted-batches'},
             POOR | HOT,
-            items=_parts(_sorted, 'train'),
-            patch=_not_shuffled,
+            items=spoil.parts(spoil.in_order, 'train'),
+            patch=spoil.not_shuffled,
         ),
         # --- training
         Fault(
@@ -500,7 +272,7 @@ FAULTS = {
             'the loss has the wrong sign',
             {'loss-negative', 'loss-sign', 'divergence', 'not-finite'},
             POOR | HOT | {'overfitting'},
-            patch=_loss(lambda own, predicted, y, study: -own(predicted, y)),
+            patch=spoil.loss(lambda own, predicted, y, study: -own(predicted, y)),
         ),
         Fault(
             'loss-tiny',
@@ -508,7 +280,7 @@ FAULTS = {
             'the loss is multiplied by a billionth',
             COLD | {'loss-scale'},
             POOR,
-            patch=_loss(lambda own, predicted, y, study: 1e-9 * own(predicted, y)),
+            patch=spoil.loss(lambda own, predicted, y, study: 1e-9 * own(predicted, y)),
         ),
         Fault(
             'wrong-output',
@@ -516,7 +288,7 @@ FAULTS = {
             'a softmax too many, or each prediction held against each target',
             {'no-learning', 'no-better-than-baseline', 'worse-than-baseline', 'loss-floor', 'output-wrong'},
             POOR | LONG,
-            patch=_loss(_wrong_output),
+            patch=spoil.loss(spoil.wrong_output),
         ),
         Fault(
             'saturated',
@@ -524,7 +296,7 @@ FAULTS = {
             'sigmoids at their ends in place of normalised ReLUs',
             {'saturated-units', 'vanishing-gradients', 'no-learning'},
             POOR,
-            patch=_network(_saturate),
+            patch=spoil.network(spoil.saturate),
         ),
         Fault(
             'dead-units',
@@ -532,7 +304,7 @@ FAULTS = {
             'nearly all ReLUs begin dead',
             {'dead-units', 'no-learning'},
             POOR,
-            patch=_network(_kill),
+            patch=spoil.network(spoil.kill),
         ),
         Fault(
             'dropout-too-high',
@@ -540,7 +312,7 @@ FAULTS = {
             'most activations are dropped',
             {'underfitting', 'no-learning', 'validation-better', 'dropout-too-high'},
             POOR,
-            patch=_network(_drop),
+            patch=spoil.network(spoil.drop),
         ),
         Fault(
             'batchnorm-statistics',
@@ -548,7 +320,7 @@ FAULTS = {
             'batch norm counts nothing along, so validation is normalised otherwise',
             {'batchnorm-statistics', 'validation-apart'},
             POOR | {'overfitting', 'erratic-validation'},
-            patch=_network(_still_statistics),
+            patch=spoil.network(spoil.still_statistics),
         ),
         Fault(
             'weights-zero',
@@ -556,7 +328,7 @@ FAULTS = {
             'all weights begin at zero, without batch norm',
             {'no-learning', 'gradient-zero', 'dead-units', 'trained-unchanged'},
             POOR,
-            patch=_network(_zero),
+            patch=spoil.network(spoil.zero),
         ),
         Fault(
             'nan-later',
@@ -564,7 +336,7 @@ FAULTS = {
             'inputs become NaN after a third',
             {'not-finite'},
             POOR,
-            patch=_nan_later,
+            patch=spoil.nan_later,
             harmful=True,
         ),
         Fault(
@@ -573,7 +345,7 @@ FAULTS = {
             'the optimiser holds copies of the weights',
             {'trained-unchanged', 'no-learning', 'constant-metric'},
             POOR | {'plateau'},
-            training=lambda: _learner(_train_copies),
+            training=lambda: spoil.learner(spoil.train_copies),
         ),
         Fault(
             'frozen-trains',
@@ -581,7 +353,7 @@ FAULTS = {
             'the stem is frozen, but the optimiser moves it',
             {'frozen-changed'},
             stage=lambda s: {'freeze': ('stem',)},
-            training=lambda: _learner(_train_frozen),
+            training=lambda: spoil.learner(spoil.train_frozen),
             resumed=True,
             harmful=True,
             traceless=True,
@@ -594,7 +366,7 @@ FAULTS = {
             {'rate-restarted', 'rate-raised', 'restart-too-large', 'rate-unlike-recipe'},
             POOR | HOT,
             lambda s: {'keep': 'last', 'patience': 0},
-            training=_restarted,
+            training=spoil.restarted,
         ),
         Fault(
             'metric-upside-down',
@@ -602,7 +374,7 @@ FAULTS = {
             'the worst epoch is taken for the best',
             {'metric-direction', 'worse-than-baseline', 'negative-r2'},
             POOR | {'overfitting', 'no-better-than-baseline'},
-            patch=_upside_down,
+            patch=spoil.upside_down,
             harmful=True,
             traceless=True,
         ),
@@ -612,10 +384,8 @@ FAULTS = {
             'a resumed run is fed inputs of another mean and spread',
             {'resume-drops', 'worse-than-start', 'inputs-unlike-parent', 'resumed-worse'},
             POOR | {'erratic-validation'},
-            items=_parts(
-                lambda items, rng, study: replace(items, x=items.x * 2.5 + 1.5), 'train', 'validation', 'test'
-            ),
-            training=_any_start,
+            items=spoil.parts(spoil.rescaled, 'train', 'validation', 'test'),
+            training=spoil.any_start,
             resumed=True,
             guard='fit refuses weights that do not score what their run says',
         ),

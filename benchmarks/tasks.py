@@ -26,8 +26,14 @@ from hrft.faces.readers import CLASSES
 from hrft.faces.simulate import draw_face
 from hrft.heart.simulate.runners import Runner, simulate_workout
 from hrft.lips.simulate import Speaker, draw_clip
-from hrft.logs.inputs import augmented_validation, destroying_augmentation, distribution_shift, judged_by_stopping_set
-from hrft.logs.inputs import shared_groups, target_among_inputs
+from hrft.logs.inputs import (
+    augmented_validation,
+    destroying_augmentation,
+    distribution_shift,
+    judged_by_stopping_set,
+    shared_groups,
+    target_among_inputs,
+)
 from hrft.recipe import AdamW, Cosine, Options, Recipe, Stage
 from hrft.study import Study
 
@@ -313,6 +319,11 @@ class TaskStudy(Study[TaskRecipe, Sets]):
     def steps_an_epoch(self) -> int:
         "Of the task's own recipe"
         return len(_split(self.task.name)[0]) // self.task.batch_size
+
+    @property
+    def large_gain(self) -> float:
+        "A tenth of a share, or of a number's spread"
+        return 0.1 * self.level[1] if self.task.kind == 'number' else 0.1
 
     @property
     def reference(self):
