@@ -202,24 +202,16 @@ def work(what: str, wanted: list[Case], out: Path, processes: int) -> None:
 
 def results(wanted: Iterable[Case], out: Path) -> pd.DataFrame:
     "One row a case and form that was diagnosed"
-    rows, known = (
-        [],
-        {c: read_json(out / c.folder / 'case.json') for c in wanted if (out / c.folder / 'case.json').exists()},
-    )
-    for case, about in known.items():
+    rows, about = [], {c: out / c.folder / 'case.json' for c in wanted}
+    about = {case: read_json(path) for case, path in about.items() if path.exists()}
+    for case, known in about.items():
         fault, path = FAULTS.get(case.fault), out / case.folder / 'found.json'
-        found = read_json(path) if path.exists() else {}
         twin = CLEAN[bool(fault and fault.resumed)] if fault else case.fault
-        twins = [a['score'] for c, a in known.items() if c.task == case.task and c.fault == twin]
-        common = asdict(case) | {
-            'part': case.part,
-            'effect': _effect(about, twins, fault),
-            'refused': about['refused'],
-            'ended': bool(about['ended']),
-        }
-        for form in FORMS:
-            said = [tuple(f) for f in found.get(form, [])]
-            rows.append(common | {'form': form} | _judged(said, fault))
+        twins = [a['score'] for c, a in about.items() if c.task == case.task and c.fault == twin]
+        common = asdict(case) | {'part': case.part, 'effect': _effect(known, twins, fault)}
+        common |= {key: known[key] for key in ('refused', 'ended', 'seconds')}
+        found = read_json(path) if path.exists() else {}
+        rows += [common | {'form': form} | _judged(found.get(form, []), fault) for form in FORMS]
     return pd.DataFrame(rows)
 
 
@@ -234,72 +226,69 @@ def _effect(about, twins, fault):
 
 def _judged(said, fault):
     "What the findings of one form are worth"
-    alarms = [code for severity, code, _ in said if severity in ('error', 'warning')]
     right = fault.right if fault else set()
-    counted = [code for severity, code, _ in said if severity in ('error', 'warning') or code in right]
     true = right | set(fault.also) if fault else set()
+    alarms = [code for severity, code, _ in said if severity != 'note']
+    counted = [code for severity, code, _ in said if severity != 'note' or code in right]
     return {
         'detected': bool(counted),
         'named': any(code in right for _, code, _ in said[:FIRST]),
-        'named_at_all': any(code in right for _, code, _ in said),
         'said': len(counted),
         'true': sum(code in true for code in counted),
         'alarms': len(alarms),
         'codes': [code for _, code, _ in said],
-        'first': ', '.join(code for _, code, _ in said[:FIRST]),
+        'first': ', '.join(code for _, code, _ in said[:FIRST]) or 'nothing',
     }
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:  # one row a form
-    "The figures of a part"
+def _share(hits, n=None):
+    "A share with its interval; a dash of nothing"
+    hits, n = (hits.sum(), len(hits)) if n is None else (hits, n)
+    return '{:.2f} ({:.2f} to {:.2f})'.format(*wilson(int(hits), int(n))) if n else '-'
+
+
+def _bitten(table: pd.DataFrame) -> pd.DataFrame:
+    "Cases whose fault did harm, and that left something to diagnose"
+    return table[~table.fault.isin(CLEAN) & table.effect & ~table.refused]
+
+
+def figures(table: pd.DataFrame) -> pd.DataFrame:  # one row a form
+    "How often a part was diagnosed right"
     rows = []
     for form, own in table.groupby('form', sort=False):
-        clean, bad = own[own.fault.isin(CLEAN)], own[~own.fault.isin(CLEAN) & own.effect & ~own.refused]
-        shown = bad[~bad.fault.map(lambda f: FAULTS[f].traceless)]
+        clean, bad = own[own.fault.isin(CLEAN)], _bitten(own)
+        shown = bad[~bad.fault.map(lambda name: FAULTS[name].traceless)]
         rows.append(
-            {'diagnosed': form, 'cases': len(bad)}
+            {'diagnosed': FORMS[form], 'cases': len(bad), 'detected': _share(bad.detected)}
             | {
-                'detected': _share(bad.detected),
-                'cause named': _share(bad.named),
-                'with a trace': len(shown),
-                'detected ': _share(shown.detected),
-                'cause named ': _share(shown.named),
-                'precision': _share(bad.true.sum(), bad.said.sum()),
-                'clean': len(clean),
-                'false alarms per clean run': f'{clean.alarms.mean():.2f}' if len(clean) else '-',
-                'clean with one': _share(clean.alarms > 0),
+                'cause among the first three': _share(bad.named),
+                'the same where a log has a trace': _share(shown.named),
             }
+            | {'precision': _share(bad.true.sum(), bad.said.sum()), 'healthy': len(clean)}
+            | {'false alarms per healthy run': f'{clean.alarms.mean():.2f}' if len(clean) else '-'}
+            | {'healthy runs with one': _share(clean.alarms > 0)}
         )
     return pd.DataFrame(rows)
 
 
-def _share(hits, n=None):
-    "A share with its interval"
-    hits, n = (int(hits), int(n)) if n is not None else (int(hits.sum()), len(hits))
-    if not n:
-        return '-'
-    value = wilson(hits, n)
-    return f'{value.value:.2f} ({value.low:.2f} to {value.high:.2f})'
-
-
-def by_fault(table: pd.DataFrame) -> pd.DataFrame:
-    "Cases of each fault that were named and detected"
+def by_fault(table: pd.DataFrame) -> pd.DataFrame:  # one row a fault
+    "Of how many cases each fault was found, and named"
     rows = []
     for fault, own in table[~table.fault.isin(CLEAN)].groupby('fault', sort=False):
+        run = own[own.form == 'run']
         row = {
             'fault': fault,
-            'cases': own.groupby(['task', 'seed']).ngroups,
-            'no effect': int((~own.effect).sum() / len(FORMS)),
+            'cases': len(run),
+            'no effect': int((~run.effect).sum()),
+            'refused': int(run.refused.sum()),
         }
-        row['refused'] = int(own.refused.sum() / len(FORMS))
         for form in FORMS:
-            part = own[(own.form == form) & own.effect & ~own.refused]
+            part = _bitten(own[own.form == form])
             row |= {
-                f'{form} found': f'{part.detected.sum()}/{len(part)}',
-                f'{form} named': f'{part.named.sum()}/{len(part)}',
+                f'{form}: found': f'{part.detected.sum()}/{len(part)}',
+                'named' + ' ' * len(row): f'{part.named.sum()}/{len(part)}',
             }
-        mostly = own[own.form == 'run']['first'].value_counts()
-        rows.append(row | {'mostly said first (run)': mostly.index[0] if len(mostly) else ''})
+        rows.append(row | {'mostly said of the run': run['first'].mode()[0]})
     return pd.DataFrame(rows)
 
 
@@ -307,7 +296,7 @@ def show(out: Path, part: str, seeds: int) -> None:
     "The figures of a part in the terminal"
     table = results(cases(part, seeds), out)
     pd.set_option('display.width', 250, 'display.max_columns', 30, 'display.max_colwidth', 70, 'display.max_rows', 500)
-    print(summary(table).T.to_string(header=False))
+    print(figures(table).T.to_string(header=False))
     print(by_fault(table).to_string(index=False))
     alarms = table[table.fault.isin(CLEAN) & (table.alarms > 0)]
     print(alarms.groupby(['form', 'task', 'fault', 'first']).size().to_string() if len(alarms) else 'no false alarm')

@@ -19,11 +19,10 @@ HOT = {'divergence', 'not-finite', 'erratic-validation', 'rate-too-high', 'explo
 COLD = {'underfitting', 'no-learning', 'rate-too-low', 'update-too-small', 'vanishing-gradients', 'slow-start'}
 LONG = {'overfitting', 'wasted-epochs', 'no-early-stop', 'plateau'}
 USELESS = {'no-learning', 'no-better-than-baseline', 'worse-than-baseline', 'negative-r2', 'constant-metric'}
-ONE_CLASS = {'class-collapse', 'class-share', 'constant-metric'}
 RESUME = {'resume-drops', 'worse-than-start', 'stage-hurt', 'resumed-worse'}
-POOR = (
-    USELESS | COLD | ONE_CLASS | {'level-missed', 'plateau', 'stage-hurt', 'class-degraded'}
-)  # of much that is broken
+POOR = USELESS | {'class-collapse', 'class-share', 'class-degraded', 'level-missed', 'stage-hurt'}  # what comes of much
+SLOW = POOR | COLD
+APART = POOR | {'overfitting', 'erratic-validation', 'validation-apart'}  # of training and validation that differ
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,13 @@ FAULTS = {
         # --- recipe
         Fault('rate-x10', 'recipe', 'learning rate times 10', HOT, POOR, lambda s: {'lr': s.task.lr * 10}),
         Fault('rate-x100', 'recipe', 'learning rate times 100', HOT, POOR, lambda s: {'lr': s.task.lr * 100}),
-        Fault('rate-30th', 'recipe', 'a thirtieth of the learning rate', COLD, POOR, lambda s: {'lr': s.task.lr / 30}),
+        Fault('rate-30th', 'recipe', 'a thirtieth of the learning rate', COLD, SLOW, lambda s: {'lr': s.task.lr / 30}),
         Fault(
             'warmup-by-epoch',
             'recipe',
             'a warm-up of 100 steps counts epochs',
             {'warmup-per-epoch', 'warmup-too-long'},
-            POOR,
+            SLOW,
             lambda s: {'warmup_steps': 100, 'faults': ('warmup_by_epoch',)},
         ),
         Fault(
@@ -67,18 +66,18 @@ FAULTS = {
             'recipe',
             'a warm-up twenty times as long as the training',
             {'warmup-too-long'},
-            POOR,
+            SLOW,
             lambda s: {'warmup_steps': 20 * s.task.epochs * s.steps_an_epoch},
         ),
         Fault(
-            'three-epochs', 'recipe', 'three epochs', {'underfitting', 'too-few-epochs'}, POOR, lambda s: {'epochs': 3}
+            'three-epochs', 'recipe', 'three epochs', {'underfitting', 'too-few-epochs'}, SLOW, lambda s: {'epochs': 3}
         ),
         Fault(
             'impatient',
             'recipe',
             'early stopping after one epoch without a large gain',
             {'underfitting', 'stopped-early', 'too-few-epochs'},
-            POOR,
+            SLOW,
             lambda s: {'patience': 1, 'min_delta': s.large_gain},
         ),
         Fault(
@@ -94,7 +93,7 @@ FAULTS = {
             'recipe',
             'a sixth of the items, no weight decay, three times the epochs, no early stopping',
             LONG,
-            POOR | {'best-inside-noise', 'erratic-validation'},
+            APART | {'best-inside-noise'},
             lambda s: {
                 'epochs': 3 * s.task.epochs,
                 'patience': 0,
@@ -117,7 +116,7 @@ FAULTS = {
             'recipe',
             'all items in one batch',
             COLD | {'batch-too-large', 'too-few-epochs', 'warmup-too-long'},
-            POOR,
+            SLOW,
             lambda s: {'batch_size': 10_000},
         ),
         Fault(
@@ -125,7 +124,7 @@ FAULTS = {
             'recipe',
             'weight decay of 30',
             COLD | {'decay-too-strong'},
-            POOR,
+            SLOW,
             lambda s: {'optimizer': {'kind': 'adamw', 'weight_decay': 30.0}},
         ),
         Fault(
@@ -161,7 +160,7 @@ FAULTS = {
             'items',
             'labels of 40 % of the training items exchanged',
             {'label-noise'},
-            POOR | {'overfitting', 'erratic-validation', 'validation-better'},
+            APART,
             items=spoil.permuted(0.4),
             traceless=True,
         ),
@@ -170,7 +169,7 @@ FAULTS = {
             'items',
             'labels of all training items exchanged',
             USELESS | {'label-noise', 'labels-unrelated'},
-            POOR | {'overfitting', 'erratic-validation'},
+            APART,
             items=spoil.permuted(1.0),
         ),
         Fault(
@@ -178,7 +177,7 @@ FAULTS = {
             'items',
             'no training item of one class, or of the highest values',
             {'class-missing', 'class-never-right', 'target-shift', 'class-collapse'},
-            POOR | {'overfitting', 'input-shift'},
+            APART | {'input-shift'},
             items=spoil.parts(spoil.without_class, 'train'),
             traceless=True,
         ),
@@ -207,7 +206,7 @@ FAULTS = {
             'items',
             'validation and test inputs have another mean and spread',
             {'input-shift', 'validation-apart'},
-            POOR | {'overfitting', 'erratic-validation'},
+            APART,
             items=spoil.parts(spoil.rescaled, 'validation', 'test'),
         ),
         Fault(
@@ -215,7 +214,7 @@ FAULTS = {
             'items',
             'training inputs wrapped through 8 bits',
             {'augmentation-destroys', 'validation-apart'},
-            POOR | {'overfitting', 'erratic-validation'},
+            APART,
             patch=spoil.destroyed,
         ),
         Fault(
@@ -223,7 +222,7 @@ FAULTS = {
             'items',
             'validation inputs moved and made noisy at random',
             {'augmented-validation'},
-            POOR | {'erratic-validation', 'best-inside-noise', 'input-shift', 'validation-apart'},
+            APART | {'best-inside-noise', 'input-shift'},
             patch=spoil.validation_changed,
             harmful=True,
         ),
@@ -232,7 +231,7 @@ FAULTS = {
             'items',
             '5 % of the training items',
             {'overfitting', 'too-few-items', 'too-little-data'},
-            POOR | {'input-shift', 'target-shift', 'erratic-validation', 'warmup-too-long'},
+            APART | {'input-shift', 'target-shift', 'warmup-too-long'},
             data={'train_share': 0.05},
         ),
         Fault(
@@ -240,7 +239,7 @@ FAULTS = {
             'items',
             'rare classes drawn more often and weighed more as well',
             {'balanced-twice'},
-            POOR | {'erratic-validation', 'target-shift', 'input-shift'},
+            APART | {'target-shift', 'input-shift'},
             data={'sampler': 'balanced', 'class_weights': 'inverse'},
             items=spoil.parts(spoil.imbalanced, 'train'),
             kinds=('class',),
@@ -261,7 +260,7 @@ FAULTS = {
             'items',
             'items sorted by target and never shuffled',
             {'not-shuffled', 'sorted-batches'},
-            POOR | HOT,
+            APART | HOT,
             items=spoil.parts(spoil.in_order, 'train'),
             patch=spoil.not_shuffled,
         ),
@@ -271,7 +270,7 @@ FAULTS = {
             'training',
             'the loss has the wrong sign',
             {'loss-negative', 'loss-sign', 'divergence', 'not-finite'},
-            POOR | HOT | {'overfitting'},
+            APART | HOT,
             patch=spoil.loss(lambda own, predicted, y, study: -own(predicted, y)),
         ),
         Fault(
@@ -279,7 +278,7 @@ FAULTS = {
             'training',
             'the loss is multiplied by a billionth',
             COLD | {'loss-scale'},
-            POOR,
+            SLOW,
             patch=spoil.loss(lambda own, predicted, y, study: 1e-9 * own(predicted, y)),
         ),
         Fault(
@@ -287,7 +286,7 @@ FAULTS = {
             'training',
             'a softmax too many, or each prediction held against each target',
             {'no-learning', 'no-better-than-baseline', 'worse-than-baseline', 'loss-floor', 'output-wrong'},
-            POOR | LONG,
+            SLOW | LONG,
             patch=spoil.loss(spoil.wrong_output),
         ),
         Fault(
@@ -295,7 +294,7 @@ FAULTS = {
             'training',
             'sigmoids at their ends in place of normalised ReLUs',
             {'saturated-units', 'vanishing-gradients', 'no-learning'},
-            POOR,
+            SLOW,
             patch=spoil.network(spoil.saturate),
         ),
         Fault(
@@ -303,7 +302,7 @@ FAULTS = {
             'training',
             'nearly all ReLUs begin dead',
             {'dead-units', 'no-learning'},
-            POOR,
+            SLOW,
             patch=spoil.network(spoil.kill),
         ),
         Fault(
@@ -311,7 +310,7 @@ FAULTS = {
             'training',
             'most activations are dropped',
             {'underfitting', 'no-learning', 'validation-better', 'dropout-too-high'},
-            POOR,
+            SLOW,
             patch=spoil.network(spoil.drop),
         ),
         Fault(
@@ -319,7 +318,7 @@ FAULTS = {
             'training',
             'batch norm counts nothing along, so validation is normalised otherwise',
             {'batchnorm-statistics', 'validation-apart'},
-            POOR | {'overfitting', 'erratic-validation'},
+            APART,
             patch=spoil.network(spoil.still_statistics),
         ),
         Fault(
@@ -327,7 +326,7 @@ FAULTS = {
             'training',
             'all weights begin at zero, without batch norm',
             {'no-learning', 'gradient-zero', 'dead-units', 'trained-unchanged'},
-            POOR,
+            SLOW,
             patch=spoil.network(spoil.zero),
         ),
         Fault(
@@ -344,7 +343,7 @@ FAULTS = {
             'training',
             'the optimiser holds copies of the weights',
             {'trained-unchanged', 'no-learning', 'constant-metric'},
-            POOR | {'plateau'},
+            SLOW | {'plateau'},
             training=lambda: spoil.learner(spoil.train_copies),
         ),
         Fault(
@@ -373,7 +372,7 @@ FAULTS = {
             'training',
             'the worst epoch is taken for the best',
             {'metric-direction', 'worse-than-baseline', 'negative-r2'},
-            POOR | {'overfitting', 'no-better-than-baseline'},
+            APART,
             patch=spoil.upside_down,
             harmful=True,
             traceless=True,
@@ -383,7 +382,7 @@ FAULTS = {
             'training',
             'a resumed run is fed inputs of another mean and spread',
             {'resume-drops', 'worse-than-start', 'inputs-unlike-parent', 'resumed-worse'},
-            POOR | {'erratic-validation'},
+            APART,
             items=spoil.parts(spoil.rescaled, 'train', 'validation', 'test'),
             training=spoil.any_start,
             resumed=True,
