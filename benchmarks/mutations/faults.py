@@ -2,8 +2,8 @@
 
 In the manner of DeepCrime's mutation operators, and of the faults that hrft was made against. A fault changes the
 recipe, the items, or the training itself. `right` are the codes of findings that name the cause or its remedy, `also`
-those that are true of the training as well; both were written down before any case was diagnosed. What hrft refuses or
-leaves no room for is done around its guard, and `guard` says which.
+those that are true of the training as well; both were written down before any case was diagnosed, and codes that are
+newer were added by what they mean. What hrft refuses is done around its guard, and `guard` says which.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
-import spoil
-from tasks import TASKS, TaskStudy
+from . import spoil
+from .tasks import TASKS, TaskStudy
 
 # families of codes: what a finding says is wrong, or would have to be changed
 HOT = {'divergence', 'not-finite', 'erratic-validation', 'rate-too-high', 'exploding-gradients', 'update-too-large'}
 COLD = {'underfitting', 'no-learning', 'rate-too-low', 'update-too-small', 'vanishing-gradients', 'slow-start'}
 LONG = {'overfitting', 'wasted-epochs', 'no-early-stop', 'plateau'}
 USELESS = {'no-learning', 'no-better-than-baseline', 'worse-than-baseline', 'negative-r2', 'constant-metric'}
-RESUME = {'resume-drops', 'worse-than-start', 'stage-hurt', 'resumed-worse'}
-POOR = USELESS | {'class-collapse', 'class-share', 'class-degraded', 'level-missed', 'stage-hurt'}  # what comes of much
+RESUME = {'resume-drops', 'worse-than-start', 'stage-hurt', 'resumed-unlike-parent'}
+POOR = USELESS | {'class-collapse', 'class-degraded', 'level-missed', 'stage-hurt'}  # what comes of much
 SLOW = POOR | COLD
 APART = POOR | {'overfitting', 'erratic-validation', 'validation-apart'}  # of training and validation that differ
 
@@ -139,7 +139,7 @@ FAULTS = {
             'rate-of-parent',
             'recipe',
             "a resume restores the parent's rate, thirty times its own",
-            {'rate-restored', 'rate-unlike-recipe', 'resume-drops', 'rate-raised'},
+            {'rate-restored', 'rate-unlike-recipe', 'resume-drops', 'rate-raised', 'group-rate-unlike-plan'},
             POOR | HOT | RESUME,
             lambda s: {'optimizer_state': 'kept', 'faults': ('rate_of_parent',), 'lr': s.task.lr / 30},
             resumed=True,
@@ -195,7 +195,7 @@ FAULTS = {
             'target-leaks',
             'items',
             'an input, or a corner of each picture, is the target',
-            {'target-among-inputs', 'validation-better', 'too-good'},
+            {'target-among-inputs', 'validation-better', 'splits-alike'},
             {'plateau', 'wasted-epochs'},
             items=spoil.parts(spoil.leaking, 'train', 'validation', 'test'),
             harmful=True,
@@ -293,7 +293,7 @@ FAULTS = {
             'saturated',
             'training',
             'sigmoids at their ends in place of normalised ReLUs',
-            {'saturated-units', 'vanishing-gradients', 'no-learning'},
+            {'saturated-activations', 'vanishing-gradients', 'no-learning'},
             SLOW,
             patch=spoil.network(spoil.saturate),
         ),
@@ -325,7 +325,7 @@ FAULTS = {
             'weights-zero',
             'training',
             'all weights begin at zero, without batch norm',
-            {'no-learning', 'gradient-zero', 'dead-units', 'trained-unchanged'},
+            {'no-learning', 'gradient-zero', 'dead-units', 'trained-unchanged', 'trained-stays'},
             SLOW,
             patch=spoil.network(spoil.zero),
         ),
@@ -342,7 +342,7 @@ FAULTS = {
             'trains-copies',
             'training',
             'the optimiser holds copies of the weights',
-            {'trained-unchanged', 'no-learning', 'constant-metric'},
+            {'trained-unchanged', 'trained-stays', 'gradient-zero', 'no-learning', 'constant-metric'},
             SLOW | {'plateau'},
             training=lambda: spoil.learner(spoil.train_copies),
         ),
@@ -350,7 +350,7 @@ FAULTS = {
             'frozen-trains',
             'training',
             'the stem is frozen, but the optimiser moves it',
-            {'frozen-changed'},
+            {'frozen-changed', 'frozen-moved'},
             stage=lambda s: {'freeze': ('stem',)},
             training=lambda: spoil.learner(spoil.train_frozen),
             resumed=True,
@@ -381,7 +381,7 @@ FAULTS = {
             'resumed-on-other-inputs',
             'training',
             'a resumed run is fed inputs of another mean and spread',
-            {'resume-drops', 'worse-than-start', 'inputs-unlike-parent', 'resumed-worse'},
+            {'resume-drops', 'worse-than-start', 'inputs-unlike-parent', 'resumed-unlike-parent'},
             APART,
             items=spoil.parts(spoil.rescaled, 'train', 'validation', 'test'),
             training=spoil.any_start,

@@ -327,7 +327,7 @@ class TaskStudy(Study[TaskRecipe, Sets]):
 
     @property
     def reference(self):
-        return f'tasks:{self.task.name.upper()}'
+        return f'mutations.tasks:{self.task.name.upper()}'
 
     def arrange(self, parts: dict[str, Items]) -> dict[str, Items]:
         "What a fault makes of the normalised items"

@@ -7,11 +7,12 @@ from unittest import mock
 
 import numpy as np
 import torch
-from tasks import Items, Loader
 from torch import nn
 
 from hrft import callbacks, train
 from hrft.faces.readers import CLASSES
+
+from .tasks import Items, Loader
 
 
 def rescaled(items, rng, study):
