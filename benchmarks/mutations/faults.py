@@ -50,7 +50,14 @@ FAULTS = {
     fault.name: fault
     for fault in (
         # --- recipe
-        Fault('rate-x10', 'recipe', 'learning rate times 10', HOT, POOR, lambda s: {'lr': s.task.lr * 10}),
+        Fault(
+            'rate-x10',
+            'recipe',
+            'ten times the learning rate, which never falls; the last epoch is kept',
+            HOT,
+            POOR,
+            lambda s: {'lr': s.task.lr * 10, 'schedule': 'constant', 'patience': 0, 'keep': 'last'},
+        ),
         Fault('rate-x100', 'recipe', 'learning rate times 100', HOT, POOR, lambda s: {'lr': s.task.lr * 100}),
         Fault('rate-30th', 'recipe', 'a thirtieth of the learning rate', COLD, SLOW, lambda s: {'lr': s.task.lr / 30}),
         Fault(
@@ -361,7 +368,7 @@ FAULTS = {
         Fault(
             'schedule-restarted',
             'training',
-            'the schedule begins anew after 70 % of the training, which ends at a high rate',
+            'the schedule begins anew after 90 % of the training, which ends at a high rate',
             {'rate-restarted', 'rate-raised', 'restart-too-large', 'rate-unlike-recipe'},
             POOR | HOT,
             lambda s: {'keep': 'last', 'patience': 0},
@@ -380,9 +387,10 @@ FAULTS = {
         Fault(
             'resumed-on-other-inputs',
             'training',
-            'a resumed run is fed inputs of another mean and spread',
+            'a short resumed run is fed inputs of another mean and spread',
             {'resume-drops', 'worse-than-start', 'inputs-unlike-parent', 'resumed-unlike-parent'},
             APART,
+            stage=lambda s: {'epochs': 3},
             items=spoil.parts(spoil.rescaled, 'train', 'validation', 'test'),
             training=spoil.any_start,
             resumed=True,

@@ -227,11 +227,11 @@ def train_copies(learn, model, ready):
 
 @contextmanager
 def restarted() -> Iterator[None]:
-    "The schedule begins anew after 70 % of the training, which ends in the middle of it"
+    "The schedule begins anew after 90 % of the training, which ends in the middle of it"
     plain = callbacks.lr_at
 
     def lr_at(stage, step, steps_per_epoch):
-        first = int(0.7 * stage.epochs) * steps_per_epoch
+        first = int(0.9 * stage.epochs) * steps_per_epoch
         return plain(stage, step if step <= first else step - first, steps_per_epoch)
 
     with mock.patch.object(callbacks, 'lr_at', lr_at):
