@@ -37,8 +37,9 @@ from .runfolder import Run, load_into, save_weights
 from .study import Data, DataFacts, Recordings, Study, device_of
 
 # %% ../nbs/core/15_train.ipynb #92c52488
-from .callbacks import bfloat16_doubt, frozen_state, restore_learner
+from .callbacks import bfloat16_doubt, restore_learner
 from .core import write_json
+from .updates import Watch
 
 # %% ../nbs/core/15_train.ipynb #29566b7d
 def fit(
@@ -344,20 +345,13 @@ def _train_stage(training, model, ready):
     for name, parameters in ready.groups.items():
         for p in parameters:
             p.requires_grad_(name in ready.trained)
-    frozen = frozen_state(model)
     if not ready.callback.ended:
         _fit_quietly(_learner(training, model, ready), ready, training.show)
+        _check_frozen(stage, ready.callback.watch)
     if memory.best is None:
         raise UserError(
             f"stage {stage.name} diverged before an epoch could be kept ({memory.stopped}); lower its learning rate."
         )
-    now = model.state_dict()
-    for name, value in frozen.items():
-        if not torch.equal(now[name], value):
-            raise UserError(
-                f"{name} was frozen in stage {stage.name} but changed; something in the model's forward pass "
-                "writes to it."
-            )
     load_into(model, training.run.weights(stage.name)[0], stage.name)
     return _untrained(stage.name) | {
         'epochs': memory.epoch,
@@ -367,6 +361,18 @@ def _train_stage(training, model, ready):
         'frozen': [n for n in ready.groups if n not in ready.trained],
         'trainable_parameters': sum(p.numel() for n in ready.trained for p in ready.groups[n]),
     }
+
+
+def _check_frozen(stage, watch):
+    "Refuse a stage in which a frozen weight, or what a frozen layer counts along, changed"
+    if changed := watch.changed():
+        raise UserError(
+            f"{', '.join(changed)} {'was' if len(changed) == 1 else 'were'} frozen in stage {stage.name} but changed; "
+            "something in the model's forward pass writes to it."
+        )
+
+
+_MEASURED = 3  # steps of an epoch whose gradients, updates and activations are measured
 
 
 def _learner(training, model, ready):
@@ -389,10 +395,13 @@ def _learner(training, model, ready):
         ready.moments.give(model, learn.opt.opt)
     if stage.ema_decay:
         callback.average = WeightAverage(model, stage.ema_decay)
+    watch = callback.watch = Watch(model, learn.opt.opt, ready.groups, every=len(ready.loaders.train) // _MEASURED)
+    watch.steps = callback.memory.step
     if callback.memory.epoch:
         restore_learner(training.run.arrays(callback.memory), learn, callback.average)
     if stage.compile:
         model.compile()
+    watch.follow()
     return learn
 
 
@@ -409,6 +418,7 @@ def _fit_quietly(learn, ready, show):
             with learn.no_logging():
                 learn.fit(epochs)
     finally:
+        callback.watch.close()
         for half in [c for c in learn.cbs if isinstance(c, BFloat16)]:
             half.leave()
     if callback.pruned:
