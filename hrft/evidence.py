@@ -133,6 +133,8 @@ class Finding:
     claim: str  # one sentence
     evidence: dict = field(default_factory=dict)  # name -> number or text
     suggestion: str = ''  # what to do about it
+    change: dict = field(default_factory=dict)  # key of the recipe -> [old, new], where the recipe is known
+    right: tuple[int, int] | None = None  # benchmark cases in which it was right, of all in which it was said
 
     def __post_init__(self):
         assert self.severity in SEVERITIES, self.severity
@@ -150,10 +152,19 @@ class Finding:
             f'{k} {v:.4g}' if isinstance(v, (float, np.floating)) else f'{k} {v}' for k, v in self.evidence.items()
         )
 
+    def _remedy(self):
+        "What to do about it, in words and in the recipe, and how often such a finding is right"
+        yield self.suggestion
+        yield from (f'{key}: {old} -> {new}' for key, (old, new) in self.change.items())
+        yield f'right in {self.right[0]} of {self.right[1]} such cases of the benchmark' if self.right else ''
+
+    def __str__(self):
+        lines = (f'{self.severity}: {self.code}: {self.claim}', self.numbers(), *self._remedy())
+        return '\n    '.join(line for line in lines if line)
+
     def _repr_markdown_(self):
-        return f"**{self.severity}: {self.claim}** (`{self.code}`)  \n{self.numbers()}" + (
-            f"  \n*{self.suggestion}*" if self.suggestion else ''
-        )
+        lines = (self.numbers(), *(f'*{line}*' for line in self._remedy() if line))
+        return f"**{self.severity}: {self.claim}** (`{self.code}`)  \n" + '  \n'.join(lines)
 
 # %% ../nbs/core/03_evidence.ipynb #1f990c64
 def markdown_table(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['negative_r2', 'level_missed', 'against_baselines', 'too_few_items', 'stages_that_hurt', 'gain_in_seed_noise',
            'pattern_from_few', 'different_test_sets', 'parent_score_differs', 'class_table', 'class_counts',
-           'class_collapse', 'class_degraded', 'balanced_twice', 'same_recipe', 'metric_over_batches']
+           'class_collapse', 'class_missing', 'class_degraded', 'balanced_twice', 'same_recipe', 'metric_over_batches']
 
 # %% ../../nbs/logs/11_claims.ipynb #87db7493
 import math
@@ -348,6 +348,21 @@ def class_collapse(table: pd.DataFrame) -> Finding | None:
             + (f"; {', '.join(map(str, never))} is never right." if never else '.'),
             {'predicted_share': share, 'true_share': truth, 'classes_never_right': len(never)},
             "Check class weights, sampler and learning rate.",
+        )
+
+
+def class_missing(table: pd.DataFrame) -> Finding | None:
+    "A class that is never predicted though there are items of it"
+    never = table[(table.predicted == 0) & (table.n >= 5)]
+    if len(never) and (table.predicted > 0).sum() > 1:
+        names = ', '.join(map(str, never.index[:4]))
+        return Finding(
+            'class-missing',
+            'warning',
+            f"{names} {'is' if len(never) == 1 else 'are'} never predicted, though {int(never.n.sum())} of "
+            f"{int(table.n.sum())} items are.",
+            {'classes': len(never), 'items': int(never.n.sum())},
+            "Count the classes of the training items, and look at the map from names to numbers.",
         )
 
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from pydantic_core import to_jsonable_python
 
 from ..evidence import Interval, level, noise_sd, trend, wilson
-from .readers import TrainingLog
+from .readers import TrainingLog, read_log
 from ..runlog import RunLog, lower_is_better
 
 # %% ../../nbs/logs/05_curves.ipynb #861e8e86
@@ -211,55 +212,113 @@ def plain(
     return to_jsonable_python(value, inf_nan_mode='null', fallback=lambda number: number.item())
 
 # %% ../../nbs/logs/05_curves.ipynb #84af65b8
+_EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
+
+
 @dataclass(frozen=True)
 class Curve:
-    "One stage of a log, by epoch"
+    "One stage of a log, evaluation by evaluation: by epoch, or by step where one epoch has several"
 
     stage: str
     table: pd.DataFrame  # index epoch; columns as `epoch_table`
     metric: str  # monitored validation metric, without `valid_`
     records: pd.DataFrame  # the stage's records
-    direction: bool | None = None  # whether lower is better; what the metric's name tells by default
-
-    @property
-    def lower(self) -> bool:
-        return bool(lower_is_better(self.metric)) if self.direction is None else self.direction
+    lower: bool = True  # whether a lower metric is better
 
     @property
     def sign(self) -> int:
         return 1 if self.lower else -1
+
+    def rows(self, split: str, metric: str = 'loss') -> pd.DataFrame:
+        "The finite records of one split and metric"
+        known = self.records
+        return known[(known.split == split) & (known.metric == metric) & np.isfinite(known.value)]
+
+    @cached_property
+    def split(self) -> str:
+        "The split that judges the stage"
+        return next((split for split in _EVALUATED if len(self.rows(split, self.metric))), 'valid')
+
+    @cached_property
+    def unit(self) -> str:  # epoch or step
+        "What evaluations are counted by"
+        return 'step' if self.rows(self.split, self.metric).duplicated('epoch').any() else 'epoch'
+
+    def evaluations(self, metric: str) -> pd.Series:  # index epoch or step; finite values only
+        "A validation metric as it was evaluated"
+        return self.rows(self.split, metric).groupby(self.unit, sort=False).value.mean()
+
+    @cached_property
+    def valid(self) -> pd.Series:  # index epoch or step; finite values only
+        return self.evaluations(self.metric)
 
     def column(self, name: str) -> pd.Series:  # index epoch; finite values only
         "A column of the table, empty where it was not logged"
         values = self.table[name] if name in self.table else pd.Series(dtype=float)
         return values[np.isfinite(values.astype(float))].astype(float)
 
+    def training(self, metric: str = 'loss') -> pd.Series:  # index as `valid`
+        "A training metric, averaged from one evaluation to the next"
+        rows, ends = self.rows('train', metric), self.valid.index
+        if self.unit == 'epoch' or rows.empty:
+            return self.column(f'train_{metric}')
+        return rows.value.groupby(ends[np.searchsorted(ends, rows.step).clip(max=len(ends) - 1)]).mean()
+
+    @cached_property
+    def untouched(self) -> float:  # NaN where there is none
+        "The evaluation before the first step"
+        rows, train = self.rows(self.split, self.metric), self.records[self.records.split == 'train']
+        by_epoch = (self.records.step == self.records.epoch).all()  # without steps: its first row is only evaluated
+        first = train.step.min() if by_epoch else 1
+        if by_epoch and first != rows.step.min() + 1 or (train.step < 1).any():
+            return math.nan  # a log that counts from 0 evaluates after its step 0
+        before = rows[rows.step < first].value
+        return float(before.iloc[0]) if len(before) else math.nan
+
     @property
-    def valid(self) -> pd.Series:
-        return self.column(f'valid_{self.metric}')
+    def goes_on(self) -> bool:
+        "Whether the log shows that the training began from trained weights"
+        return self.table.index[0] > 1 or not math.isnan(self.untouched)
+
+    @property
+    def rate(self) -> pd.Series:  # index as `valid`, or all epochs
+        "The learning rate at each evaluation"
+        if self.unit == 'epoch':
+            return self.column('lr')
+        return self.rows(self.split, self.metric).groupby('step').lr.last().dropna()
 
     @property
     def best(self) -> int:
         "The position of the best validation"
         return int(np.argmin(self.sign * self.valid.to_numpy()))
 
+    @property
+    def best_epoch(self) -> int:
+        "The epoch of the best validation"
+        return int(self.rows(self.split, self.metric).drop_duplicates(self.unit).epoch.iloc[self.best])
+
+
+def _watched(log, metrics):
+    "The metric that a log is judged by: one that people watch before accuracy, accuracy before a loss"
+    known = [m for m in metrics if log.lower_is_better(m) is not None]
+    own = [m for m in known if m != 'accuracy' and not m.endswith('loss')]
+    return next((m for m in (*own, 'accuracy', 'loss', *known) if m in known), 'loss')
+
 
 def curves(
     log: TrainingLog | RunLog,
-    metric: str = '',  # monitored validation metric; the first one logged by default
-    direction: bool | None = None,  # whether lower is better; what the metric's name tells by default
+    metric: str = '',  # monitored validation metric; the one the log is told to be judged by, or the first, by default
+    direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
 ) -> list[Curve]:  # one a stage
     "The stages of a log"
-    records, table = log.frame(), log.epochs()
-    logged = [
-        m
-        for s, m in dict.fromkeys(zip(records.split, records.metric))
-        if s == 'valid' and lower_is_better(m) is not None
-    ]
-    found = metric or next(
-        (m for m in logged if m not in ('loss', 'accuracy')), 'accuracy' if 'accuracy' in logged else 'loss'
+    log = read_log(log)
+    records, table = log.records, log.epochs()
+    judged = records[records.split.isin(_EVALUATED)].sort_values(
+        'split', key=lambda names: names.map(_EVALUATED.index), kind='stable'
     )
+    found = metric or log.watched or _watched(log, list(dict.fromkeys(judged.metric)))
+    lower = log.lower_is_better(found) if direction is None else direction
     return [
-        Curve(str(stage), table.loc[stage], found, records[records.stage == stage], direction)
+        Curve(str(stage), table.loc[stage], found, records[records.stage == stage], bool(lower))
         for stage in dict.fromkeys(records.stage)
     ]

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['shared_groups', 'judged_by_stopping_set', 'autocorrelated_split', 'target_among_inputs', 'distribution_shift',
            'augmented_validation', 'destroying_augmentation', 'flip_keeps_sides', 'loss_floor', 'frozen_changed',
-           'inputs_unlike_parent']
+           'inputs_unlike_parent', 'data_symptoms']
 
 # %% ../../nbs/logs/12_inputs.ipynb #204baa91
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,6 +17,9 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..evidence import Finding
+from .curves import Curve, curves
+from .readers import TrainingLog
+from ..runlog import RunLog
 
 # %% ../../nbs/logs/12_inputs.ipynb #345382c3
 _TWINS = 0.5  # lag-1 autocorrelation from which a neighbour gives an item away
@@ -312,3 +316,93 @@ def inputs_unlike_parent(
             {'parent': str(tuple(parent)), 'child': str(tuple(child))},
             "Use the parent's data options.",
         )
+
+# %% ../../nbs/logs/12_inputs.ipynb #a1b28974
+_BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
+_APART = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_FAR_BETTER = 0.5  # ratio of validation to training loss at the end
+_ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
+_REPEATS, _ROUGH = 0.3, 0.02  # correlation of two epochs' losses, position by position; and their unevenness
+
+
+def _splits_alike(curve: Curve) -> Finding | None:
+    "Training and validation that are the same to the last digit"
+    for metric in dict.fromkeys((curve.metric, 'loss')):
+        train, valid = curve.rows('train', metric), curve.rows(curve.split, metric)
+        both = valid.merge(train, on=['epoch', 'step'], suffixes=('_valid', '_train'))
+        if len(both) >= 3 and len(both) == len(valid) and both.value_train.nunique() >= 3:
+            if (both.value_train == both.value_valid).all():
+                return Finding(
+                    'splits-alike',
+                    'warning',
+                    f"{curve.stage}: training and validation {metric} are the same to the last digit in all "
+                    f"{len(both)} evaluations: they are the same data.",
+                    {'evaluations': len(both), 'first': both.value_valid.iloc[0], 'last': both.value_valid.iloc[-1]},
+                    "Score the validation set, and check which loader the evaluation was given.",
+                )
+
+
+def _validation_apart(curve: Curve) -> Finding | None:
+    "A validation loss that stays behind before there was time for overfitting, or that is far better"
+    valid, train = curve.evaluations('loss'), curve.training()
+    ratio = (valid / train.reindex(valid.index)).dropna()
+    if len(ratio) < 3 or not (train > 0).all() or not (valid > 0).all() or curve.goes_on:
+        return None
+    begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
+    at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
+    early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
+    first = ratio.iloc[0] > _APART[0] and ratio.min() > _APART[0] / 2
+    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _APART[1] and late.min() > _APART[1]:
+        return Finding(
+            'validation-apart',
+            'warning',
+            f"{curve.stage}: the validation loss was {ratio.iloc[0] if first else early:.3g} times that of training at "
+            f"{curve.unit} {ratio.index[0 if first else at]}, too early for overfitting, and stayed behind.",
+            {'first': ratio.iloc[0], 'begun': early, 'median': ratio.median()},
+            "Compare preprocessing, model mode (dropout, batch statistics) and the loss's averaging between the two; "
+            "score the training items as validation is scored.",
+        )
+    if late.max() < _FAR_BETTER and ratio.iloc[0] > _ONE_SCALE:
+        return Finding(
+            'validation-better',
+            'note',
+            f"{curve.stage}: the validation loss ends at {late.median():.2g} times that of training.",
+            {'first': ratio.iloc[0], 'median_of_second_half': late.median()},
+            "Dropout, augmentation, label noise or averaging over the epoch can do this; if none was used, look for "
+            "training items in the validation set.",
+        )
+
+
+def _not_shuffled(curve: Curve) -> Finding | None:
+    "A training loss whose ups and downs are the same in every epoch"
+    rows = curve.rows('train')
+    ends = curve.valid.index if curve.unit == 'step' else curve.rows(curve.split, curve.metric).step.to_numpy()
+    epochs = [part.value.to_numpy() for _, part in rows.groupby(np.searchsorted(ends, rows.step))]
+    length = max(map(len, epochs), default=0)
+    if length < 6:
+        return None
+    at, whole = range(length), [part for part in epochs if len(part) == length]
+    whole = [part - np.polyval(np.polyfit(at, part, 1), at) for part in whole]
+    if not whole or np.std(whole) < _ROUGH * abs(rows.value.mean()):
+        return None
+    pairs = [float(np.corrcoef(a, b)[0, 1]) for a, b in zip(whole, whole[1:]) if a.std() and b.std()]
+    if len(pairs) > 2 and np.mean(pairs) > max(_REPEATS, 5 / math.sqrt(len(pairs) * (length - 2))):
+        return Finding(
+            'not-shuffled',
+            'warning',
+            f"{curve.stage}: the training loss repeats its ups and downs in every epoch, position by position: the "
+            "batches come in the same order.",
+            {'correlation': float(np.mean(pairs)), 'epochs': len(whole), 'positions': length},
+            "Shuffle the training items anew in every epoch.",
+        )
+
+
+def data_symptoms(
+    log: TrainingLog | RunLog,
+    metric: str = '',  # monitored validation metric
+    direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
+) -> list[Finding]:
+    "What a log shows of the data, stage by stage"
+    checks = (_splits_alike, _validation_apart, _not_shuffled)
+    found = (check(curve) for curve in curves(log, metric, direction) for check in checks)
+    return [finding for finding in found if finding]

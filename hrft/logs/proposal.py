@@ -20,7 +20,7 @@ from ..core import UserError, atomic_path, file_digest, shipped_weights
 from ..evaluate import main_score, scoring_of
 from ..evidence import level, markdown_table
 from .curves import curves
-from .diagnose import Evidence, gather
+from .diagnose import Evidence, causes, changes, gather, reached
 from .readers import TrainingLog
 from ..recipe import Recipe, core_stage, override, validate
 from ..runlog import RunLog
@@ -28,196 +28,13 @@ from ..runlog import RunLog
 if TYPE_CHECKING:
     from hrft.runfolder import Run
 
-# %% ../../nbs/logs/14_proposal.ipynb #ea3855c1
-_WARMUP = 0.05  # share of the steps: enough for Adam's second moments to settle (1 / (1 - 0.999) = 1000 steps at most)
-_LOWER, _RAISE = 0.1, 3.0  # factors on a rate that broke a run, and on one that moved nothing
-_LEAST_PATIENCE = 5  # epochs; fewer stop on noise
-
-
-def _shown(curve):
-    "What the rules ask of a stage's curve: steps, epochs, best epoch"
-    valid = curve.valid
-    best = int(valid.index[int(np.argmin(curve.sign * valid.to_numpy()))]) if len(valid) else 1
-    return {
-        'steps': int(curve.records.step.max()),
-        'epochs': int(curve.table.index[-1]),
-        'best': max(best - int(curve.table.index[0]) + 1, 1),
-    }
-
-
-_TOO_HIGH = {  # what a rate that was too high did
-    'divergence': "the loss rose",
-    'not-finite': "the loss was not finite",
-    'resume-drops': "validation got worse in the first epoch, from weights that were better",
-    'stage-hurt': "the stage made validation worse",
-}
-
-
-def _rule(code, stage, shown, previous, codes):
-    "Changes that a finding calls for: (key, value, reason)"
-    patience = (
-        10 if codes & _RATE_FAULTS else max(_LEAST_PATIENCE, math.ceil(shown['best'] / 2))
-    )  # at a wrong rate the best epoch tells nothing
-    if code in ('warmup-too-long', 'warmup-per-epoch'):
-        yield (
-            'warmup_steps',
-            max(1, round(_WARMUP * shown['steps'])),
-            "the warm-up took most of the training, so the planned rate was never reached; 5 % of the steps are enough",
-        )
-    if code == 'rate-rises':
-        yield (
-            'lr',
-            previous.lr / 3,
-            f"it went on from trained weights with {stage.lr / previous.lr:.3g} times the rate that trained them",
-        )
-    if code in _TOO_HIGH:
-        lowered = stage.lr * _LOWER
-        rate = min(lowered, previous.lr) if previous and code in ('resume-drops', 'stage-hurt') else lowered
-        yield 'lr', rate, _TOO_HIGH[code]
-        if not stage.clip_norm:
-            yield 'clip_norm', previous and previous.clip_norm or 1.0, "gradients were not clipped"
-    if code == 'restart-too-large':
-        yield 'schedule', 'cosine', "validation paid for the restarts"
-    if code == 'erratic-validation':
-        yield 'lr', stage.lr / 2, "validation jumps from epoch to epoch"
-    if code == 'no-learning' and not previous:
-        yield 'lr', stage.lr * _RAISE, "the training loss did not fall"
-    if code == 'underfitting':
-        yield 'epochs', 2 * stage.epochs, "validation was still improving when the run ended"
-    if code == 'overfitting':
-        yield 'patience', patience, "validation got worse while training improved"
-        if not stage.optimizer.weight_decay:
-            decay = 1e-2 if stage.optimizer.kind == 'adamw' else 1e-4
-            yield 'optimizer.weight_decay', decay, "nothing held the weights back"
-    if code in ('wasted-epochs', 'no-early-stop') and not 0 < stage.patience <= patience:
-        yield 'patience', patience, f"{shown['epochs'] - shown['best']} epochs came after the best one"
-    if code == 'plateau' and stage.schedule.kind == 'constant':
-        yield 'schedule', 'plateau', "validation stood still at a constant rate"
-
-
-_ORDER = (
-    'warmup-per-epoch',
-    'warmup-too-long',
-    'not-finite',
-    'divergence',
-    'rate-rises',
-    'resume-drops',
-    'stage-hurt',
-    'restart-too-large',
-    'erratic-validation',
-    'overfitting',
-    'underfitting',
-    'wasted-epochs',
-    'no-early-stop',
-    'no-learning',
-    'plateau',
-)
-_SCHEDULE_FAULTS = {'warmup-per-epoch', 'warmup-too-long', 'rate-restored', 'rate-unlike-recipe'}
-_RATE_FAULTS = _SCHEDULE_FAULTS | {'rate-rises', 'divergence', 'resume-drops'}
-
-
-def _value(stage, key):
-    "What a stage has under a key such as `optimizer.weight_decay`; of a schedule its kind"
-    for part in key.split('.'):
-        stage = getattr(stage, part)
-    return getattr(stage, 'kind', stage)
-
-
-def _changes(stages, findings, shown):
-    "All changes, at most one a stage and key"
-    rows = []
-    for i, stage in enumerate(stages):
-        mine = [
-            f
-            for f in findings
-            if f.claim.startswith((f'{stage.name}:', f'Stage {stage.name} '))
-            or (len(stages) == 1 and f.claim.startswith('training:'))
-        ]
-        codes, taken = {f.code for f in mine}, set()
-        for finding in sorted((f for f in mine if f.code in _ORDER), key=lambda f: _ORDER.index(f.code)):
-            for key, value, reason in _rule(
-                finding.code,
-                stage,
-                shown.get(stage.name) or next(iter(shown.values())),
-                stages[i - 1] if i else None,
-                codes,
-            ):
-                old = _value(stage, key)
-                if key in taken or (key == 'lr' and codes & _SCHEDULE_FAULTS) or old == value:
-                    continue
-                taken.add(key)
-                rows.append(
-                    {
-                        'stage': i,
-                        'key': f'stages.{stage.name}.{key}',
-                        'old': old,
-                        'new': float(f'{value:.3g}') if isinstance(value, float) else value,
-                        'finding': finding.code,
-                        'reason': reason,
-                    }
-                )
-    return rows
-
 # %% ../../nbs/logs/14_proposal.ipynb #397a0a0f
-_CAUSES = (  # cause, codes that show it, codes that it can explain
-    (
-        "the learning rate was not the planned one",
-        _SCHEDULE_FAULTS,
-        {
-            'no-learning',
-            'underfitting',
-            'negative-r2',
-            'worse-than-baseline',
-            'no-better-than-baseline',
-            'slow-start',
-            'plateau',
-            'resume-drops',
-            'erratic-validation',
-        },
-    ),
-    (
-        "the stage went on with too high a rate, or from other inputs or weights",
-        {'rate-rises', 'resume-drops', 'restart-too-large'},
-        {
-            'erratic-validation',
-            'stage-hurt',
-            'wasted-epochs',
-            'divergence',
-            'not-finite',
-            'class-collapse',
-            'best-inside-noise',
-        },
-    ),
-    (
-        "the training was not stable",
-        {'divergence', 'not-finite'},
-        {'negative-r2', 'worse-than-baseline', 'stage-hurt', 'class-collapse'},
-    ),
-    (
-        "the splits differ or leak",
-        {'target-shift', 'input-shift', 'shared-groups', 'autocorrelated-split', 'stopping-set-judges'},
-        {'negative-r2', 'worse-than-baseline', 'overfitting'},
-    ),
-    ("too much capacity for the data", {'overfitting'}, {'wasted-epochs', 'stage-hurt', 'no-early-stop'}),
-    (
-        "too few items to judge by",
-        {'too-few-items'},
-        {'erratic-validation', 'best-inside-noise', 'stage-no-gain', 'no-better-than-baseline'},
-    ),
-)
-
-
 def root_causes(findings: list) -> pd.DataFrame:  # cause, shown by, may explain
     "Findings gathered under what can have caused them"
-    codes, rows, explained = list(dict.fromkeys(f.code for f in findings)), [], set()
-    for cause, signs, effects in _CAUSES:
-        shown = [c for c in codes if c in signs]
-        if not shown:
-            continue
-        effect = [c for c in codes if c in effects and c not in signs]
-        explained |= {*shown, *effect}
-        rows.append((cause, ', '.join(shown), ', '.join(effect)))
-    rest = [c for c in codes if c not in explained]
+    codes = list(dict.fromkeys(f.code for f in findings))
+    gathered = causes(codes)
+    rest = [c for c in codes if not any(c in (*shown, *explained) for _, shown, explained in gathered)]
+    rows = [(cause, ', '.join(shown), ', '.join(explained)) for cause, shown, explained in gathered]
     return pd.DataFrame(
         rows + ([("stand for themselves", ', '.join(rest), '')] if rest else []),
         columns=['cause', 'shown by', 'may explain'],
@@ -264,7 +81,7 @@ def timeline(
     "How long the next run should take, from measured epochs"
     rows = []
     for curve, stage in zip(curves(evidence.log, *evidence.monitored()), stages):
-        seconds, found = curve.column('seconds'), _shown(curve)
+        seconds, found = curve.column('seconds'), reached(curve)
         each = float(seconds.median()) if len(seconds) else math.nan
         new = min(stage.epochs, found['best'] + stage.patience) if stage.patience else stage.epochs
         rows.append(
@@ -370,7 +187,7 @@ def propose(
     if not evidence.settings.get('stages'):
         raise UserError("a next recipe needs the recipe of the run; pass it with --recipe.")
     found = curves(evidence.log, *evidence.monitored())
-    rows = _changes(evidence.stages, findings, {c.stage: _shown(c) for c in found})
+    rows = changes(evidence.stages, findings, {c.stage: reached(c) for c in found})
     settings = _written(evidence.settings)
     settings['name'] = name or f"{settings.get('name', 'run')}-next"
     settings['description'] = (
