@@ -319,7 +319,7 @@ def inputs_unlike_parent(
 
 # %% ../../nbs/logs/12_inputs.ipynb #a1b28974
 _BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
-_APART = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_SEPARATE = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 _REPEATS, _ROUGH = 0.3, 0.02  # correlation of two epochs' losses, position by position; and their unevenness
@@ -351,8 +351,8 @@ def _validation_apart(curve: Curve) -> Finding | None:
     begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
     at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
     early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
-    first = ratio.iloc[0] > _APART[0] and ratio.min() > _APART[0] / 2
-    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _APART[1] and late.min() > _APART[1]:
+    first = ratio.iloc[0] > _SEPARATE[0] and ratio.min() > _SEPARATE[0] / 2
+    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _SEPARATE[1] and late.min() > _SEPARATE[1]:
         return Finding(
             'validation-apart',
             'warning',
