@@ -307,7 +307,7 @@ FAULTS = {
         Fault(
             'dead-units',
             'training',
-            'nearly all ReLUs begin dead',
+            '19 of 20 ReLUs begin dead',
             {'dead-units', 'no-learning'},
             SLOW,
             patch=spoil.network(spoil.kill),
