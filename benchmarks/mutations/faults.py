@@ -20,7 +20,13 @@ COLD = {'underfitting', 'no-learning', 'rate-too-low', 'update-too-small', 'vani
 LONG = {'overfitting', 'wasted-epochs', 'no-early-stop', 'plateau'}
 USELESS = {'no-learning', 'no-better-than-baseline', 'worse-than-baseline', 'negative-r2', 'constant-metric'}
 RESUME = {'resume-drops', 'worse-than-start', 'stage-hurt', 'resumed-unlike-parent'}
-POOR = USELESS | {'class-collapse', 'class-degraded', 'level-missed', 'stage-hurt'}  # what comes of much
+POOR = USELESS | {
+    'class-collapse',
+    'class-missing',
+    'class-degraded',
+    'level-missed',
+    'stage-hurt',
+}  # what comes of much
 SLOW = POOR | COLD
 APART = POOR | {'overfitting', 'erratic-validation', 'validation-apart'}  # of training and validation that differ
 
