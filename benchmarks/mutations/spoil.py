@@ -24,11 +24,6 @@ def parts(change: Callable, *splits: str) -> Callable:
     return lambda parts, rng, study: parts | {split: change(parts[split], rng, study) for split in splits}
 
 
-def target_mean(items: Items) -> torch.Tensor:  # `(N,)`
-    "One number an item: its class, its value, or its mean"
-    return items.y.double().flatten(1).mean(1) if items.y.ndim > 1 else items.y.double()
-
-
 # --- items
 def permuted(share):
     def change(items, rng, study):
@@ -43,7 +38,7 @@ def permuted(share):
 def without_class(items, rng, study):
     if study.task.kind == 'pixels':
         return replace(items, y=items.y.masked_fill(items.y == CLASSES.index('hair'), 0))
-    kept = items.y != 1 if study.task.kind == 'class' else target_mean(items) < target_mean(items).quantile(0.6)
+    kept = items.y != 1 if study.task.kind == 'class' else items.target_mean() < items.target_mean().quantile(0.6)
     return items.take(np.flatnonzero(kept.numpy()))
 
 
@@ -67,7 +62,7 @@ def leaking(items, rng, study):
 
 
 def in_order(items, rng, study):
-    return items.take(np.argsort(target_mean(items).numpy(), kind='stable'))
+    return items.take(np.argsort(items.target_mean().numpy(), kind='stable'))
 
 
 def imbalanced(items, rng, study):

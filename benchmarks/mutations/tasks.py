@@ -52,6 +52,10 @@ class Items:
     def __len__(self):
         return len(self.y)
 
+    def target_mean(self) -> torch.Tensor:  # `(N,)`
+        "One number an item: its class, its value, or its mean"
+        return self.y.double().flatten(1).mean(1) if self.y.ndim > 1 else self.y.double()
+
     def take(self, chosen) -> 'Items':
         "Some of them"
         return Items(self.x[chosen], self.y[chosen], self.group[chosen], self.name[chosen])
@@ -59,11 +63,9 @@ class Items:
 
 def _items(x, y, group=None):
     "Arrays as items"
-    name = np.array([f'{i:04}' for i in range(len(y))])
-    kind = torch.float32 if np.asarray(y).dtype.kind == 'f' else torch.long
-    return Items(
-        torch.tensor(np.asarray(x, 'float32')), torch.tensor(y, dtype=kind), name if group is None else group, name
-    )
+    x, y, name = np.asarray(x, 'float32'), np.asarray(y), np.array([f'{i:04}' for i in range(len(y))])
+    kind = torch.float32 if y.dtype.kind == 'f' else torch.long
+    return Items(torch.tensor(x), torch.tensor(y, dtype=kind), name if group is None else group, name)
 
 
 def heart() -> Items:
@@ -339,32 +341,23 @@ class TaskStudy(Study[TaskRecipe, Sets]):
         parts['train'] = parts['train'].take(np.sort(order[: max(4, int(options.train_share * len(order)))]))
         if options.validation_items:
             parts['validation'] = parts['validation'].take(np.arange(options.validation_items))
-        train = parts['train']
-        axes = (
-            [0, *range(2, train.x.ndim)]
-            if self.task.kind != 'class' or train.x.ndim == 2
-            else list(range(train.x.ndim))
-        )
-        known = (
-            parent.normalisation
-            if parent
-            else {
-                'mean': train.x.mean(axes, keepdim=True)[0].tolist(),
-                'sd': train.x.std(axes, keepdim=True)[0].tolist(),
-                'level': [float(train.y.mean()), float(train.y.std())] if self.task.kind == 'number' else [0.0, 1.0],
-            }
-        )
+        known = parent.normalisation if parent else self._moments(parts['train'])
         self.level, mean, sd = known['level'], *(torch.tensor(known[key]) for key in ('mean', 'sd'))
-        arranged = self.arrange({k: replace(items, x=(items.x - mean) / sd) for k, items in parts.items()})
-        sums = [
-            [float(items.x.double().sum()), float(items.y.double().sum()), len(items)] for items in arranged.values()
-        ]
-        return Sets(arranged, known, digest([self.name, sums]), options)
+        parts = self.arrange({k: replace(items, x=(items.x - mean) / sd) for k, items in parts.items()})
+        sums = [[float(items.x.double().sum()), float(items.y.double().sum())] for items in parts.values()]
+        return Sets(parts, known, digest([self.name, sums]), options)
+
+    def _moments(self, train):
+        "Mean and sd of each input, of all pixels where a class has to be told, and of a number"
+        together = self.task.kind == 'class' and train.x.ndim > 2
+        axes = list(range(train.x.ndim)) if together else [0, *range(2, train.x.ndim)]
+        mean, sd = (moment(axes, keepdim=True)[0].tolist() for moment in (train.x.mean, train.x.std))
+        level = [float(train.y.mean()), float(train.y.std())] if self.task.kind == 'number' else [0.0, 1.0]
+        return {'mean': mean, 'sd': sd, 'level': level}
 
     def build(self, recipe, facts):
-        return self.task.net(
-            _split(self.task.name)[0].x.shape[1], self.task.outputs, tuple(facts.normalisation['level'])
-        )
+        inputs = _split(self.task.name)[0].x.shape[1]
+        return self.task.net(inputs, self.task.outputs, tuple(facts.normalisation['level']))
 
     def groups(self, model):
         return {name: list(getattr(model, name).parameters()) for name in ('stem', 'body', 'head')}
@@ -372,9 +365,8 @@ class TaskStudy(Study[TaskRecipe, Sets]):
     def loaders(self, data, stage):
         train = data.parts['train']
         weights = None if data.options.sampler == 'none' else _inverse(train.y)[train.y].tolist()
-        return DataLoaders(
-            Loader(train, stage.batch_size, self.shuffle, self.change_train, weights), self.batches(data, 'validation')
-        )
+        loader = Loader(train, stage.batch_size, self.shuffle, self.change_train, weights)
+        return DataLoaders(loader, self.batches(data, 'validation'))
 
     def loss(self, recipe, data):
         if self.task.kind == 'number':
@@ -387,7 +379,7 @@ class TaskStudy(Study[TaskRecipe, Sets]):
         return target.numel()
 
     def fingerprints(self, data, split):
-        return [digest([name, split]) for name in data.parts[split].name]
+        return [digest([self.name, name]) for name in data.parts[split].name]
 
     def batches(self, data, split):
         return Loader(data.parts[split], 256)
@@ -424,8 +416,7 @@ class TaskStudy(Study[TaskRecipe, Sets]):
             found.append(destroying_augmentation(train.x[:16].numpy(), self.change_train(train.x[:16]).numpy()))
         shown = {split: _summary(items.x) for split, items in data.parts.items()}
         columns = {f'input {i}': {k: v[:, i] for k, v in shown.items()} for i in range(shown['train'].shape[1])}
-        target = {k: items.y.double().flatten(1).mean(1).numpy() for k, items in data.parts.items() if items.y.ndim > 1}
-        target = target or {k: items.y.double().numpy() for k, items in data.parts.items()}
+        target = {split: items.target_mean().numpy() for split, items in data.parts.items()}
         found.append(target_among_inputs({k: v['train'] for k, v in columns.items()}, target['train']))
         shifts = distribution_shift(target, columns)
         shifts = [f for f in shifts if f.code != 'target-shift' or self.task.kind == 'number']
