@@ -61,12 +61,13 @@ def _study(case):
     return study, fault
 
 
-def _parent(case, out):
-    "A run on half of the training items, to go on from"
+def _resumed(case, out):
+    "Keys of a stage that goes on, at a lower rate and with a frozen stem, from a run on half of the training items"
     study, data = TaskStudy(TASKS[case.task]), {'train_share': 0.5}
     recipe = study.task.recipe(case.seed, {'keep_optimizer': True}, data).model_copy(update={'name': 'parent'})
     with FileLock(out / f'.parent-{case.task}-{case.seed}.lock'):
-        return fit(study, recipe, '', out / 'parents', show=False).path
+        start = fit(study, recipe, '', out / 'parents', show=False).path
+    return {'start': str(start), 'lr': 0.3 * study.task.lr, 'warmup_steps': 0, 'freeze': ('stem',)}
 
 
 def train_case(case: Case, out: Path) -> None:
@@ -74,11 +75,10 @@ def train_case(case: Case, out: Path) -> None:
     folder, (study, fault) = out / case.folder, _study(case)
     shutil.rmtree(folder, ignore_errors=True)
     resumed, ended = fault.resumed if fault else case.fault == 'clean-resumed', ''
-    begin = {'start': str(_parent(case, out)), 'lr': 0.3 * study.task.lr, 'warmup_steps': 0, 'freeze': ('stem',)}
     began = time.perf_counter()
     try:
         study.open(study.task.recipe(case.seed, {}, {}), '')  # so that a fault knows the target's spread
-        stage = (begin if resumed else {}) | (fault.stage(study) if fault else {})
+        stage = (_resumed(case, out) if resumed else {}) | (fault.stage(study) if fault else {})
         recipe = study.task.recipe(case.seed, stage, (fault.data if fault else None) or {})
         with around(fault):
             fit(study, recipe, '', folder / 'runs', show=False)
