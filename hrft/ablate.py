@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, models_table, p_text
+from .compare import Comparison, holm, models_table, p_text
 from .core import UserError
 from .evaluate import FEW, Metric, Scoring, metric_text, span_text
 from .folds import changed, in_processes, training_seconds
@@ -101,22 +101,13 @@ def distinct_variants(
     chosen = [name for name in by_digest.values() if name.rpartition(': ')[0] in (list(topics) or known)]
     return {name: variants[name] for name in chosen if name != REFERENCE}
 
-# %% ../nbs/core/17_ablate.ipynb #04fb9615
-def _holm(p):
-    "p-values corrected for how many there are"
-    p = np.asarray(p, float)
-    order = np.argsort(p, kind='stable')
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return corrected
-
 # %% ../nbs/core/17_ablate.ipynb #a4b5a8db
 def _judged(comparison):
     "Each variant's validation score, its difference to the reference, and the verdict"
     metric, scores = comparison.metric, comparison.scores
     title, unit = metric_text(metric.name, metric.unit), f' ({metric.unit})' if metric.unit else ''
     tests = {name: comparison.paired(name, REFERENCE) for name in comparison.models if name != REFERENCE}
-    corrected, rows = dict(zip(tests, _holm([test['p'] for test in tests.values()]))), []
+    corrected, rows = dict(zip(tests, holm([test['p'] for test in tests.values()]))), []
     for name in comparison.models:
         test = tests.get(name) or {'difference': np.nan, 'ci95': [None, None]}
         low, high = np.array(test['ci95'], float)

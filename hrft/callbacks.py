@@ -216,6 +216,7 @@ class StageCallback(Callback):
 
     order = 70  # after fastai's Recorder, whose values it reads
     learn: Any  # fastai's Learner, which puts itself here
+    watch: Watch  # of its model; given by who makes the learner
 
     def __init__(
         self,
@@ -233,7 +234,6 @@ class StageCallback(Callback):
         self.sign = 1 if lower_is_better else -1
         self.memory = run.memory(stage.name)
         self.average: WeightAverage | None = None  # given by who makes the learner
-        self.watch: Watch | None = None  # of its model; given likewise
         self.pruned: Pruned | None = None
         self.planned_lr = math.nan  # of the last step
 
@@ -245,8 +245,7 @@ class StageCallback(Callback):
         set_seed(derive_seed(self.seed, self.stage.name, self.memory.epoch))
         self.dls.train.rng.seed(derive_seed(self.seed, self.stage.name, self.memory.epoch, 'order'))
         self.records, self.began = [], perf_counter()
-        if self.watch:
-            self.watch.restart()
+        self.watch.inside.forget()  # of earlier epochs, which a resumed training has not seen
 
     def before_batch(self):
         if not self.training:
@@ -269,8 +268,7 @@ class StageCallback(Callback):
         self._diverge(f"the loss was {loss} at step {self.memory.step}" + (f", first in {place}" if place else ''))
 
     def after_backward(self):
-        if self.watch:
-            self.watch.gradients()  # before they are clipped
+        self.watch.gradients()  # before they are clipped
         known = [(name, p.grad) for name, p in self.learn.model.named_parameters() if p.grad is not None]
         if not known or torch.stack([g.norm() for _, g in known]).sum().isfinite():
             return
@@ -283,7 +281,7 @@ class StageCallback(Callback):
     def _diverge(self, reason):
         "End the stage before a number that is not finite reaches the weights"
         self.memory.stopped = reason
-        self._record_signals()
+        self._read()
         self.learn.opt.zero_grad()
         self.run_folder.log.extend(self.records)
         self.run_folder.checkpoint(self.memory)
@@ -294,16 +292,15 @@ class StageCallback(Callback):
             self.average.update(self.learn.model)
 
     def after_train(self):
-        if not self.watch:
-            return
-        if self.watch.changed():
+        if self._read().changed:
             raise CancelFitException()  # before a checkpoint is left; `fit` names what changed
-        self._record_signals()
 
-    def _record_signals(self):
-        if self.watch:
-            for metric, value in self.watch.signals().items():
-                self._record('train', metric, value, None, self.memory.epoch + 1)
+    def _read(self):
+        "Gradients, updates, activations and rates of the epoch so far"
+        reading = self.watch.read()
+        for metric, value in reading.signals.items():
+            self._record('train', metric, value, None, self.memory.epoch + 1)
+        return reading
 
     def before_validate(self):
         if self.average:

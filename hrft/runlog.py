@@ -104,20 +104,45 @@ def _finite(value):
     return value.item() if isinstance(value, np.generic) else value
 
 # %% ../nbs/core/04_runlog.ipynb #c72f8bd7
-_HIGHER = (
-    'accuracy|acc|f1|f_score|fscore|f_beta|dice|iou|auc|auroc|precision|recall|r2|bleu|rouge|score|kappa|mcc|'
-    'correlation'
+_LOWER = set(
+    'loss losses error errors err mae mse rmse mape smape wape mase msle rmsle medae perplexity ppl wer '
+    'cer ter mer nll logloss mlogloss crossentropy deviance crps pinball brier huber ece fid kid lpips '
+    'eer far frr fnr fpr regret bpc bpb hausdorff hd hd95 assd asd silog distance cost toxicity rejected '
+    'dcf'.split()
 )
-_LOWER = 'loss|error|mae|mse|rmse|perplexity|wer|cer|nll|entropy'
+_HIGHER = set(
+    'accuracy accuracies acc top f1 f2 fbeta fscore dice dsc iou miou jaccard auc auroc auprc roc prc ap '
+    'map mar ar precision recall sensitivity specificity r2 bleu sacrebleu rouge rougel rougelsum chrf '
+    'meteor cider spice bertscore score kappa mcc correlation corr corrcoef pearson spearman pearsonr '
+    'spearmanr kendall concordance cindex gini reward rewards rew return returns margin margins ssim psnr '
+    'snr sdr sisdr sisnr pesq stoi mos ndcg mrr hit hits success silhouette nmi ari purity pq rq uas las '
+    'aps apm apl aacc macc fitness elbo likelihood hota mota idf pck oks nse kge pass winrate'.split()
+)
+_PHRASES = {
+    'cross_entropy|log_loss|bits_per_(byte|char)|abs_rel|sq_rel': True,
+    'hit_rate|win_rate|exact_match|f_(score|beta)|r_squared|explained_variance|c_index|si_(sdr|snr)': False,
+    'true_positive_rate|(ents|sents|spans_sc|cats_micro|cats_macro)_[fpr]': False,
+    'false_(positive|negative|alarm)_rate': True,
+}
+_NO_QUALITY = r'(^|_)(std|var|variance|count|min_length|max_length|length|zero_std|latency)(_|$)'
+_WHOLE = {'em': False, 'ks': False} | dict.fromkeys(('per', 'ce', 'bce', 'l1', 'l2'), True)  # too short for the inside
 
 
 def lower_is_better(
     metric: str,  # a metric's name, with or without its split
 ) -> bool | None:  # None where the name does not tell
-    "Which way a metric improves, judged by its name"
-    if re.search(rf'(^|_)({_LOWER})(_|$)', metric):
-        return True
-    return False if re.search(rf'(^|_)({_HIGHER})(_|$)', metric) else None
+    "Which way a metric improves, judged by the words of its name"
+    name = re.sub(r'[\W_]+', '_', metric.lower()).strip('_')
+    if name.startswith(('neg_', 'negative_')):
+        rest = lower_is_better(name.split('_', 1)[1])
+        return None if rest is None else not rest
+    if name.split('_')[-1] in _WHOLE and name.count('_') < 2:
+        return _WHOLE[name.split('_')[-1]]
+    words = {w for word in name.split('_') for w in (word, word.rstrip('0123456789'))}
+    told = [lower for phrase, lower in _PHRASES.items() if re.search(rf'(^|_)({phrase})(_|$)', name)]
+    if told or words & _LOWER:
+        return told[0] if told and not words & {'loss', 'error'} else True
+    return None if re.search(_NO_QUALITY, name) or not words & _HIGHER else False
 
 # %% ../nbs/core/04_runlog.ipynb #5280cdd8
 class _Epochs(Protocol):

@@ -395,12 +395,15 @@ def _learner(training, model, ready):
         ready.moments.give(model, learn.opt.opt)
     if stage.ema_decay:
         callback.average = WeightAverage(model, stage.ema_decay)
-    watch = callback.watch = Watch(model, learn.opt.opt, ready.groups, every=len(ready.loaders.train) // _MEASURED)
+    watch = callback.watch = Watch(
+        model, learn.opt.opt, ready.groups, every=math.ceil(len(ready.loaders.train) / _MEASURED)
+    )
     watch.steps = callback.memory.step
     if callback.memory.epoch:
         restore_learner(training.run.arrays(callback.memory), learn, callback.average)
     if stage.compile:
         model.compile()
+    watch.restart()
     watch.follow()
     return learn
 

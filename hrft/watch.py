@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #a18326f5
+# %% ../nbs/core/25_watch.ipynb #26151b94
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #08547a04
+# %% ../nbs/core/25_watch.ipynb #37787e34
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -36,6 +36,8 @@ _SAME = 1e-3  # relative difference of two validations of the same weights that 
 
 class Watched:
     "The log of a training by another trainer; each adapter tells it what happens"
+
+    watch: Watch  # once the training began
 
     def __init__(
         self,
@@ -50,8 +52,7 @@ class Watched:
         self.folder, self.frozen, self.every, self.strict = Path(folder), tuple(frozen), every, strict
         self.parent = Path(parent) if parent else None
         self.log, self.findings, self.stage = RunLog(self.folder / 'log.jsonl'), [], 'training'
-        self.watch: Watch | None = None
-        self.resumed = False
+        self.begun = self.resumed = False
 
     @property
     def last_step(self) -> int:
@@ -65,7 +66,7 @@ class Watched:
         step: int = 0,  # steps that were taken before; more than 0 resumes
     ) -> Watch:
         "A training begins or goes on; whoever calls this attaches the watch"
-        self.resumed = step > 0 or self.parent is not None
+        self.begun, self.resumed = True, step > 0 or self.parent is not None
         if self.log.path.exists() and not step:
             raise UserError(
                 f"{self.folder.name} holds the log of another training, and this one begins at step 0; resume from a "
@@ -130,10 +131,10 @@ class Watched:
         watch = self.watch
         if watch.steps == watch.first_step:
             return
-        changed, still = watch.changed(), watch.still()
+        signals, changed, still = watch.read()
         losses = [('loss', torch.stack(self.losses).mean().item())] if self.losses else []
         self.losses = []
-        self._record(epoch, 'train', [*losses, *watch.signals().items()])
+        self._record(epoch, 'train', [*losses, *signals.items()])
         if changed:
             advice = "Keep its layers in evaluation mode, and leave its weights out of the optimiser."
             self._tell('frozen-moved', f"frozen, but changed: {_listed(changed)}", {'tensors': len(changed)}, advice)
@@ -216,7 +217,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #28d2b0d6
+# %% ../nbs/core/25_watch.ipynb #9395638a
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -297,7 +298,7 @@ def lightning_watch(
             self.watched.read(trainer.current_epoch + 1)
 
         def teardown(self, trainer, pl_module, stage):
-            if self.watched.watch:
+            if self.watched.begun:
                 self.watched.watch.close()
 
     return LightningWatch()
@@ -318,7 +319,7 @@ def _lightning_validation(trainer):
         trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #bdf3f769
+# %% ../nbs/core/25_watch.ipynb #56cf8089
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -347,7 +348,7 @@ def fastai_watch(
             self.run = not hasattr(self, 'lr_finder') and not hasattr(self, 'gather_preds')
             if not self.run:
                 return
-            again, step = self.watched.watch is not None, self.watched.last_step
+            again, step = self.watched.begun, self.watched.last_step
             epochs = self.watched.log.frame().epoch if step else []
             self.epochs_before = int(max(epochs, default=0)) if not self.learn.epoch else 0
             self.watch = self.watched.begin(self.learn.model, self.learn.opt, step).follow(steps=False)
@@ -393,7 +394,7 @@ def fastai_watch(
 
     return FastaiWatch()
 
-# %% ../nbs/core/25_watch.ipynb #522a68ce
+# %% ../nbs/core/25_watch.ipynb #e6b31883
 def trainer_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them

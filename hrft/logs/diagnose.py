@@ -20,8 +20,10 @@ from ..evidence import SEVERITIES, Finding
 from .claims import against_baselines, balanced_twice, class_collapse, class_degraded
 from .curves import Curve, curves
 from .inputs import data_symptoms, distribution_shift, frozen_changed, judged_by_stopping_set
-from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, warmup_too_long
-from .readers import TrainingLog, read_log
+from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, stopped_early
+from .readers import read_log
+from .rows import TrainingLog
+from .signals import signals
 from .symptoms import symptoms
 from ..recipe import Recipe, core_stage
 from ..registry import find_study
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/logs/13_diagnose.ipynb #d57d90eb
 from .claims import class_missing, class_table, level_missed, negative_r2, stages_that_hurt, too_few_items
+from .rates import warmup_too_long
 
 # %% ../../nbs/logs/13_diagnose.ipynb #bac2f10c
 @dataclass
@@ -248,12 +251,13 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
     ("the learning rate was not the planned one", _SCHEDULE_FAULTS, _POOR | {'resume-drops', 'erratic-validation'}),
     (
         "the stage went on with too high a rate, or from other inputs or weights",
-        {'rate-rises', 'rate-raised', 'resume-drops', 'resumed-worse', 'restart-too-large', 'worse-than-start'},
+        {'rate-rises', 'rate-raised', 'resume-drops', 'resumed-unlike-parent', 'restart-too-large', 'worse-than-start'},
         _POOR | _BAD_STEPS | {'wasted-epochs', 'best-inside-noise'},
     ),
     (
         "the weights could not move, or the signal did not reach them",
-        {'dead-units', 'saturated-units', 'vanishing-gradients', 'gradient-zero', 'trained-unchanged', 'rate-zero'},
+        {'dead-units', 'saturated-activations', 'vanishing-gradients', 'gradient-zero', 'rate-zero'}
+        | {'trained-unchanged', 'trained-stays', 'trained-after-resume', 'frozen-after-resume'},
         _POOR,
     ),
     (
@@ -324,6 +328,7 @@ def _rates(evidence, found, steps_per_epoch):
         if stage is None:
             continue
         yield no_early_stop(stage, curve)
+        yield stopped_early(stage, curve, evidence.goes_on)
         counted, first = evidence.log.has_steps, curve.records[curve.records.epoch == curve.records.epoch.min()]
         length = int(first.step.max()) if counted else steps_per_epoch
         epoch = length if counted else length or 100  # steps
@@ -494,10 +499,12 @@ def diagnose(
     judged_by = evidence.monitored(metric)
     found = curves(evidence.log, *judged_by)
     shown = [check(evidence.log, *judged_by) for check in (symptoms, data_symptoms, rate_symptoms)]
-    told = {'rate-raised'} if evidence.stages else set()  # rates are held against the recipe's plan
+    planned = {'rate-raised', 'warmup-too-long', 'warmup-per-epoch'}
+    told = planned if evidence.stages else set()  # rates are held against the recipe's plan
     told |= {'validation-apart'} if evidence.goes_on else set()  # it had long begun to learn
     findings = [
         *(finding for part in shown for finding in part if finding.code not in told),
+        *signals(evidence.log),
         *_rates(evidence, found, steps_per_epoch),
         *_resumes(evidence, found),
         *_scores(evidence),

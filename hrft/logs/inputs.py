@@ -18,7 +18,7 @@ from scipy import stats
 
 from ..evidence import Finding
 from .curves import Curve, curves
-from .readers import TrainingLog
+from .rows import TrainingLog
 from ..runlog import RunLog
 
 # %% ../../nbs/logs/12_inputs.ipynb #345382c3

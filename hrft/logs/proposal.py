@@ -21,7 +21,7 @@ from ..evaluate import main_score, scoring_of
 from ..evidence import level, markdown_table
 from .curves import curves
 from .diagnose import Evidence, causes, changes, gather, reached
-from .readers import TrainingLog
+from .rows import TrainingLog
 from ..recipe import Recipe, core_stage, override, validate
 from ..runlog import RunLog
 

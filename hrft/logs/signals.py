@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['signals']
 
-# %% ../../nbs/logs/10_signals.ipynb #aeda2f27
+# %% ../../nbs/logs/10_signals.ipynb #077c84e0
 import math
 
 import numpy as np
@@ -15,7 +15,7 @@ from ..evidence import Finding
 from .readers import TrainingLog
 from ..runlog import RunLog, lower_is_better
 
-# %% ../../nbs/logs/10_signals.ipynb #48acaa2d
+# %% ../../nbs/logs/10_signals.ipynb #38494b5a
 _DEAD = (0.5, 0.9)  # share of all units, and of the worst layer's, from which on they are called dead
 _SATURATED = (0.5, 0.9)  # the same of values at the ends of tanh and sigmoid
 _VANISHED = 1e-5  # gradient of a group over that of the group with the largest
@@ -112,7 +112,7 @@ def _gradients(name, readings):
             "Look for a detached part." if zero else "Use rectifiers, normalisation or shortcuts, and fewer layers.",
         )
 
-# %% ../../nbs/logs/10_signals.ipynb #30c84a86
+# %% ../../nbs/logs/10_signals.ipynb #2caf1729
 _UPDATE = (3e-6, 0.2)  # length of an update over that of the weights: below nothing is learned, above all is forgotten
 _RATE_MOVES = 3  # times that the others' rate changes while a group's stands still
 _RATE_STANDS = 1e-6  # relative change of a rate that stands still
@@ -166,7 +166,7 @@ def _group_rates(name, readings):
                 "Give all groups to the optimiser before the schedule is made, or plan this group's rate too.",
             )
 
-# %% ../../nbs/logs/10_signals.ipynb #535f0368
+# %% ../../nbs/logs/10_signals.ipynb #8ae2f863
 def _frozen(name, readings):
     "Frozen weights that moved"
     for group, counts in _by_group(readings, 'frozen_moved').items():
@@ -228,7 +228,7 @@ def _resumed(name, stage):
             "Look whether the weights were loaded, the validation data are the same and the mode is evaluation.",
         )
 
-# %% ../../nbs/logs/10_signals.ipynb #7663bb46
+# %% ../../nbs/logs/10_signals.ipynb #0f8c5773
 def signals(log: TrainingLog | RunLog) -> list[Finding]:
     "What a log of gradients, updates and activations shows, stage by stage; nothing where it has none"
     found, records = [], log.frame()

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..evidence import Finding, Interval, level, noise_sd, tied, trend
 from .curves import Curve, best_stretch, curves
-from .readers import TrainingLog
+from .rows import TrainingLog
 from ..runlog import RunLog
 
 # %% ../../nbs/logs/08_symptoms.ipynb #9d27b193
@@ -258,7 +258,10 @@ def _unfinished(curve):
         if len(valid) < 2 or int(np.argmin(sign * valid.to_numpy())) < len(valid) - 1 or not valid.iloc[-2]:
             continue
         gain = sign * (valid.iloc[-2] - valid.iloc[-1]) / abs(valid.iloc[-2])
-        if gain > _LAST_GAIN:
+        slows = len(valid) > 2 and sign * (valid.iloc[-2] - valid.iloc[-1]) < _GOES_ON * sign * (
+            valid.iloc[-3] - valid.iloc[-2]
+        )
+        if gain > _LAST_GAIN and not slows:
             return Finding(
                 'underfitting',
                 'note',
@@ -375,9 +378,10 @@ def _best_in_noise(curve: Curve) -> Finding | None:
         return None
     (stretch, _), at = best_stretch(valid, curve.lower), curve.best
     single, near = valid.iloc[at], [i for i in range(max(0, at - 6), min(len(valid), at + 7)) if i != at]
-    expected = np.polyval(np.polyfit(near, valid.iloc[near], 1), at)
+    line = np.polyfit(near, valid.iloc[near], 1)
+    expected, bent = np.polyval(line, at), float(np.std(valid.iloc[near] - np.polyval(line, near)))
     luck = curve.sign * (expected - single)
-    if luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
+    if luck > bent and luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
         rivals = int((curve.sign * valid < curve.sign * single + 2 * sd).sum()) - 1
         others = f", and {rivals} others lie within its noise" if rivals else ''
         return Finding(
@@ -476,8 +480,8 @@ def _constant_metric(curve: Curve) -> Finding | None:
 
 # %% ../../nbs/logs/08_symptoms.ipynb #2e91b350
 _CURVE_CHECKS = (
-    _not_finite,
     _loss_zero,
+    _not_finite,
     _diverged,
     _metric_impossible,
     _worse_than_start,
