@@ -121,7 +121,7 @@ _HIGHER = set(
 _PHRASES = {
     'cross_entropy|log_loss|bits_per_(byte|char)|abs_rel|sq_rel': True,
     'hit_rate|win_rate|exact_match|f_(score|beta)|r_squared|explained_variance|c_index|si_(sdr|snr)': False,
-    'true_positive_rate|(ents|sents|spans_sc|cats_micro|cats_macro)_[fpr]': False,
+    r'hr_\d+|true_positive_rate|(ents|sents|spans_sc|cats_micro|cats_macro)_[fpr]': False,
     'false_(positive|negative|alarm)_rate': True,
 }
 _NO_QUALITY = r'(^|_)(std|var|variance|count|min_length|max_length|length|zero_std|latency)(_|$)'

@@ -5,9 +5,10 @@
 # %% auto #0
 __all__ = ['frozen_modules', 'tensors_of', 'is_inside', 'marks', 'Reading', 'Watch']
 
-# %% ../nbs/core/11_updates.ipynb #91af0dd1
+# %% ../nbs/core/11_updates.ipynb #bcef71ac
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from os.path import commonprefix
 from typing import Any, NamedTuple
 
 import torch
@@ -16,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 
 from .core import UserError
 
-# %% ../nbs/core/11_updates.ipynb #2a9dc5e3
+# %% ../nbs/core/11_updates.ipynb #620ee1ed
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:  # by name
     "Modules that must not change: the weights that they have, or go with, are all frozen"
     named = dict(model.named_modules())
@@ -85,7 +86,7 @@ def _mark(tensor):
         total = total + part.add(_ODD).mul_(part).sum()
     return torch.as_tensor(total)
 
-# %% ../nbs/core/11_updates.ipynb #ef238a3c
+# %% ../nbs/core/11_updates.ipynb #5cd3baa5
 _LAST_UNITS = {
     'linear',
     'layer_norm',
@@ -183,7 +184,7 @@ class _Activations(TorchFunctionMode):
             found |= {'saturated_share': sum(saturated) / len(saturated), 'saturated_share/worst': max(saturated)}
         return found
 
-# %% ../nbs/core/11_updates.ipynb #ccf431d6
+# %% ../nbs/core/11_updates.ipynb #ef5d24fa
 class Reading(NamedTuple):
     "What the steps since the last reading came to"
 
@@ -230,12 +231,17 @@ class Watch:
         step = self.steps + 1
         return step % self.every == 0 or step < self.every and step & (step - 1) == 0
 
-    def restart(self) -> None:
+    def restart(
+        self,
+        known: Mapping[str, int] | None = None,  # what `marks` gives now, where that was asked already
+    ) -> None:
         "Begin a reading"
         self.samples, self.norms, self.before, self.first_step = [], {}, {}, self.steps
         self.rate_seen, self.finite = False, True
         self.inside.reset()
-        self.marked = marks({name: self.weights[name] for name in self.trained})
+        known = known or {}
+        new = marks({name: self.weights[name] for name in self.trained if name not in known})
+        self.marked = {name: known[name] for name in self.trained if name in known} | new
 
     def _follow_flags(self):
         "Learn what trains now; what is frozen from now on must stay"
@@ -296,8 +302,9 @@ class Watch:
         "What to call each of the optimiser's groups: as it calls itself, or the part of the model that it holds"
         names, found = {id(p): name for name, p in self.weights.items()}, []
         for i, group in enumerate(groups):
-            parts = {self.group_of.get(names.get(id(p), ''), 'other') for p in group['params']}
-            name = group.get('name') or (parts.pop() if len(parts) == 1 else 'all' if len(groups) == 1 else f'{i}')
+            parts = [self.group_of.get(names.get(id(p), ''), 'other').split('.') for p in group['params']]
+            shared = '.'.join(commonprefix(parts))
+            name = group.get('name') or shared or ('all' if len(groups) == 1 else f'{i}')
             found.append(f'{name}-{i}' if name in found else name)
         return found
 
@@ -314,8 +321,9 @@ class Watch:
         found = {key: sum(measured) / len(measured) for key, measured in values.items()} | self.inside.shares()
         steps, seen = self.steps - self.first_step, self.marked
         changed, settled = self.changed() if steps else [], self.rate_seen and self.finite and steps >= 2
-        self.restart()
-        moved = {name for name, mark in self.marked.items() if name in seen and mark != seen[name]}
+        now = marks({name: self.weights[name] for name in seen})
+        moved = {name for name, mark in now.items() if mark != seen[name]}
+        self.restart(now)
         if steps:
             found |= {f'lr/{name}': rate for name, rate in zip(self.rate_names, self.rates)}
             for group, members in self.groups.items():
@@ -324,7 +332,7 @@ class Watch:
             for name in changed:
                 key = f"frozen_moved/{self.group_of.get(name, name.partition('.')[0])}"
                 found[key] = found.get(key, 0) + 1
-        owners = dict.fromkeys(name.rpartition('.')[0] for name in seen if name in self.marked)
+        owners = dict.fromkeys(name.rpartition('.')[0] for name in seen)
         moving = {name.rpartition('.')[0] for name in moved}
         return Reading(found, changed, [owner for owner in owners if owner not in moving] if settled else [])
 

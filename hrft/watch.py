@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
-# %% ../nbs/core/25_watch.ipynb #26151b94
+# %% ../nbs/core/25_watch.ipynb #46aa5bf5
 import copy
 import json
 import math
@@ -26,7 +26,7 @@ from .evidence import Finding
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
-# %% ../nbs/core/25_watch.ipynb #37787e34
+# %% ../nbs/core/25_watch.ipynb #0f9037a9
 class WatchError(UserError):
     "A training does not do what it should with its weights"
 
@@ -53,6 +53,7 @@ class Watched:
         self.parent = Path(parent) if parent else None
         self.log, self.findings, self.stage = RunLog(self.folder / 'log.jsonl'), [], 'training'
         self.begun = self.resumed = False
+        self.own_words: set[str] = set()  # metrics of the training that the trainer logs itself
 
     @property
     def last_step(self) -> int:
@@ -67,12 +68,14 @@ class Watched:
     ) -> Watch:
         "A training begins or goes on; whoever calls this attaches the watch"
         self.begun, self.resumed = True, step > 0 or self.parent is not None
+        several = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.writes = not several or torch.distributed.get_rank() == 0  # one process of several
         if self.log.path.exists() and not step:
             raise UserError(
                 f"{self.folder.name} holds the log of another training, and this one begins at step 0; resume from a "
                 "checkpoint, or choose another folder."
             )
-        if self.log.path.exists():
+        if self.log.path.exists() and self.writes:
             lines = self.log.path.read_bytes().splitlines(keepends=True)
             self.log.cut(sum(len(line) for line in lines if json.loads(line)['step'] <= step))
         self.watch = Watch(model, optimizers, frozen=self.frozen, every=self.every)
@@ -104,7 +107,8 @@ class Watched:
             self.expected = []
             if not self.states or any(self.states[-1][kind] != now[kind] for kind in now):
                 self.states.append({'step': self.watch.steps} | now)
-                write_json(self.folder / 'watch.json', self.states)
+                if self.writes:
+                    write_json(self.folder / 'watch.json', self.states)
         if self.watch.steps % self.every == 0:
             self.read(epoch)
 
@@ -134,7 +138,8 @@ class Watched:
         signals, changed, still = watch.read()
         losses = [('loss', torch.stack(self.losses).mean().item())] if self.losses else []
         self.losses = []
-        self._record(epoch, 'train', [*losses, *signals.items()])
+        told = [(name, value) for name, value in signals.items() if name not in self.own_words]
+        self._record(epoch, 'train', [*losses, *told])
         if changed:
             advice = "Keep its layers in evaluation mode, and leave its weights out of the optimiser."
             self._tell('frozen-moved', f"frozen, but changed: {_listed(changed)}", {'tensors': len(changed)}, advice)
@@ -149,7 +154,8 @@ class Watched:
         values: Mapping[str, float],  # such as the loss over some steps, or the gradient's norm before it was clipped
         epoch: int,  # from 1
     ) -> None:
-        "The trainer says something of the training itself"
+        "The trainer says something of the training itself; its own word counts"
+        self.own_words |= set(values)
         self._record(epoch, 'train', list(values.items()))
 
     def evaluated(
@@ -191,19 +197,20 @@ class Watched:
     def _record(self, epoch, split, values):
         rate = self.watch.rates[-1] if split == 'train' and self.watch.rates else None
         rows = [(self.stage, epoch, self.watch.steps, split, n, v, rate if n == 'loss' else None) for n, v in values]
-        if rows:
+        if rows and self.writes:
             self.log.extend(rows)
 
     def _tell(self, code, claim, evidence, advice, severity='error', ends=True):
         "Keep a finding; end the training with it, or print it"
         finding = Finding(code, severity, f"{claim[0].upper()}{claim[1:]}.", evidence, advice)
-        if code in {found.code for found in self.findings} and not ends:
-            return
+        if finding in self.findings:
+            return  # said before
         self.findings.append(finding)
         if ends and self.strict:
             self.watch.close()
             raise WatchError(f"{finding.claim} {advice}")
-        print(f"{severity}: {finding.claim} {advice}", flush=True)
+        if self.writes:
+            print(f"{severity}: {finding.claim} {advice}", flush=True)
 
 
 def _states(folder):
@@ -217,7 +224,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/25_watch.ipynb #9395638a
+# %% ../nbs/core/25_watch.ipynb #34494bea
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -258,68 +265,71 @@ def _load_torchvision():
             torch.library.define(f'torchvision::{name}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 
 
+class _LightningWatch:
+    "What Lightning calls"
+
+    def __init__(self, watched):
+        super().__init__()
+        self.watched = watched
+
+    def on_train_start(self, trainer: Any, pl_module: Any):
+        self.watch = self.watched.begin(pl_module, trainer.optimizers, trainer.global_step).follow(forward=False)
+        self.seen = self.watch.steps
+        if self.watched.resumed and trainer.enable_validation:
+            self.watched.rescored(_lightning_validation(trainer), max(trainer.current_epoch, 1))
+
+    def on_train_batch_start(self, *_: Any):
+        self.watch.look()
+
+    def on_before_backward(self, *_: Any):
+        self.watch.inside.stop()
+
+    def on_before_optimizer_step(self, *_: Any):
+        self.watch.gradients()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, *_: Any):
+        self.watch.inside.stop()
+        if self.watch.steps > self.seen:
+            loss = outputs.get('loss') if isinstance(outputs, Mapping) else outputs
+            self.watched.stepped(trainer.current_epoch + 1, loss)
+        self.seen = self.watch.steps
+
+    def on_validation_end(self, trainer: Any, *_: Any):
+        if not trainer.sanity_checking:
+            self.watched.evaluated(_validation(trainer.callback_metrics), trainer.current_epoch + 1)
+
+    def on_train_epoch_end(self, trainer: Any, *_: Any):
+        self.watched.read(trainer.current_epoch + 1)
+
+    def teardown(self, *_: Any, **__: Any):
+        if self.watched.begun:
+            self.watched.watch.close()
+
+
 def lightning_watch(
     folder: str | Path,  # for the log
-    **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
+    **settings: Any,  # `frozen`, `every` and the like, as `Watched` takes them
 ) -> Any:  # a callback of Lightning, of whichever of its two packages is in use
     "Watch a training of Lightning's Trainer"
-    lightning = _library(['lightning.pytorch', 'pytorch_lightning'], 'lightning')
-
-    class LightningWatch(lightning.Callback):
-        "A training of Lightning in hrft's log"
-
-        watched = Watched(folder, **settings)
-
-        def on_train_start(self, trainer, pl_module):
-            self.watch = self.watched.begin(pl_module, trainer.optimizers, trainer.global_step).follow(forward=False)
-            if self.watched.resumed and trainer.enable_validation:
-                self.watched.rescored(_lightning_validation(trainer), max(trainer.current_epoch, 1))
-
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-            self.watch.look()
-
-        def on_before_backward(self, trainer, pl_module, loss):
-            self.watch.inside.stop()
-
-        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
-            self.watch.gradients()
-
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-            self.watch.inside.stop()
-            if outputs is not None and self.watch.steps > self.watch.first_step:
-                loss = outputs['loss'] if isinstance(outputs, Mapping) else outputs
-                self.watched.stepped(trainer.current_epoch + 1, loss)
-
-        def on_validation_end(self, trainer, pl_module):
-            if not trainer.sanity_checking:
-                self.watched.evaluated(_validation(trainer.callback_metrics), trainer.current_epoch + 1)
-
-        def on_train_epoch_end(self, trainer, pl_module):
-            self.watched.read(trainer.current_epoch + 1)
-
-        def teardown(self, trainer, pl_module, stage):
-            if self.watched.begun:
-                self.watched.watch.close()
-
-    return LightningWatch()
+    callback = _library(['lightning.pytorch', 'pytorch_lightning'], 'lightning').Callback
+    return type('LightningWatch', (_LightningWatch, callback), {})(Watched(folder, **settings))
 
 
 def _lightning_validation(trainer):
     "Metrics of a validation that leaves no trace in the trainer"
     loop, connector = trainer.fit_loop.epoch_loop.val_loop, trainer._logger_connector
-    state, stage = copy.deepcopy(loop.state_dict()), trainer.state.stage
+    state, stage, batches = copy.deepcopy(loop.state_dict()), trainer.state.stage, trainer.num_sanity_val_steps
     with _same_random_numbers():
-        trainer.sanity_checking = True
+        trainer.sanity_checking, trainer.num_sanity_val_steps = True, math.inf  # all batches
         loop.run()
         found = _validation(trainer.callback_metrics)
-        trainer.state.stage = stage
+        trainer.state.stage, trainer.num_sanity_val_steps = stage, batches
         loop.load_state_dict(state)
         connector.reset_results()
         connector.reset_metrics()
-        trainer.lightning_module.train()
     return found
 
-# %% ../nbs/core/25_watch.ipynb #56cf8089
+# %% ../nbs/core/25_watch.ipynb #3db023e6
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -330,115 +340,129 @@ def _same_random_numbers():
     np.random.set_state(states[1])
 
 
+class _FastaiWatch:
+    "What fastai calls"
+
+    order = 65  # after the Recorder, whose values it reads
+    learn: Any  # the Learner, which puts itself here
+
+    def __init__(self, watched):
+        super().__init__()
+        self.watched = watched
+
+    def before_fit(self):
+        self.run = not hasattr(self.learn, 'lr_finder')
+        self.ready = False
+
+    def before_train(self):
+        if self.ready:  # it is a later epoch
+            return
+        again, step = self.watched.begun, self.watched.last_step
+        epochs = self.watched.log.frame().epoch if step else []
+        self.epochs_before = int(max(epochs, default=0)) - self.learn.epoch
+        self.watch = self.watched.begin(self.learn.model, self.learn.opt, step).follow(steps=False)
+        self.ready = True
+        if again:
+            self.watched.expected = []  # another fit of the same process may train other parts
+        elif self.watched.resumed:
+            self.watched.rescored(self._validated(), int(max(epochs, default=1)))
+
+    def _validated(self):
+        "Metrics of the weights as they are"
+        learn, modes = self.learn, {module: module.training for module in self.learn.model.modules()}
+        fresh = import_module('fastai.learner').Learner(
+            learn.dls, learn.model, loss_func=learn.loss_func, metrics=list(learn.metrics)
+        )
+        with _same_random_numbers(), fresh.no_bar(), fresh.no_logging():
+            values = fresh.validate()
+        for module, training in modes.items():
+            module.training = training
+        return dict(zip(['loss', *(metric.name for metric in fresh.metrics)], map(float, values)))
+
+    @property
+    def _number(self):
+        return self.epochs_before + self.learn.epoch + 1
+
+    def after_backward(self):
+        self.watch.gradients()
+
+    def before_step(self):
+        self.watch.before_step()
+
+    def after_step(self):
+        self.watch.after_step()
+        self.watched.stepped(self._number, self.learn.loss)
+
+    def after_train(self):
+        self.watched.read(self._number)
+
+    def after_epoch(self):
+        names, values = self.learn.recorder.metric_names[1:], self.learn.recorder.values
+        if self.ready and values:
+            found = {n.removeprefix('valid_'): v for n, v in zip(names, values[-1]) if n != 'train_loss'}
+            self.watched.evaluated({n: v for n, v in found.items() if isinstance(v, float)}, self._number)
+
+    def after_fit(self):
+        if self.ready:
+            self.watch.close()
+
+
 def fastai_watch(
     folder: str | Path,  # for the log
-    **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
+    **settings: Any,  # `frozen`, `every` and the like, as `Watched` takes them
 ) -> Any:  # a callback of fastai
     "Watch a training of fastai's Learner; a folder with a log is gone on with"
-    callback, learner = import_module('fastai.callback.core'), import_module('fastai.learner')
     import_module('fastai.callback.progress')  # which gives a Learner `no_bar`
+    callback = import_module('fastai.callback.core').Callback
+    return type('FastaiWatch', (_FastaiWatch, callback), {})(Watched(folder, **settings))
 
-    class FastaiWatch(callback.Callback):
-        "A training of fastai in hrft's log"
+# %% ../nbs/core/25_watch.ipynb #ef6ff650
+class _TrainerWatch:
+    "What Hugging Face's Trainer calls"
 
-        order = 65  # after the Recorder, whose values it reads
-        watched = Watched(folder, **settings)
+    def __init__(self, watched):
+        super().__init__()
+        self.watched = watched
 
-        def before_fit(self):
-            self.run = not hasattr(self, 'lr_finder') and not hasattr(self, 'gather_preds')
-            if not self.run:
-                return
-            again, step = self.watched.begun, self.watched.last_step
-            epochs = self.watched.log.frame().epoch if step else []
-            self.epochs_before = int(max(epochs, default=0)) if not self.learn.epoch else 0
-            self.watch = self.watched.begin(self.learn.model, self.learn.opt, step).follow(steps=False)
-            if again:
-                self.watched.expected = []  # another fit of the same process may train other parts
-            elif self.watched.resumed:
-                self.watched.rescored(self._validated(), self.epochs_before)
+    def on_train_begin(self, args: Any, state: Any, *_: Any, **kwargs: Any):
+        optimizer = kwargs['optimizer']
+        self.watch = self.watched.begin(
+            kwargs['model'], getattr(optimizer, 'optimizer', optimizer), state.global_step
+        ).follow()
+        self.rescoring = self.watched.resumed and str(getattr(args.eval_strategy, 'value', 'no')) != 'no'
+        self.asked = args.eval_on_start
+        args.eval_on_start = self.asked or self.rescoring  # the trainer looks at it next
 
-        def _validated(self):
-            "Metrics of the weights as they are"
-            learn = self.learn
-            fresh = learner.Learner(learn.dls, learn.model, loss_func=learn.loss_func, metrics=list(learn.metrics))
-            with _same_random_numbers(), fresh.no_bar(), fresh.no_logging():
-                values = fresh.validate()
-            return dict(zip(['loss', *(metric.name for metric in fresh.metrics)], map(float, values)))
+    def on_step_end(self, args: Any, state: Any, *_: Any, **__: Any):
+        self.watched.stepped(_epoch(state))
 
-        @property
-        def _number(self):
-            return self.epochs_before + self.learn.epoch + 1
+    def on_log(self, args: Any, state: Any, *_: Any, logs: Any = None, **__: Any):
+        told = {name: float(logs[name]) for name in ('loss', 'grad_norm') if logs and name in logs}
+        self.watched.told(told, _epoch(state))
 
-        def after_backward(self):
-            self.watch.gradients()
+    def on_evaluate(self, args: Any, state: Any, *_: Any, metrics: Any = None, **__: Any):
+        measures = ('_runtime', '_per_second', '_time', '_steps')
+        found = {n: v for n, v in (metrics or {}).items() if not n.endswith(measures)}
+        if self.rescoring:
+            self.rescoring, args.eval_on_start = False, self.asked
+            self.watched.rescored(_validation(found), _epoch(state))
+        else:
+            self.watched.evaluated(_validation(found), _epoch(state))
 
-        def before_step(self):
-            self.watch.before_step()
+    def on_epoch_end(self, args: Any, state: Any, *_: Any, **__: Any):
+        self.watched.read(_epoch(state))
 
-        def after_step(self):
-            self.watch.after_step()
-            self.watched.stepped(self._number, self.learn.loss)
+    def on_train_end(self, *_: Any, **__: Any):
+        self.watch.close()
 
-        def after_train(self):
-            self.watched.read(self._number)
 
-        def after_epoch(self):
-            values = [v for v in self.learn.recorder.values[-1:]]
-            names = self.learn.recorder.metric_names[1:]
-            told = {f"{name}": value for name, value in zip(names, values[0])} if values else {}
-            found = _validation({'valid_' + n.removeprefix('valid_'): v for n, v in told.items() if n != 'train_loss'})
-            self.watched.evaluated(found, self._number)
-
-        def after_fit(self):
-            self.watch.close()
-
-    return FastaiWatch()
-
-# %% ../nbs/core/25_watch.ipynb #e6b31883
 def trainer_watch(
     folder: str | Path,  # for the log
-    **settings: Any,  # `frozen`, `every` and `strict`, as `Watched` takes them
+    **settings: Any,  # `frozen`, `every` and the like, as `Watched` takes them
 ) -> Any:  # a callback of transformers
     "Watch a training of Hugging Face's Trainer, or of TRL's"
-    transformers = _library(['transformers'], 'trainer')
-
-    class TrainerWatch(transformers.TrainerCallback):
-        "A training of Hugging Face in hrft's log"
-
-        watched = Watched(folder, **settings)
-
-        def on_train_begin(self, args, state, control, **kwargs):
-            optimizer = kwargs['optimizer']
-            self.watch = self.watched.begin(
-                kwargs['model'], getattr(optimizer, 'optimizer', optimizer), state.global_step
-            ).follow()
-            self.rescoring = self.watched.resumed and str(getattr(args.eval_strategy, 'value', 'no')) != 'no'
-            self.asked = args.eval_on_start
-            args.eval_on_start = self.asked or self.rescoring  # the trainer looks at it next
-
-        def on_step_end(self, args, state, control, **kwargs):
-            self.watched.stepped(_epoch(state))
-
-        def on_log(self, args, state, control, logs=None, **kwargs):
-            told = {name: float(logs[name]) for name in ('loss', 'grad_norm') if logs and name in logs}
-            self.watched.told(told, _epoch(state))
-
-        def on_evaluate(self, args, state, control, metrics=None, **kwargs):
-            measures = ('_runtime', '_per_second', '_time', '_steps')
-            found = {n: v for n, v in (metrics or {}).items() if not n.endswith(measures)}
-            if self.rescoring:
-                self.rescoring, args.eval_on_start = False, self.asked
-                self.watched.rescored(_validation(found), _epoch(state))
-            else:
-                self.watched.evaluated(_validation(found), _epoch(state))
-
-        def on_epoch_end(self, args, state, control, **kwargs):
-            self.watched.read(_epoch(state))
-
-        def on_train_end(self, args, state, control, **kwargs):
-            self.watch.close()
-
-    return TrainerWatch()
+    callback = _library(['transformers'], 'trainer').TrainerCallback
+    return type('TrainerWatch', (_TrainerWatch, callback), {})(Watched(folder, **settings))
 
 
 def _epoch(state):

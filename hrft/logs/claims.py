@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['negative_r2', 'level_missed', 'against_baselines', 'too_few_items', 'stages_that_hurt', 'gain_in_seed_noise',
-           'pattern_from_few', 'different_test_sets', 'parent_score_differs', 'class_table', 'class_counts',
-           'class_collapse', 'class_missing', 'class_degraded', 'balanced_twice', 'same_recipe', 'metric_over_batches']
+           'pattern_from_few', 'class_table', 'class_counts', 'class_collapse', 'class_missing', 'class_degraded',
+           'balanced_twice', 'metric_direction', 'metric_over_batches']
 
 # %% ../../nbs/logs/11_claims.ipynb #87db7493
 import math
@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..compare import seed_interval
 from ..evaluate import FEW, main_score, scoring_of
 from ..evidence import Finding, Interval, tied, wilson
 from ..recipe import flat_settings
+from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/11_claims.ipynb #2bf128ad
 def _sign(name, scoring):
@@ -264,38 +266,6 @@ def pattern_from_few(
             "Do not add such an offset to a validation score.",
         )
 
-
-def different_test_sets(
-    test_sets: dict,  # name -> digest of the items scored
-) -> Finding | None:
-    "A table of scores on different items"
-    if len(set(test_sets.values())) > 1:
-        return Finding(
-            'different-test-sets',
-            'error',
-            f"{len(set(test_sets.values()))} different test sets stand in one comparison; "
-            "the difference is not the models'.",
-            dict(test_sets),
-            "Score all models on the same items.",
-        )
-
-
-def parent_score_differs(
-    named: float,  # score that the checkpoint is known by
-    loaded: float,  # score of the weights that were loaded
-    n: int,  # items
-) -> Finding | None:
-    "The loaded weights are not the checkpoint that was named"
-    if abs(named - loaded) > 0.5 / n:
-        return Finding(
-            'other-checkpoint',
-            'error',
-            f"The checkpoint is said to score {named:.4g}, but the loaded weights score {loaded:.4g} on the same {n} "
-            "items.",
-            {'named': named, 'loaded': loaded},
-            "Load the checkpoint that was meant, or correct the name.",
-        )
-
 # %% ../../nbs/logs/11_claims.ipynb #00e9a4d6
 _COLLAPSE = 0.5, 2.0  # share of the predictions that name one class, and that over its share of the items
 
@@ -414,39 +384,37 @@ def balanced_twice(settings: dict) -> Finding | None:  # keys and values of a re
         )
 
 # %% ../../nbs/logs/11_claims.ipynb #d0d0c55c
-def same_recipe(
-    first: dict,  # settings of two runs that are said to differ
-    second: dict,
-    unread: tuple = (),  # dotted keys, or beginnings of them, that nothing reads
-) -> Finding | None:
-    "Two recipes that differ only in keys that nothing reads"
-    a, b = flat_settings(first), flat_settings(second)
-    changed = [k for k in sorted({*a, *b}) if a.get(k) != b.get(k)]
-    live = [k for k in changed if not any(k == u or k.startswith(u + '.') for u in unread)]
-    if changed and not live:
-        return Finding(
-            'same-recipe',
-            'error',
-            f"The two recipes differ only in {', '.join(changed[:4])}, which nothing reads: they are one recipe, "
-            "and their difference is the seed's.",
-            {'changed': len(changed), 'read': 0},
-            "Make the code read the keys, or remove them.",
-        )
+def metric_direction(
+    scoring: dict,  # as `Scoring.about`
+) -> list[Finding]:
+    "Metrics that are told to improve the other way than their names say"
+    found = []
+    for name, about in scoring.get('metrics', {}).items():
+        told, named = about['lower_is_better'], lower_is_better(name)
+        if named is not None and told != named:
+            better = 'lower' if told else 'higher'
+            claim = f"The run takes a {better} {name} for the better one: the epoch it kept is the worst by its name."
+            advice = "Correct the metric's direction and choose the epoch again."
+            found.append(Finding('metric-direction', 'error', claim, {name: f'{better} is better'}, advice))
+    return found
+
+
+_ROUNDED = 0.002  # share of a score that printing may have cost it
 
 
 def metric_over_batches(
-    reported: float,  # score in the log
-    items: np.ndarray | list,  # the same metric of each item, `(N,)`
-    tolerance: float = 0.002,  # rounding
+    reported: ArrayLike,  # scores in the log: one, or those of all epochs of which one was kept
+    score: Interval,  # of the items
+    name: str = 'score',
 ) -> Finding | None:
-    "A reported score that is not the mean over items"
-    mean = float(np.mean(items))
-    half = 1.96 * float(np.std(items, ddof=1)) / math.sqrt(len(items))
-    if abs(reported - mean) > max(tolerance, 0.1 * half):
+    "A reported score that is not the score of the items"
+    reported = np.atleast_1d(np.asarray(reported, float))
+    nearest = float(reported[abs(reported - score.value).argmin()])
+    if abs(nearest - score.value) > max(_ROUNDED * abs(score.value), 0.1 * np.nan_to_num(score.half)):
         return Finding(
             'metric-over-batches',
             'error',
-            f"The reported score is {reported:.4g}; the mean over the {len(items)} items is {mean:.4g}.",
-            {'reported': reported, 'items': mean, 'difference': reported - mean},
-            "Pool over items, not over batches.",
+            f"The reported {name} is {nearest:.4g}; over the items it is {score.value:.4g}.",
+            {'reported': nearest, 'items': score.value, 'difference': nearest - score.value},
+            "Pool over items, not over batches, and score in evaluation mode.",
         )

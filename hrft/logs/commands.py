@@ -16,7 +16,7 @@ from cyclopts import App, Parameter
 from ..command import command, named_run, say_next, say_written
 from ..core import UserError, shown_path, write_json
 
-# %% ../../nbs/logs/17_commands.ipynb #523a5adf
+# %% ../../nbs/logs/17_commands.ipynb #e5c9143a
 _TABLES = re.compile(
     r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
 )
@@ -65,7 +65,7 @@ def _is_log(folder, inside):
         return True
     splits = [p for p in inside if p.is_dir() and p.name in _SPLIT_FOLDERS]
     events = any('tfevents' in name for place in (folder, *splits) for name in (q.name for q in place.iterdir()))
-    return events and not any(p.is_file() and _TABLES.search(p.name) for p in inside)
+    return events and not any(p.suffix in ('.csv', '.jsonl') for p in inside)
 
 # %% ../../nbs/logs/17_commands.ipynb #5fbbff46
 app = App()
@@ -93,15 +93,13 @@ def compare(
 ) -> None:
     "Compare training runs from their logs"
     from hrft.logs.compare import compare as compared
-    from hrft.logs.pages import foremost, recipe_tables, remarks, save, shown_table, summary
+    from hrft.logs.pages import foremost, remarks, save, shown_table, summary
 
     found = [log for one in logs for log in find_logs(one)]
     told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     result = compared(found, names, epochs, tokens=tokens, group=group, **told)
-    print(*summary(result), sep='\n')
-    for table in (*recipe_tables(result), shown_table(result, sort)):
-        print(f"\n{table.round(4).to_string(index=table.index.name is not None)}")
-    print()
+    table = shown_table(result, sort)
+    print(*summary(result), '', table.round(4).to_string(), '', sep='\n')
     for finding in foremost(result.findings):
         evidence = f"\n    {finding.numbers()}\n    {finding.suggestion}" if finding.severity != 'note' else ''
         print(f"{finding.severity}: {finding.claim}{evidence}")
@@ -136,29 +134,72 @@ def named_columns(
 # %% ../../nbs/logs/17_commands.ipynb #f86122cd
 @command(app, 'hrft diagnose runs/heart/base-s0-1a2b3c4d --next next.toml')
 def diagnose(
-    run: str,  # a run folder, `latest`, or a training log of any tool that `compare` reads
+    # a run folder, `latest`, a training log of any tool that `compare` reads, or a written report (Markdown or text)
+    run: str,
     *,
+    # of a report: the logs it is about, as FILE or NAME=FILE, a configuration behind the log it belongs to
+    logs: Annotated[list[str] | None, _MANY] = None,
     recipe: str | None = None,  # the recipe, for a log without one
     next: str | None = None,  # write the proposed recipe, which `hrft train` runs, to this file
-    out: str | None = None,  # JSON file to write (default: diagnosis.json in the run folder, or beside the log)
+    # which columns hold what, where their names do not say: train=COLUMN,valid=COLUMN,metric=COLUMN
+    columns: str = '',
+    metric: str = '',  # validation metric to judge by (default: the first whose direction is known)
+    higher: bool = False,  # a higher value of it is better
+    lower: bool = False,  # a lower value of it is better
+    # JSON file to write (default: diagnosis.json in the run folder, or beside the log); of a report the folder for
+    # claims.json and claims.md (default: claims)
+    out: str | None = None,
 ) -> None:
-    "What went wrong in a run, with evidence, and the next recipe to try"
-    from hrft.logs.diagnose import diagnose as diagnosed
+    "What went wrong in a run, with evidence, and the next recipe to try; or which claims of a report its logs bear out"
     from hrft.logs.proposal import propose
 
+    told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     source = named_run(run)
-    findings = diagnosed(source, recipe)
-    for finding in findings:
-        print(f"{finding.severity}: {finding.code}: {finding.claim}\n    {finding.numbers()}\n    {finding.suggestion}")
-    if not findings:
-        print('nothing found')
+    if logs or source.suffix.lower() == '.md':
+        return _say_verdicts(source, logs or [], out or 'claims', told)
+    named = source if source.name else source.resolve()  # `.` has no name to show
+    findings = _say_findings(named, recipe, told)
     place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
     if not next:
         return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
-    proposal = propose(source, findings, recipe)
+    proposal = propose(named, findings, recipe)
     proposal.save(next)
     for row in proposal.diff.itertuples():
         print(f"{row.key}: {row.old} -> {row.new}: {row.reason}")
     say_written(next)
     say_next('hrft', 'train', next, '--data', 'DATA')
+
+
+def _say_findings(source, recipe, told):
+    "Print what each training of a run or a log shows, and return it"
+    from hrft.logs.diagnose import diagnose as diagnosed
+    from hrft.logs.readers import read_log
+
+    own = (source / 'run.json').exists()
+    trainings = [source] if own else read_log(source, **told).trainings()
+    found = []
+    for training in trainings:
+        findings = diagnosed(training, recipe, metric='' if own else training.watched)
+        found += findings
+        if len(trainings) > 1:
+            print(f"{training.name}:")
+        if not findings:
+            print('nothing found')
+        for finding in findings:
+            print(finding)
+    return found
+
+
+def _say_verdicts(report, logs, out, options):
+    "Print the verdict on each claim of a report, and write them"
+    from hrft.logs.checked import check_report
+
+    found = [log for one in logs for log in ([one] if '=' in one and not Path(one).exists() else find_logs(one))]
+    checked = check_report(report, found, **options)
+    for v in checked.verdicts:
+        told = '; '.join(word for word in (f'{v.claim.kind} {v.claim.value}', v.run, v.logs, v.why) if word)
+        print(f"line {v.claim.line}: {v.verdict}: {v.claim.text}\n    {told}")
+    print(checked.summary())
+    say_written(*checked.save(out))
+    say_next('read', shown_path(Path(out) / 'claims.md'))

@@ -23,7 +23,7 @@ from ..compare import holm, seed_interval
 from ..core import UserError, tomllib
 from ..evidence import Finding, Interval, level, markdown_table, noise_sd
 from .curves import WINDOW, Watched, best_stretch, figures, plain, watched_metric
-from .items import count_items, interval_of, item_findings, listed, misreadings
+from .items import count_items, interval_of, item_findings, listed, misreadings, widened
 from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import flat_settings
@@ -206,21 +206,12 @@ class Comparison:
         kinds = [pd.DataFrame(r).assign(ranking=k) for k, r in self.ranking.items() if k != 'overall' and r]
         return pd.concat(kinds).set_index(['ranking', 'rank']) if kinds else pd.DataFrame()
 
-    def leaders(self) -> pd.Series:  # metric -> run, or the runs that share the lead
-        "Who leads in what"
-        found = {kind: listed(r['name'] for r in rows if r['rank'] == 1) for kind, rows in self.ranking.items() if rows}
-        for key in ('smoothed_train_loss', 'smoothed_valid_loss', 'smoothed_valid_accuracy'):
-            values = {k: interval_of(r, key) for k, r in self.runs.items() if r[key] is not None}
-            if len(values) == len(self.runs):
-                found[key] = listed(r['name'] for r in ranking(values, bool(lower_is_better(key))) if r['rank'] == 1)
-        return pd.Series(found, name='leader').rename_axis('figure')
-
 
 def _numbers(column):
     "Whole numbers where all are"
     return column.astype(int) if column.notna().all() and (column % 1 == 0).all() else column.astype(float)
 
-# %% ../../nbs/logs/07_compare.ipynb #8a04a818
+# %% ../../nbs/logs/07_compare.ipynb #7a34d7d9
 def _names(sources):
     "What files are called: by their names, or by what tells their paths apart"
     paths = [Path(s.name if isinstance(s, TrainingLog) else getattr(s, 'path', s)) for s in sources]
@@ -234,12 +225,16 @@ def _names(sources):
     found = ['/'.join(p) for p in parts]
     return found if len(set(found)) == len(found) else [f'{name} {i}' for i, name in enumerate(found, 1)]
 
-# %% ../../nbs/logs/07_compare.ipynb #5d79aecf
+# %% ../../nbs/logs/07_compare.ipynb #fa84194b
 _BESIDE = (
     *('hparams.yaml', 'args.yaml', 'config.yaml', 'config.yml', 'files/config.yaml'),
     *('hparams.json', 'config.json', 'params.json', 'args.json', 'training_args.json', 'recipe.toml'),
 )
-_PLACES = re.compile(r'(dir|path|folder|root|file|name|_id|uuid|time|date|host|pid|resume|device|project)$|^_')
+_PLACES = re.compile(  # where and when a run was made, not what it was
+    r'(dir|folder|root|(log|out|output|save|ckpt|checkpoint|data)_?path|file|uuid|_id|host|pid|resume|device|time|date)$'
+    r'|(run|exp|experiment|project|job)_?name$|^(name|project|entity|_.*)$'
+)
+_LONGEST = 20  # entries of a list that is still a setting, not a log
 
 
 def settings_file(
@@ -254,21 +249,16 @@ def settings_file(
     return next((file for file in [*own, *shared] if file.is_file() and file != path), None)
 
 
-def _read_yaml(text):
-    "Every scalar as text, whatever class of Python it is said to be of"
-    return yaml.load(text, Loader=yaml.BaseLoader)
-
-
 def _settings(file):
     "What a file of settings says, by dotted keys; numbers as numbers"
     text = file.read_text(encoding='utf-8-sig')
     try:
-        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, _read_yaml)
-        flat = flat_settings(dict(read(text) or {}))
-    except (ValueError, TypeError, yaml.YAMLError) as error:
+        read = {'.json': json.loads, '.toml': tomllib.loads}.get(file.suffix, lambda t: yaml.load(t, yaml.BaseLoader))
+        flat = flat_settings(dict((read(text) or {}).items()))  # YAML as text, of whatever class it is said to be
+    except (ValueError, AttributeError, yaml.YAMLError) as error:
         raise UserError(f"{file.name} beside it holds no settings ({str(error).splitlines()[0]}).") from None
-    values = {key.removesuffix('.value'): value for key, value in flat.items() if not key.endswith('.desc')}
-    return {k: _value(v) for k, v in values.items() if not _PLACES.search(k) and not k.startswith('_wandb')}
+    values = {k.removesuffix('.value'): v for k, v in flat.items() if not (isinstance(v, list) and len(v) > _LONGEST)}
+    return {k: _value(v) for k, v in values.items() if not (_PLACES.search(k) or k.endswith('.desc'))}
 
 
 def _value(value):
@@ -293,10 +283,14 @@ def _in_words(own, settings):
     short = {key: end if last.count(end) == 1 else key for key, end in zip(keys, last)}
     return ', '.join(f'{short[k]}={v:g}' if isinstance(v, float) else f'{short[k]}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/07_compare.ipynb #08d2d846
+# %% ../../nbs/logs/07_compare.ipynb #7faaba74
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
-    if not re.compile(pattern).groups:
+    try:
+        several = re.compile(pattern).groups
+    except re.error as error:
+        raise UserError(f"--group '{pattern}' is no regular expression ({error}).") from None
+    if not several:
         raise UserError(f"got --group '{pattern}' without a group; put what names the recipe in brackets: '(.+)-seed'.")
     places = {name: (name, str(sources.get(name, ''))) for name in names}
     found = {k: next((m[1] for place in own if (m := re.search(pattern, place))), None) for k, own in places.items()}
@@ -490,7 +484,7 @@ def _stability(read, runs, watched):
     found = {}
     for name, log in read.items():
         values = watched.values(log)
-        share = noise_sd(values) / abs(level(values.tail(WINDOW)).value)
+        share = noise_sd(values) / (abs(level(values.tail(WINDOW)).value) or math.nan)
         half = 1.96 / math.sqrt(
             0.7 * max(len(values) / 2, 3)
         )  # a median deviation is 37 % efficient, differences overlap
@@ -505,6 +499,8 @@ def _performance(read, runs, watched):
         return {k: interval_of(r, 'whole_accuracy') for k, r in runs.items()}, {}
     best = {k: r[f'best_{watched.split}_{watched.metric}'] for k, r in runs.items()}
     levels = {k: best_stretch(watched.values(log), watched.lower)[0] for k, log in read.items()}
+    if watched.metric == 'accuracy':
+        levels = {k: widened(v, runs[k]['items']) for k, v in levels.items()}
     return levels, {k: v for k, v in best.items() if v is not None}
 
 
@@ -512,7 +508,8 @@ def _seed_sd(performance, replicates):
     "Pooled standard deviation among runs of one recipe"
     groups = {}
     for name, recipe in replicates.items():
-        groups.setdefault(recipe, []).append(performance[name].value)
+        if math.isfinite(performance[name].value):
+            groups.setdefault(recipe, []).append(performance[name].value)
     groups = [g for g in groups.values() if len(g) > 1]
     return math.sqrt(sum(np.var(g) * len(g) for g in groups) / sum(len(g) - 1 for g in groups)) if groups else 0.0
 
@@ -525,7 +522,7 @@ def _efficiency(read, runs, watched, expected):
     else:
         wanted = {k: e or r['steps'] * _reached(read[k], watched) for (k, r), e in zip(runs.items(), expected)}
     for name, run in runs.items():
-        run['expected_steps'], run['steps_over_expected'] = wanted[name], run['steps'] / wanted[name]
+        run['expected_steps'], run['steps_over_expected'] = wanted[name], run['steps'] / (wanted[name] or math.nan)
     return {k: Interval(r['steps_over_expected'], math.nan, math.nan) for k, r in runs.items()}
 
 

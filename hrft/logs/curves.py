@@ -173,6 +173,7 @@ def _epoch_figures(losses, number):
     for epoch in np.unique(number):
         values = losses[number == epoch]
         line, (changes, pairs) = trend(values), _oscillations(values)
+        scale = -100 / (line.start or math.nan)
         if pairs < 2:
             continue
         rows.append(
@@ -183,11 +184,11 @@ def _epoch_figures(losses, number):
                 'oscillation_rate': changes / pairs,
                 'start_loss': values[0],
                 'end_loss': values[-1],
-                'improvement_percent': 100 * (values[0] - values[-1]) / values[0],
+                'improvement_percent': 100 * (values[0] - values[-1]) / (values[0] or math.nan),
                 'line_start': line.start,
                 'line_end': line.end,
-                'line_improvement_percent': -100 * line.change.value / line.start,
-                'line_improvement_ci95': [-100 * line.change.high / line.start, -100 * line.change.low / line.start],
+                'line_improvement_percent': scale * line.change.value,
+                'line_improvement_ci95': [scale * line.change.high, scale * line.change.low],
             }
         )
     return rows
@@ -202,7 +203,8 @@ def figures(
     watched = watched or watched_metric([log])
     losses, number = train_losses(log, epochs)
     changes, pairs = _oscillations(losses)
-    loss_scale, noise = np.nanmean(losses) if len(losses) else math.nan, _volatility(losses)
+    finite, noise = losses[np.isfinite(losses)], _volatility(losses)
+    loss_scale = abs(float(finite.mean())) or math.nan if len(finite) else math.nan
     series, epochs_logged = _all_series(log), len(log.records[['stage', 'epoch']].drop_duplicates())
     steps = int(log.records.groupby('stage').step.max().sum()) if log.has_steps else epochs_logged
     result = {

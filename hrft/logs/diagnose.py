@@ -27,7 +27,7 @@ from .signals import signals
 from .symptoms import symptoms
 from ..recipe import Recipe, core_stage
 from ..registry import find_study
-from ..runlog import RunLog, lower_is_better
+from ..runlog import RunLog
 
 if TYPE_CHECKING:
     from hrft.runfolder import Run
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 # %% ../../nbs/logs/13_diagnose.ipynb #d57d90eb
 from .claims import class_missing, class_table, level_missed, negative_r2, stages_that_hurt, too_few_items
 from .rates import warmup_too_long
+
+# %% ../../nbs/logs/13_diagnose.ipynb #3ce0dd57
+from .claims import metric_direction, metric_over_batches
 
 # %% ../../nbs/logs/13_diagnose.ipynb #bac2f10c
 @dataclass
@@ -269,7 +272,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
         "the splits differ or leak, or batches come in one order",
         {'validation-apart', 'not-shuffled', 'target-shift', 'input-shift', 'shared-groups', 'autocorrelated-split'}
         | {'stopping-set-judges', 'splits-alike', 'target-among-inputs'},
-        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'plateau'},
+        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
     ),
     (
         "hardly anything was learned",
@@ -380,25 +383,19 @@ def _against(evidence):
     return paired
 
 
-def _direction(scoring):
-    "A metric that is told to improve the other way than its name says"
-    for name, about in scoring.get('metrics', {}).items():
-        told, named = about['lower_is_better'], lower_is_better(name)
-        if named is not None and told != named:
-            better = 'lower' if told else 'higher'
-            yield Finding(
-                'metric-direction',
-                'error',
-                f"The run takes a {better} {name} for the better one: the epoch it kept is the worst by its name.",
-                {name: f'{better} is better'},
-                "Correct the metric's direction and choose the epoch again.",
-            )
+def _reported(evidence, found):
+    "What the log reports of each stage against the score of its predictions"
+    for stage in evidence.scores.get('stages', []):
+        name, score = main_score(stage['validation'], scoring_of(evidence.scores))
+        for curve in found:
+            if curve.stage == stage['name'] and curve.metric == name and len(curve.valid):
+                yield metric_over_batches(curve.valid, score, f'validation {name}')
 
 
 def _scores(evidence):
     "Claims that the scores do not bear out"
     scores = evidence.scores
-    yield from _direction(scores.get('scoring', {}))
+    yield from metric_direction(scores.get('scoring', {}))
     test, scoring = scores.get('test') or scores, scoring_of(scores)
     if main_score(test, scoring)[0] is None:
         return
@@ -508,6 +505,7 @@ def diagnose(
         *_rates(evidence, found, steps_per_epoch),
         *_resumes(evidence, found),
         *_scores(evidence),
+        *_reported(evidence, found),
         balanced_twice(evidence.settings),
     ]
     if n_items and not evidence.scores:

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['shared_groups', 'judged_by_stopping_set', 'autocorrelated_split', 'target_among_inputs', 'distribution_shift',
            'augmented_validation', 'destroying_augmentation', 'flip_keeps_sides', 'loss_floor', 'frozen_changed',
-           'inputs_unlike_parent', 'data_symptoms']
+           'data_symptoms']
 
 # %% ../../nbs/logs/12_inputs.ipynb #204baa91
 import math
@@ -302,26 +302,12 @@ def frozen_changed(
         )
     return found
 
-
-def inputs_unlike_parent(
-    parent: tuple,  # shape of one input of the parent
-    child: tuple,  # and of the resumed run
-) -> Finding | None:
-    "A resumed run that is fed other shapes"
-    if tuple(parent) != tuple(child):
-        return Finding(
-            'inputs-unlike-parent',
-            'error',
-            f"The parent was trained on inputs of shape {tuple(parent)}, the resumed run is fed {tuple(child)}.",
-            {'parent': str(tuple(parent)), 'child': str(tuple(child))},
-            "Use the parent's data options.",
-        )
-
 # %% ../../nbs/logs/12_inputs.ipynb #a1b28974
 _BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
-_SEPARATE = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_BEHIND = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
+_LEARNED = (0.15, 0.06)  # fall of the training loss, and the fall of validation that it should have brought
 _REPEATS, _ROUGH = 0.3, 0.02  # correlation of two epochs' losses, position by position; and their unevenness
 
 
@@ -351,8 +337,8 @@ def _validation_apart(curve: Curve) -> Finding | None:
     begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
     at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
     early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
-    first = ratio.iloc[0] > _SEPARATE[0] and ratio.min() > _SEPARATE[0] / 2
-    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _SEPARATE[1] and late.min() > _SEPARATE[1]:
+    first = ratio.iloc[0] > _BEHIND[0] and ratio.min() > _BEHIND[0] / 2
+    if first or at and _ONE_SCALE < ratio.iloc[0] and early > _BEHIND[1] and late.min() > _BEHIND[1]:
         return Finding(
             'validation-apart',
             'warning',
@@ -373,6 +359,25 @@ def _validation_apart(curve: Curve) -> Finding | None:
         )
 
 
+def _labels_unrelated(curve: Curve) -> Finding | None:
+    "A training loss that falls while validation never gets better than it was at first"
+    valid, train = curve.evaluations('loss'), curve.training()
+    train = train.reindex(valid.index).dropna()
+    if len(valid) < 5 or len(train) < 5 or curve.goes_on or not valid.iloc[0] > 0 or not train.iloc[0] > 0:
+        return None
+    fall, gain = 1 - train.iloc[-3:].mean() / train.iloc[0], 1 - valid.min() / valid.iloc[0]
+    if fall > _LEARNED[0] and gain < _LEARNED[1] and _ONE_SCALE < valid.iloc[0] / train.iloc[0] < 1 / _ONE_SCALE:
+        return Finding(
+            'labels-unrelated',
+            'note',
+            f"{curve.stage}: the training loss fell by {fall:.0%}, the validation loss never by more than {gain:.1%}: "
+            "nothing that was learned holds for validation.",
+            {'training_fell': fall, 'validation_fell': gain},
+            "Check that labels belong to their inputs and that validation is of the same kind, unless the weights knew "
+            "the task before.",
+        )
+
+
 def _not_shuffled(curve: Curve) -> Finding | None:
     "A training loss whose ups and downs are the same in every epoch"
     rows = curve.rows('train')
@@ -382,6 +387,7 @@ def _not_shuffled(curve: Curve) -> Finding | None:
     if length < 6:
         return None
     at, whole = range(length), [part for part in epochs if len(part) == length]
+    whole = whole[len(whole) // 3 :]  # the first epochs are alike because all of them bend
     whole = [part - np.polyval(np.polyfit(at, part, 1), at) for part in whole]
     if not whole or np.std(whole) < _ROUGH * abs(rows.value.mean()):
         return None
@@ -403,6 +409,6 @@ def data_symptoms(
     direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
 ) -> list[Finding]:
     "What a log shows of the data, stage by stage"
-    checks = (_splits_alike, _validation_apart, _not_shuffled)
+    checks = (_splits_alike, _validation_apart, _labels_unrelated, _not_shuffled)
     found = (check(curve) for curve in curves(log, metric, direction) for check in checks)
     return [finding for finding in found if finding]

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .names import meanings, number, spell, split_of
+from .names import meanings, number, rows_within, spell, split_of
 from .rows import TrainingLog, from_rows, together
-from .stores import Table, store_tables
+from .stores import Table, long_tables, store_tables
 from .texts import text_tables
 from ..runlog import RECORD, RunLog
 
@@ -90,8 +90,8 @@ def _mmengine(rows):
             epoch, step = row.get('epoch', epoch), row.get('step', step)
             out.append(row)
             continue
-        by_epoch = row.get('step', 0) == epoch and row.get('step', 0) < step
-        clock = {'epoch': epoch, 'step': step} if by_epoch else {'step': row.get('step', step)}
+        here = row.get('step', step)
+        clock = {'epoch': here, 'step': step} if here < step else {'step': here}
         out.append(clock | {f'valid/{k}': v for k, v in row.items() if k not in ('step', 'time', 'data_time')})
     return out
 
@@ -112,13 +112,18 @@ def _without_sentinels(rows, layout):
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
 
 
+def _is_comment(line, after):
+    "Whether a line stands before the names: Excel's `sep=;`, or a comment that no numbers follow"
+    return line.startswith('sep=') or line.startswith('#') and not _is_number(re.split(r'[\s,;]', after.strip())[0])
+
+
 def _lines(text):
     "A table as lines of cells, and what separates them"
     lines = [line for line in text.splitlines() if line.strip()]
     if lines[0].lstrip().startswith('|'):
         rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in lines]
         return [row for row in rows if set(''.join(row)) - set(':- ')], '|'
-    while len(lines) > 1 and lines[0].startswith('#') and len(lines[0].split()) != len(lines[-1].split()):
+    while len(lines) > 1 and _is_comment(lines[0], lines[1]):
         lines = lines[1:]
     lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
     separator = max('\t;,', key=lines[0].count)
@@ -144,11 +149,9 @@ def _is_text(lines, separator):
 def _table(lines, separator):
     "Rows of a table, of each the number of headers since the first, and the lines that were left out"
     header, rows, seams, odd, seam = lines[0], [], [], [], 0
-    if len(lines) > 1 and len(set(header)) < len(header) == len(lines[1]) and not any(map(_is_number, lines[1])):
-        header = [
-            f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])
-        ]  # two lines of names, as of pandas
-        lines = lines[1:]
+    two = len(lines) > 1 and len(header) == len(lines[1]) and not any(map(_is_number, lines[1]))
+    if two and ('' in header or len(set(header)) < len(header)):  # groups over names, as pandas writes them
+        header, lines = [f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])], lines[1:]
     twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise UserError(f"several columns are called {', '.join(twice)}; give each a name of its own, with its split.")
@@ -166,6 +169,19 @@ def _table(lines, separator):
     return rows, seams, odd
 
 
+def _printed(text, lines, separator, name):
+    "Trainings of a text, which may look like a table of words; None for a table"
+    is_text = _is_text(lines, separator)
+    if (is_text or separator == ' ' or re.search(r'\d%\|', text)) and (tables := text_tables(text, name)):
+        return tables
+    if is_text:
+        raise UserError(
+            f"{name} is a text and no table: its first line, {' '.join(lines[0])[:40]!r}, names no columns; expected "
+            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
+        )
+    return None
+
+
 def _read_table(text, name, columns):
     "A table of any layout"
     lines, separator = _lines(text)
@@ -174,20 +190,25 @@ def _read_table(text, name, columns):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
-    if _is_text(lines, separator):
-        if tables := text_tables(text, name):
-            return _from_tables(tables, name, columns)
-        raise UserError(
-            f"{name} is a text and no table: its first line, {' '.join(header)[:40]!r}, names no columns; expected "
-            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
-        )
+    if tables := _printed(text, lines, separator, name):
+        return _from_tables(tables, name, columns)
     rows, seams, odd = _table(lines, separator)
+    if tables := long_tables(rows, name) if rows else text_tables(text, name):
+        return _from_tables(tables, name, columns)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
+    log = _table_log(rows, seams, name, columns)
+    if not odd:
+        return log
+    said = f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"
+    return replace(log, notes=(*log.notes, said))
+
+
+def _table_log(rows, seams, name, columns):
+    "The log of a table's rows, by what its columns declare"
     header = list(dict.fromkeys(k for row in rows for k in row))
-    if any(' - ' in h for h in header) and (
-        any(h.endswith('__MIN') for h in header) or all(' - ' in h for h in header[1:])
-    ):
+    panels = [' - ' in h for h in header]
+    if any(panels) and (any(h.endswith('__MIN') for h in header) or all(panels[1:])):
         return _read_panels(rows, header, name, columns)
     if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
         split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
@@ -198,14 +219,9 @@ def _read_table(text, name, columns):
     if layout == 'fastai':
         rows = [{('epoch_time' if k == 'time' else k): v for k, v in row.items()} for row in rows]
     log = from_rows(_without_sentinels(rows, layout), name, layout + ' CSV', seams, bare, columns)
-    said = (
-        [f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"]
-        if odd
-        else []
-    )
-    if layout == 'fastai' and 'time' not in header:
-        said.append("the columns are those of fastai, whose bare names are of validation")
-    return replace(log, notes=(*log.notes, *said))
+    if layout != 'fastai' or 'time' in header:
+        return log
+    return replace(log, notes=(*log.notes, "the columns are those of fastai, whose bare names are of validation"))
 
 
 def _from_tables(tables, name, columns):
@@ -230,6 +246,8 @@ def _read_panels(rows, header, name, columns):
         own = {h: h.rsplit(' - ', 1)[1] for h in header if h.startswith(run + ' - ') and h not in bounds}
         named = {h: h for h in common} | own
         kept = [{n: row.get(h) for h, n in named.items()} for row in rows if any(row.get(h) for h in own)]
+        if not kept:
+            continue
         log = from_rows(kept, run, 'W&B export', None, '', told)
         why = {h: "it is the bound of a bin of steps, not a metric" for h in bounds if h.startswith(run + ' - ')}
         parts.append(replace(log, unused=log.unused | why))
@@ -250,21 +268,30 @@ def _read_json(text, name, path, columns):
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
         if set(RECORD) <= set(value[0]):
             return _own(value, name, path)
+        if tables := long_tables(value, name):
+            return _from_tables(tables, name, columns)
         rows, layout, bare = _lined(value)
         log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
     elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
         log = from_rows(
             _trainer_state(value['log_history']), name, 'Hugging Face trainer state', None, 'train', columns
         )
-    elif isinstance(value, dict) and (rows := _rows_within(value, name)):
+    elif isinstance(value, dict) and (rows := rows_within(value, name)):
         log = from_rows(rows, name, 'JSON lists', None, '', columns)
     else:
-        found = ', '.join(map(str, list(value)[:6])) if isinstance(value, dict) else type(value).__name__
-        raise UserError(
-            f"{name} is JSON but no training log ({found}); expected rows, lists by column, or a trainer state, "
-            "which has `log_history`."
-        )
+        raise UserError(f"{name} is JSON but no training log: {_nearest(value)}.")
     return replace(log, notes=log.notes + notes)
+
+
+def _nearest(value):
+    "What a JSON value is nearest to, and what it lacks"
+    keys = list(value) if isinstance(value, dict) else []
+    if {'global_step', 'best_metric'} & set(keys):
+        return "it looks like Hugging Face's trainer state, which has a list `log_history`"
+    if any(meaning.split for meaning in meanings(keys).values()) and not any(isinstance(value[k], dict) for k in keys):
+        return "it holds one value of each metric, as at the end of a training; expected those of all epochs"
+    found = f"an object of {', '.join(map(str, keys[:6]))}" if keys else f"a {type(value).__name__}"
+    return f"got {found}; expected rows, lists by column, or a trainer state with `log_history`"
 
 
 def _own(value, name, path):
@@ -301,75 +328,34 @@ def _trainer_state(history):
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
 
-
-def _rows_within(value, name):
-    "Rows from lists by column, nested by set or not; from rows by epoch; or from the only list of rows inside"
-    if {'meta', 'iterations'} <= value.keys():
-        return _catboost(value)
-    lists = {k: v for k, v in _flat_lists(value).items() if isinstance(v, list)}
-    while (
-        len(groups := {k.split('/')[0] for k in lists}) == 1 and all('/' in k for k in lists) and not split_of(*groups)
-    ):
-        lists = {k.split('/', 1)[1]: v for k, v in lists.items()}
-    inner = [v for v in lists.values() if v and all(isinstance(r, dict) for r in v)]
-    if len(inner) == 1:
-        return inner[0]
-    epochs = {k: re.search(r'\d+$', k) for k, v in value.items() if isinstance(v, dict)}
-    if not lists and len(epochs) == len(value) and all(epochs.values()):
-        return [{'epoch': int(number[0])} | value[k] for k, number in epochs.items() if number]
-    lists = {k: v for k, v in lists.items() if v and not any(isinstance(c, (dict, list)) for c in v)}
-    if len({len(v) for v in lists.values()}) > 1:
-        lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
-        raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
-    return [dict(zip(lists, cells)) for cells in zip(*lists.values())]
-
-
-def _flat_lists(value, before=''):
-    out = {}
-    for key, inner in value.items():
-        out |= _flat_lists(inner, f'{before}{key}/') if isinstance(inner, dict) else {f'{before}{key}': inner}
-    return out
-
-
-def _catboost(value):
-    "CatBoost's training log, whose `test` is the evaluation set that chooses the best iteration"
-    names = {side: [m['name'] for m in value['meta'].get(f'{side}_metrics', [])] for side in ('learn', 'test')}
-    return [
-        {'epoch': row['iteration'], 'passed_time': row.get('passed_time')}
-        | {f'train/{n}': v for n, v in zip(names['learn'], row.get('learn', []))}
-        | {f'valid/{n}': v for n, v in zip(names['test'], row.get('test', []))}
-        for row in value['iterations']
-    ]
-
 # %% ../../nbs/logs/04_readers.ipynb #ec66b9c3
 def _read_events(paths, name, base, columns):
     "Scalars of TensorBoard event files, read by TensorBoard's own package"
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
-        raise UserError(f"{name} holds no TensorBoard event files and no log.jsonl; pass the log itself.")
-    runs, cut = {}, {}
-    for path, (_, rows) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
-        run, rows = _sub_run(path.parent, base, _keras_epochs(rows))
+        raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
+    runs, cut, unused = {}, {}, {}
+    for path, (_, written) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        kept = _keras_epochs(written)
+        run, rows = _sub_run(path.parent, base, kept)
+        unused |= dict.fromkeys(_tags(written) - _tags(kept), "it counts batches, where the losses are told by epoch")
+        unused |= dict.fromkeys(() if rows else _tags(kept), "it is a result beside settings, not a curve")
         if rows:
             runs.setdefault(run, []).append(rows)
             cut[run] = cut.get(run, 0) + (not _whole(path))
-    parts = []
+    parts, killed = [], "a file ends within a record, as when a training is killed; what stands before was read"
     for run, files in runs.items():
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
         log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
-        if cut[run]:
-            log = replace(
-                log,
-                notes=(
-                    *log.notes,
-                    "a file ends within a record, as when a training is killed; what stands before was read",
-                ),
-            )
-        parts.append(log)
+        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]), unused=log.unused | unused))
     if not parts:
         raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
     return together(parts, name)
+
+
+def _tags(rows):
+    return {k for row in rows for k in row} - {'step', 'epoch'}
 
 
 def _begins_with_event(path):
@@ -409,7 +395,7 @@ def _whole(path):
 
 def _sub_run(folder, base, rows):
     "The folder of the training that a file belongs to, and its rows with the split or set that the folder names"
-    tags = {k for row in rows for k in row if k not in ('step', 'epoch')}
+    tags = _tags(rows)
     if folder == base or not tags or all(t.startswith(('hparam', '_hparams_')) for t in tags):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
@@ -499,6 +485,8 @@ def _decoded(content, name):
             return content.decode(encoding)
         except UnicodeDecodeError:
             continue
+    if min(content) > 8:  # no control characters: an older encoding of the west
+        return content.decode('latin-1')
     raise UserError(f"{name} is not text; expected CSV, JSON, JSON lines or TensorBoard events.")
 
 

@@ -6,6 +6,7 @@
 __all__ = ['TrainingLog', 'together', 'from_rows']
 
 # %% ../../nbs/logs/01_rows.ipynb #49c06338
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -84,11 +85,12 @@ def together(
 
 # %% ../../nbs/logs/01_rows.ipynb #e8bf3c52
 _CLOCKS = ('epoch', 'step')
+_FROM_ZERO = r'(^|_)(accuracy|acc\d*|top\d|f1|dice|m?iou|m?ap\d*|map\d*|auc|auroc|precision|recall)(_|$)'
 
 
-def _cells(rows, column):
-    "The cells of a column as numbers or None, and a reason if it is none of numbers"
-    cells = [number(row.get(column)) for row in rows]
+def _cells(rows, column, clock):
+    "The cells of a column as numbers or None, and a reason if it is none of numbers; a clock may say `1/10`"
+    cells = [number(str(row[column]).partition('/')[0] if clock and column in row else row.get(column)) for row in rows]
     words = [c for c in cells if isinstance(c, str)]
     numbers = sum(isinstance(c, (int, float)) for c in cells)
     why = f"{len(words)} cells of `{column}` are not numbers and were left out" if words else ''
@@ -99,14 +101,14 @@ def _cells(rows, column):
 
 
 def _unmeasured(cells):
-    "Positions of NaN that only say that nothing was measured: every so many rows there is a number, at even distances"
+    "Positions of NaN that only say that nothing was measured: most numbers have some NaN between them"
     told = [i for i, c in enumerate(cells) if c is not None]
     finite = [k for k, i in enumerate(told) if cells[i] == cells[i]]
-    gaps = set(np.diff(finite))
-    if len(finite) < 3 or len(gaps) != 1 or gaps == {1}:
+    gaps = np.diff(finite)
+    if len(finite) < 3 or np.median(gaps) < 2:
         return set()
-    within = range(finite[0] - max(gaps) + 1, finite[-1] + max(gaps))
-    return {told[k] for k in within if 0 <= k < len(told) and k not in finite}
+    within = range(finite[0] - gaps.max() + 1, finite[-1] + gaps.max())
+    return {told[k] for k in within if 0 <= k < len(told)} - {told[k] for k in finite}
 
 
 def _candidates(rows, bare, told):
@@ -116,15 +118,18 @@ def _candidates(rows, bare, told):
         if meaning.kind == 'stage':
             found['stage'] = [(column, [row.get(column) for row in rows])]
             continue
-        cells, why = _cells(rows, column)
+        cells, why = _cells(rows, column, meaning.kind in _CLOCKS)
         if cells is None or not meaning.kind:
             unused[column] = meaning.why if cells or not meaning.kind and 'columns' not in meaning.why else why
             continue
         notes += [why] if why else []
         blank = _unmeasured(cells) if meaning.kind == 'metric' else set()
+        impossible = {i for i, c in enumerate(cells) if c == -1} if re.search(_FROM_ZERO, meaning.metric) else set()
         if blank:
-            notes.append(f"`{column}` is NaN in regular gaps, which is read as not measured")
-            cells = [None if i in blank else c for i, c in enumerate(cells)]
+            notes.append(f"`{column}` is NaN between most of its numbers, which is read as not measured")
+        if impossible:
+            notes.append(f"`{column}` is -1 in {len(impossible)} rows, which it cannot be; read as not measured")
+        cells = [None if i in blank | impossible else c for i, c in enumerate(cells)]
         key = (meaning.split, meaning.metric) if meaning.kind == 'metric' else meaning.kind
         found.setdefault(key, []).append((column, cells))
     return found, notes, unused
@@ -151,28 +156,26 @@ def _columns(rows, bare, told):
     return chosen, notes, unused
 
 # %% ../../nbs/logs/01_rows.ipynb #b341be1e
-def _within_epochs(epoch, step):
-    "Whether the steps count from the beginning in each epoch"
-    known = [(e, s) for e, s in zip(epoch, step) if e is not None and s is not None]
+def _within_epochs(epoch, step, values):
+    "Whether the steps count from the beginning in each epoch, as the longest series tells"
+    longest = max((cells for _, cells in values.values()), key=lambda cells: sum(c is not None for c in cells))
+    known = [(e, s) for e, s, c in zip(epoch, step, longest) if None not in (e, s, c)]
     falls = [after[0] > before[0] for before, after in zip(known, known[1:]) if after[1] < before[1]]
     return bool(falls) and 2 * sum(falls) >= len(falls)
 
 
-def _running(epoch, step):
-    "Steps of all epochs together, from steps that count from the beginning in each"
-    out, base, before, from_zero = [], 0, (None, 0), 0 in step
-    for e, s in zip(epoch, step):
-        if s is None or e is None:
-            out.append(None)
-            continue
-        if before[0] is not None and s < before[1]:
-            base = base + before[1] + from_zero if e > before[0] else 0
-        before = (e, s)
-        out.append(base + s)
-    return out
+def _running(fits, epoch, step):
+    "Steps of all epochs of a fit together, from steps that count from the beginning in each"
+    ends, before, from_zero = {}, {}, 0 in step
+    for place, s in zip(zip(fits, epoch), step):
+        if None not in (*place, s):
+            ends[place] = max(ends.get(place, 0), s + from_zero)
+    for fit, e in ends:
+        before[fit, e] = sum(end for (f, other), end in ends.items() if f == fit and other < e)
+    return [None if s is None else before.get(place, 0) + s for place, s in zip(zip(fits, epoch), step)]
 
 
-def _fits(clocks, present, seams):
+def _fits(clocks, present, seams, epochs=True):
     "The fit of each row: a series whose clock falls back to where it began starts another one"
     first, last, before_seam, fit, out = {}, {}, set(), 0, []
     for i, series in enumerate(present):
@@ -186,17 +189,18 @@ def _fits(clocks, present, seams):
             last[key] = value
             before_seam.discard(key)
         out.append(fit)
-    return _in_order(out, next(clock for clock in clocks if any(v is not None for v in clock)))
+    return _in_order(out, clocks[0], epochs)
 
 
-def _in_order(fits, clock):
+def _in_order(fits, clock, epochs):
     "Fits without those that only stand in the wrong order: they share no value of the clock with the one before"
     values, merged = {}, {0: 0}
     for fit, value in zip(fits, clock):
         values.setdefault(fit, set()).update(() if value is None else (value,))
     for fit in range(1, max(fits) + 1):
         here, before = values[fit], values[fit - 1]
-        apart = here and before and not here & before and (len(here | before) < 4 or max(here) < min(before))
+        counted = all(value % 1 == 0 for value in here | before) and epochs
+        apart = here and before and not here & before and (counted or len(here | before) < 4 or max(here) < min(before))
         merged[fit] = merged[fit - 1] + (not apart)
     return [merged[fit] for fit in fits]
 
@@ -205,16 +209,18 @@ def _clocks(found, values, seams, batches):
     "Row, fit, stage, epoch and step of each row; whether steps were logged; and notes"
     count, notes = len(seams), []
     epoch, step = ([v if v is None or 0 <= v < 1e12 else None for v in _cells_of(found, k, count)] for k in _CLOCKS)
-    stages = [str(s) for s in _cells_of(found, 'stage', count, 'training')]
+    stages = (
+        pd.Series(_cells_of(found, 'stage', count), dtype=object).replace('', None).ffill().fillna('training').map(str)
+    )
     if len(told := [s for s in step if s is not None]) > 2 and not any(told):
         step = [None] * count
         notes.append(f"`{found['step'][0]}` is always 0; the values are counted in their order")
     present = [[(stages[i], k) for k, (_, cells) in values.items() if cells[i] is not None] for i in range(count)]
-    within = _within_epochs(epoch, step)
+    within = _within_epochs(epoch, step, values)
     told = [clock for clock in ([epoch] if within else [epoch, step]) if any(v is not None for v in clock)]
-    fits = pd.Series(_fits(told, present, seams) if told else seams)
+    fits = pd.Series(_fits(told, present, seams, 'epoch' in found) if told else seams)
     if within:
-        step = _running(epoch, step)
+        step = _running(fits, epoch, step)
         notes.append(f"`{found['step'][0]}` starts again in each epoch; the steps of all epochs were added up")
     elif 'step' not in found and _crowded(list(zip(fits, stages, epoch)), values):
         step = list(fits.groupby(fits).cumcount() + 1)
@@ -383,8 +389,8 @@ def _nothing(name, rows, unused):
     unclear = [c for c, why in unused.items() if '--columns' in why and 'no metric' not in why]
     if unclear:
         return (
-            f"{name} does not say which split {', '.join(unclear[:8])} belong{'s' * (len(unclear) == 1)} to; name the "
-            "columns with --columns train=...,valid=...,metric=...."
+            f"{name} does not say of which split and metric {', '.join(unclear[:8])} {'are' if unclear[1:] else 'is'}; "
+            "name the columns with --columns train=...,valid=...,metric=...."
         )
     return (
         f"{name} has no loss or metric among its columns ({', '.join(map(str, names[:8]))}); expected train_loss, "
@@ -417,7 +423,8 @@ def _repaired(values, order, lr, notes):
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
-        notes.append(f"{steps} steps were logged more than once (a resumed run); the last values count")
+        counted = "1 step was" if steps == 1 else f"{steps} steps were"
+        notes.append(f"{counted} logged more than once (a resumed run); the last values count")
     records = records[~repeated]
     if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
         notes.append("rows were out of order and have been sorted by step")

@@ -19,6 +19,7 @@ from ..runlog import RunLog, lower_is_better
 _DEAD = (0.5, 0.9)  # share of all units, and of the worst layer's, from which on they are called dead
 _SATURATED = (0.5, 0.9)  # the same of values at the ends of tanh and sigmoid
 _VANISHED = 1e-5  # gradient of a group over that of the group with the largest
+_SKIPPED = 0.1  # share of the readings that may be infinite: mixed precision skips such steps and goes on
 _EXPLODED = 100  # median norm at the end over that of the first half
 
 
@@ -88,8 +89,9 @@ def _gradients(name, readings):
     broken = norm[~np.isfinite(norm)]
     known = norm[np.isfinite(norm)]
     early, late = known.iloc[: len(known) // 2].median(), known.iloc[-max(3, len(known) // 5) :].median()
-    if len(broken) or len(known) >= 6 and late > _EXPLODED * early:
-        said = f"was not finite at step {broken.index[0]}" if len(broken) else f"grew from {early:.3g} to {late:.3g}"
+    lasting = len(broken) > max(1, _SKIPPED * len(norm)) or len(broken) and not np.isfinite(norm.iloc[-1])
+    if lasting or len(known) >= 6 and late > _EXPLODED * early:
+        said = f"was not finite at step {broken.index[0]}" if lasting else f"grew from {early:.3g} to {late:.3g}"
         yield Finding(
             'exploding-gradients',
             'error',

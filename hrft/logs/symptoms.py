@@ -127,23 +127,24 @@ def _diverged(curve: Curve) -> Finding | None:
         return Finding(
             'divergence',
             'error',
-            f"{curve.stage}: the training loss rose from {lowest:.4g} to {last.mean():.4g}"
+            f"{curve.stage}: the training loss rose from {loss.min():.4g} to {loss[-1]:.4g}"
             + (f", and the validation loss from {valid.min():.4g} to {valid.iloc[-1]:.4g}." if told else '.'),
-            {'lowest': lowest, 'last': last.mean(), 'ratio': last.mean() / lowest},
+            {'lowest_level': lowest, 'last_level': last.mean(), 'ratio': last.mean() / lowest},
             "Lower the learning rate, lengthen the warm-up or clip the gradient.",
         )
 
 # %% ../../nbs/logs/08_symptoms.ipynb #7181dcc3
 _WORSE = 0.02  # relative loss of validation from its best stretch to its end
-_WORSE_OF_FEW = 0.05  # the same where fewer than seven evaluations tell little of their noise
+_GAINED = 0.005  # relative gain of training meanwhile
+_WORSE_OF_FEW = 0.08  # the same where fewer than seven evaluations tell little of their noise
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
 # relative gain of validation over the second half of the training, and its share of all that was gained
 _STILL = (0.02, 0.225)
 _STRAIGHT = 0.3  # share of all that was gained, of which a straight line has a third; half the gain will do
-_LAST_GAIN = 0.05  # relative gain of the last of a few evaluations
+_LAST_GAIN = (0.05, 0.15)  # relative gain of the last of a few evaluations, and as a share of the gain before it
 _GOES_ON = 0.5  # gain over the last sixth against that over the sixth before
-_HARDLY = 0.05  # relative fall of the training loss within its noise; half of it beyond
+_HARDLY = (0.05, 0.04)  # relative fall of the training loss within its noise, and beyond
 
 
 def _overfitting(curve: Curve) -> Finding | None:
@@ -184,7 +185,7 @@ def _got_worse(curve, metric, valid, lower, name, train):
     gained = train_sign * (train[train.index <= max(then, train.index[0])].iloc[-1] - train.iloc[-width:].mean())
     worse, least = sign * (end.value - best.value), (_WORSE_OF_FEW if few else _WORSE) * abs(best.value)
     stays = not few or (sign * (valid.iloc[start + 1 :] - best.value) > least / 2).all()
-    if worse > least and worse > _SELECTED * noise and gained > 0 and stays:
+    if worse > least and worse > _SELECTED * noise and gained > _GAINED * abs(train.iloc[-1]) and stays:
         return Finding(
             'overfitting',
             'warning',
@@ -207,7 +208,7 @@ def _no_learning(curve: Curve) -> Finding | None:
         return None
     start, end = (level(part) for part in (loss[: max(3, len(loss) // 5)], loss[-max(3, len(loss) // 5) :]))
     fall = (start.value - end.value) / abs(start.value) if start.value else 0.0
-    if (fall <= 0 or fall < (_HARDLY if tied(start, end) else _HARDLY / 2)) and not _diverged(curve) and loss[-1]:
+    if (fall <= 0 or fall < _HARDLY[not tied(start, end)]) and not _diverged(curve) and loss[-1]:
         return Finding(
             'no-learning',
             'note',
@@ -217,38 +218,44 @@ def _no_learning(curve: Curve) -> Finding | None:
         )
 
 
-def _spent(curve):
+def _spent(curve, at):
     "Share of the summed learning rate behind each evaluation; of the evaluations where no rate was logged"
-    at = curve.valid.index.to_numpy(float)
-    rate = curve.rate.reindex(curve.valid.index).ffill().bfill().to_numpy() * np.diff(at, prepend=0.0)
+    rate = curve.rate.reindex(at).ffill().bfill().to_numpy() * np.diff(at.to_numpy(float), prepend=0.0)
     spent = np.cumsum(rate if np.isfinite(rate).all() and rate.sum() > 0 else np.ones(len(at)))
     return spent / spent[-1]
 
 
+def _gained_late(curve, values, sign):
+    "Relative gain over the second half of the summed rate, and its share of all; 0 where it slows, ends or is not sure"
+    spent, span = _spent(curve, values.index), values.max() - values.min()
+    even = np.linspace(1 / 2, 1, max(9, int((spent > 1 / 2).sum())))
+    late = -sign * np.interp(even, spent, values)
+    before, then, end = (float(part.mean()) for part in np.array_split(late, 3))
+    goes_on = end - then > _GOES_ON * (then - before) and trend(late[len(late) // 3 :]).change.low > 0
+    if not goes_on or spent[int(np.argmin(sign * values.to_numpy()))] < 0.9:
+        return 0.0, 0.0
+    return (end - before) / abs(before or 1.0), (end - before) / (span or 1.0)
+
+
 def _underfitting(curve: Curve) -> Finding | None:
     "A run that ended while it still improved, for as long as its learning rate let it"
-    valid = curve.valid
-    if len(valid) < 9:
+    if len(curve.valid) < 9:
         return _unfinished(curve)
-    spent = _spent(curve)
-    even = np.linspace(1 / 2, 1, max(9, int((spent > 1 / 2).sum())))
-    values = np.interp(even, spent, valid)
-    before, then, end = (float(part.mean()) for part in np.array_split(values, 3))
-    gain, span = -curve.sign * (end - before) / abs(before or 1.0), valid.max() - valid.min()
-    goes_on = -curve.sign * (end - then) > _GOES_ON * -curve.sign * (then - before)
-    change = trend(values[len(values) // 3 :]).change
-    sure = change.high < 0 if curve.lower else change.low > 0
-    share = abs(end - before) / (span or 1.0)
-    enough = gain > _STILL[0] and share > _STILL[1] / 2 or gain > _STILL[0] / 2 and share > _STRAIGHT
-    if enough and goes_on and sure and spent[curve.best] >= 0.9:
-        return Finding(
-            'underfitting',
-            'warning' if share > _STILL[1] else 'note',
-            f"{curve.stage}: validation {curve.metric} still improved by {gain:.1%} over the second half of what the "
-            "learning rate adds up to.",
-            {f'best_{curve.unit}': int(valid.index[curve.best]), 'gain': gain, 'share_of_all_gained': share},
-            "Train for more epochs, or raise the learning rate.",
-        )
+    for metric in dict.fromkeys((curve.metric, 'loss')):
+        values = curve.evaluations(metric)
+        if len(values) < 9:
+            continue
+        gain, share = _gained_late(curve, values, curve.sign if metric == curve.metric else 1)
+        straight = gain > _STILL[0] / 2 and share > _STRAIGHT
+        if straight or metric == curve.metric and gain > _STILL[0] and share > _STILL[1] / 2:
+            return Finding(
+                'underfitting',
+                'warning' if metric == curve.metric and share > _STILL[1] else 'note',
+                f"{curve.stage}: validation {metric} still improved by {gain:.1%} over the second half of what the "
+                "learning rate adds up to.",
+                {f'best_{curve.unit}': int(curve.valid.index[curve.best]), 'gain': gain, 'share_of_all_gained': share},
+                "Train for more epochs, or raise the learning rate.",
+            )
 
 
 def _unfinished(curve):
@@ -257,11 +264,9 @@ def _unfinished(curve):
         valid, sign = curve.evaluations(metric), curve.sign if metric == curve.metric else 1
         if len(valid) < 2 or int(np.argmin(sign * valid.to_numpy())) < len(valid) - 1 or not valid.iloc[-2]:
             continue
-        gain = sign * (valid.iloc[-2] - valid.iloc[-1]) / abs(valid.iloc[-2])
-        slows = len(valid) > 2 and sign * (valid.iloc[-2] - valid.iloc[-1]) < _GOES_ON * sign * (
-            valid.iloc[-3] - valid.iloc[-2]
-        )
-        if gain > _LAST_GAIN and not slows:
+        gains = -sign * np.diff(valid)
+        gain, slows = gains[-1] / abs(valid.iloc[-2]), len(gains) > 1 and gains[-1] < _LAST_GAIN[1] * gains[-2]
+        if gain > _LAST_GAIN[0] and not slows:
             return Finding(
                 'underfitting',
                 'note',
@@ -374,14 +379,13 @@ def _best_in_noise(curve: Curve) -> Finding | None:
     "A best epoch that owes its place to noise"
     valid = curve.valid
     sd = noise_sd(valid)
-    if len(valid) < 12 or not sd:
+    if len(valid) < 12 or not sd or _diverged(curve):
         return None
     (stretch, _), at = best_stretch(valid, curve.lower), curve.best
     single, near = valid.iloc[at], [i for i in range(max(0, at - 6), min(len(valid), at + 7)) if i != at]
-    line = np.polyfit(near, valid.iloc[near], 1)
-    expected, bent = np.polyval(line, at), float(np.std(valid.iloc[near] - np.polyval(line, near)))
+    expected = np.polyval(np.polyfit(near, valid.iloc[near], 1), at)
     luck = curve.sign * (expected - single)
-    if luck > bent and luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
+    if luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
         rivals = int((curve.sign * valid < curve.sign * single + 2 * sd).sum()) - 1
         others = f", and {rivals} others lie within its noise" if rivals else ''
         return Finding(

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['text_tables']
 
-# %% ../../nbs/logs/03_texts.ipynb #bd06dc99
+# %% ../../nbs/logs/03_texts.ipynb #1d849a0b
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -16,7 +16,7 @@ import numpy as np
 from .stores import Table
 from ..runlog import lower_is_better
 
-# %% ../../nbs/logs/03_texts.ipynb #35fc2a22
+# %% ../../nbs/logs/03_texts.ipynb #3b89ddd8
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
 _SETS |= dict.fromkeys(('val', 'valid', 'validation', 'dev', 'eval', 'evaluation'), 'valid')
 _SETS |= {'test': 'test', 'testing': 'test'}
@@ -32,7 +32,7 @@ _PAIR = re.compile(
 _FILLING = set('average averaged avg mean current global foreground pseudo epoch set running overall now this'.split())
 _PROSE = set('a and at for from in of on the to with'.split())
 _MACHINE = re.compile(
-    r'time|eta$|mem|^data$|wall|per_s|/s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|_cost$|loss_scale'
+    r'time|eta$|mem|^data$|per_s|speed|^(wps|ups|wpb|bsz|ips|mfu)$|batch|count$|samples|_cost$|loss_scale'
 )
 
 
@@ -57,7 +57,7 @@ def _name(words):
     if parts[-1] == 'took' or parts == ['epoch', 'time']:
         return ('seconds' if 'epoch' in parts else f'{own}_time'), ''
     rest = [p for p in parts if p not in _FILLING and p not in _SETS]
-    if not rest or _PROSE & set(rest) or 'copypaste' in words:
+    if not rest or _PROSE & set(rest) or re.search('copypaste|wall$|/s', words, re.I):
         return '', own
     name = re.sub(r'^((?:valid|validation)_\d+)_', r'\1/', '_'.join(rest))
     joined = re.match(rf'({"|".join(_SETS)})_(?!\d)(.+)', name)  # val_loss
@@ -74,6 +74,7 @@ def _pairs(line: str) -> Iterator[_Pair]:
         context, end = (_SETS[named[-1].lower()] if named else context), found.end()
         name, own = _name(found['name'])
         if not name:
+            context = own or context  # Validation: 100%
             continue
         if found['list']:
             numbers = [float(n) for n in re.findall(_NUMBER, found['list'], re.I)]
@@ -82,15 +83,15 @@ def _pairs(line: str) -> Iterator[_Pair]:
             value = float(found['value']) / (float(found['of'][1:]) if found['of'] else 1)
         yield _Pair(name, own, context, value, float(found['mean']) if found['mean'] else None)
 
-# %% ../../nbs/logs/03_texts.ipynb #5f36f404
+# %% ../../nbs/logs/03_texts.ipynb #056b1234
 _CUT = re.compile(
     r'\b(?:best\w*|improve\w*|sav(?:ed|ing)|early stop\w*|lowest|highest|patience|resum\w+|loaded|restor\w+|'
     r'checkpoints?|max(?:imum)?[_ ](?:epochs?|accuracy|mem)|until|averaged stats|mean validation dice)\b.*',
     re.I,
 )
 _CLOCK = re.compile(
-    r"(?<![\w/.])(?P<word>epoch|iteration|iter|global[_ ]step|step|num_updates|round|batch)(?:\((?P<set>\w+)\))?['\"]?"
-    r"\s*[:=#]?\s*['\"]?\[?\s*(?P<n>\d+(?:\.\d+)?)\s*(?:/\s*(?P<of>\d+)\s*)?\]?['\"]?(?![\w%])"
+    r'(?<![\w/.])(?P<word>epoch|iteration|iters?|global[_ ]step|step|num_updates|round|batch)(?:\((?P<set>\w+)\))?'
+    r"['\"]?\s*[:=#]?\s*['\"]?\[?\s*(?P<n>\d+(?:\.\d+)?)\s*(?:/\s*(?P<of>\d+)\s*)?\]?['\"]?(?![\w%])"
     r'(?:[\s|,:;-]*\[?\s*(?P<i>\d+)\s*/\s*(?P<end>\d+)\b(?:\s*\(\s*\d+\s*%\))?\s*\]?)?',
     re.I,
 )
@@ -98,7 +99,8 @@ _SET_CLOCK = re.compile(
     rf'\b(?P<set>{"|".join(_SETS)})\b:?\s*(?P<n>\d+)?\s*\[\s*(?P<i>\d+)\s*/\s*(?P<end>\d+)[^\]]*\]', re.I
 )
 _COUNTED = re.compile(
-    r'^\s*\[\s*(\d+)\s*(?:,\s*(\d+)\s*)?\](?=\s)|^\s*(\d+):(?=\s+train boosting_metric:)|\b(\d+)epoch results'
+    r'^\s*\[\s*(?P<epoch>\d+)(?:/\d+\]\[(?P<i>\d+)/(?P<end>\d+)|,\s*(?P<batch>\d+)\s*)?\s*\](?=\s)'
+    r'|^\s*(?P<tree>\d+):(?=\s+train boosting_metric:)|\b(?P<result>\d+)epoch results'
 )
 _BAR = re.compile(r'it/s|s/it|ms/step|━|\[[=>.]+\]|\d%\|')
 
@@ -133,8 +135,9 @@ def _clock(line: str) -> tuple[_Clock, str]:
     line = _CLOCK.sub(taken, _SET_CLOCK.sub(taken, line))
     counted = None if told else _COUNTED.search(line)
     if counted:
-        epoch, step, tree, result = counted.groups()
-        told = {'epoch': float(epoch or tree or result), **({'batch': int(step)} if step else {})}
+        epoch, i, end, batch, tree, result = counted.groups()
+        told = {'epoch': float(epoch or tree or result), 'batch': i or batch, 'of': end}
+        told = {k: v if k == 'epoch' else int(v) for k, v in told.items() if v is not None}
         line = line[: counted.start()] + line[counted.end() :]
     return _Clock(**told), line
 
@@ -176,7 +179,7 @@ def _clean(text: str) -> Iterator[str]:
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield line
 
-# %% ../../nbs/logs/03_texts.ipynb #9b44dd08
+# %% ../../nbs/logs/03_texts.ipynb #22ff0097
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -217,7 +220,7 @@ class _Course:
             if self.epoch in self.offsets and self.epoch is not None:
                 self.offset = self.offsets[self.epoch]
             elif began_again:
-                self.offset += self.of or self.last
+                self.offset += self.of or self.last + (local == 0)
             self.offsets[self.epoch], self.counted_in = self.offset, self.epoch
         self.last, self.of, self.reached = local, of, self.offset + local
 
@@ -256,12 +259,14 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/03_texts.ipynb #3d6e8300
+# %% ../../nbs/logs/03_texts.ipynb #8363f199
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
 def _cells(line):
+    "Cells of a line of a table"
     line = re.sub(r':?\s*\d+%\|.*', '', line)  # a bar at the end
+    line = re.sub(r' (?=mAP)', '  ', line)
     return [c for c in re.split(r'\s{2,}|\t|\s*\|\s*', line.strip().strip('|').strip()) if c]
 
 
@@ -295,12 +300,13 @@ def _header(line):
 def _row(line, header):
     "A row of a printed table; None if the line is none"
     cells = _cells(line)
-    if len(cells) != len(header) or not re.fullmatch(r'all|\d+(\.\d+)?(/\d+)?', cells[0]):
+    first = 'all' if header[0] == 'class' else r'\d+(\.\d+)?(/\d+)?'
+    if len(cells) != len(header) or not re.fullmatch(first, cells[0]):
         return None
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/03_texts.ipynb #719b70e0
+# %% ../../nbs/logs/03_texts.ipynb #bd3d5fb5
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -326,10 +332,10 @@ def text_tables(
         if values and (course.epoch, course.reached) != (None, None):
             replaces = clock.evaluates or bool(_BAR.search(line)) or line.lstrip().startswith('*')
             course.put(values, replaces and '{' not in line)
-    trainings = [_numbered(_one_set(rows)) for rows in course.trainings if any(map(_holds_metrics, rows))]
+    trainings = [_numbered(_one_set(rows)) for rows in course.trainings if 2 * sum(map(_has_metric, rows)) > len(rows)]
     notes = ["the text shows rounded numbers"]
     notes += ["the closing summary of the trainer was left out: its loss is a mean over the whole training"] * closing
-    notes += [f"the epochs go back {course.resumed} times (a resumed run); the last values count"] * bool(
+    notes += [f"the epochs go back, as in a run that was resumed ({course.resumed} x); the last values count"] * bool(
         course.resumed
     )
     several = len(trainings) > 1
@@ -339,7 +345,8 @@ def text_tables(
     ] or None
 
 
-def _holds_metrics(row):
+def _has_metric(row):
+    "Whether a row is of a log; those of a manual or a program seldom are"
     return any(lower_is_better(key) is not None or key.startswith(('train/', 'valid/', 'test/')) for key in row)
 
 
