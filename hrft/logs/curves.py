@@ -347,9 +347,15 @@ class Curve:
         return float(before.iloc[0]) if len(before) else math.nan
 
     @property
+    def begins_late(self) -> bool:
+        "Whether the log begins in the middle of a training, and not only at its first interval"
+        steps = np.unique(self.records.step)
+        return bool(self.table.index[0] > 1 and len(steps) > 1 and steps[0] > 2 * np.median(np.diff(steps)))
+
+    @property
     def goes_on(self) -> bool:
         "Whether the log shows that the training began from trained weights"
-        return self.table.index[0] > 1 or not math.isnan(self.untouched)
+        return self.begins_late or not math.isnan(self.untouched)
 
     @property
     def rate(self) -> pd.Series:  # index as `valid`, or all epochs

@@ -135,7 +135,7 @@ class Number(NamedTuple):
     text: str = ''  # as printed
 
 
-_DIGITS = r'(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)'
+_DIGITS = r'(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?|\.\d+(?:[eE][+-]?\d{1,2})?)'
 _NUMBER = re.compile(
     rf'(?P<about>[~≈]\s?|\b(?:about|around|roughly|approximately|nearly|almost)\s+)?(?<![\w.])(?P<sign>[+-](?=[\d.]))?'
     rf'(?P<digits>{_DIGITS})(?P<more>\+(?!\d))?'

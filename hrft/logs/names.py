@@ -66,9 +66,9 @@ _EPOCH = (
     'trainer_epoch n_epoch'
 ).split()
 _STEP = (
-    'global_step trainer_global_step num_updates step steps iteration iterations iter iters it update updates '
-    'training_iteration time_total_timesteps total_timesteps timesteps num_steps global_iter n_iter round rounds '
-    'boosting_round batch schritt'
+    'global_step trainer_global_step global_step_max_steps current_steps current_step num_updates step steps iteration '
+    'iterations iter iters it iter_num step_num update updates training_iteration time_total_timesteps total_timesteps '
+    'timesteps num_steps global_iter n_iter round rounds boosting_round batch batch_idx batch_num schritt'
 ).split()
 _EPOCH_TIME = 'epoch_time epoch_seconds time_epoch time_per_epoch time_this_iter_s epoch_duration'.split()
 _SINCE_START = (
@@ -86,6 +86,7 @@ _NOTHING = {
     ),
     r'(^|_)(timestamp|date|datetime|created_at|remaining_time)(_|$)': "it is a time of day, not of training",
     r'(^|_)(tokens|n_tokens|num_tokens|tokens_seen|examples|n_parameters|words|trial_id|done|seed|patience)$|(^|_)num_'
+    r'|^(total_steps|max_steps|percentage)$'
     r'|^(samples|images|instances)$': "it counts, which is no quality",
     r'^best_|_best$|_best_': "it is the best so far, which the curve itself tells",
     r'^hp_metric$': "Lightning writes it for its table of settings",
@@ -135,10 +136,10 @@ def _metric(rest):
     return _RENAMED.get(rest, rest)
 
 # %% ../../nbs/logs/00_names.ipynb #29c72acc
-def _told(name, columns):
-    "The meaning that the user gave to a column, by its name or by the set that stands before it"
+def _told(name, names, columns):
+    "The meaning that the user gave to a column, by its name or, where none is called so, by the set before it"
     for role, told in columns.items():
-        whole, group = told == name, re.match(re.escape(told) + r'[/._ -]', name)
+        whole, group = told == name, told not in names and re.match(re.escape(told) + r'[/._ -]', name)
         if not (whole or group):
             continue
         word = _metric(declared(spell(name[len(told) :] if group else name))[1])
@@ -195,7 +196,7 @@ def meanings(
         split, rest = declared(word)
         metric = _metric(rest)
         found[name] = (
-            _told(name, columns or {})
+            _told(name, names, columns or {})
             or _clock(name, word, rest)
             or Meaning('metric', 'train' if metric == 'grad_norm' else split, metric)
         )

@@ -42,7 +42,18 @@ def summary(comparison: Comparison) -> list[str]:
                 f"{kind.capitalize()}: {first[0]['name']} leads ({word} {values[0]}; next {rows[1]['name']} with "
                 f"{rows[1]['value']:.4g})."
             )
+    if len(comparison.runs) == 1:
+        said += _alone(comparison)
     return [*said, *_by_recipe(comparison)] if comparison.groups else [*said, *_advice(comparison)]
+
+
+def _alone(comparison):
+    "Where a single run was best and where it ended"
+    [run], watched = comparison.runs.values(), comparison.watched
+    if (whole := run.get(f'final_full_valid_{watched.metric}')) is not None and watched.split == 'valid':
+        return [f"{watched.metric.capitalize()} {whole:.4g} on the full validation; `valid` are single batches."]
+    best, last = (run[f'{kind}_{watched.split}_{watched.metric}'] for kind in ('best', 'final'))
+    return [] if best is None else [f"Best {watched.metric} {best:.4g} in epoch {run['best_epoch']}, last {last:.4g}."]
 
 
 def _advice(comparison):
