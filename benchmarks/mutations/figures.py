@@ -12,7 +12,7 @@ from scipy import stats
 from hrft.core import read_json
 from hrft.evidence import markdown_table, wilson
 
-from .cases import FORMS, PARTS, TWINS, Case, cases
+from .cases import FORMS, TWINS, Case, cases
 from .faults import FAULTS
 from .tasks import TASKS
 
@@ -26,11 +26,13 @@ def results(wanted: Iterable[Case], out: Path) -> pd.DataFrame:
     about = {case: read_json(path) for case, path in about.items() if path.exists()}
     for case, known in about.items():
         fault, path = FAULTS.get(case.fault), out / case.folder / 'found.json'
+        if not path.exists():
+            continue
         twin = [*TWINS][bool(fault and fault.resumed)] if fault else case.fault
         twins = [a['score'] for c, a in about.items() if c.task == case.task and c.fault == twin]
         common = asdict(case) | {'part': case.part, 'effect': _effect(known, twins, fault)}
         common |= {key: known[key] for key in ('refused', 'ended', 'seconds')}
-        found = read_json(path) if path.exists() else {}
+        found = read_json(path)
         rows += [common | {'form': form} | _judged(found.get(form, []), fault) for form in FORMS]
     return pd.DataFrame(rows)
 
@@ -236,57 +238,43 @@ def hit_rates(table: pd.DataFrame) -> dict:  # code -> {'log': [true, said], 'ru
 
 def page(out: Path, seeds: int) -> str:
     "The report in Markdown"
-    parts = {part: results(cases(part, seeds), out) for part in PARTS}
-    every = pd.concat(parts.values())
-    run = every[(every.form == 'run') & ~every.fault.isin(TWINS)]
-    held, tune = parts['held'], parts['tune']
-    tasks = [', '.join(t for t in TASKS if t in set(part.task)) for part in (tune, held)]
-    clean = every[(every.form == 'run') & every.fault.isin(TWINS)].drop_duplicates(['task', 'fault', 'seed'])
-    lines = [
-        HEAD.format(
-            n_faults=len(FAULTS),
-            n_tasks=len(TASKS),
-            n_seeds=seeds,
-            n_cases=len(run),
-            n_clean=len(clean),
-            no_effect=f'{_note((~run.effect).sum(), "training")} had no effect, and {run.refused.sum()} left no log.',
-            n_traceless=sum(f.traceless for f in FAULTS.values()),
-            tuned_tasks=tasks[0],
-            held_tasks=tasks[1],
-        )
-    ]
-    for title, part in (
-        ('The held-out half', held),
-        ('Crossed', parts['crossed']),
-        ('The half that was tuned on', tune),
-    ):
-        own = part if title != 'Crossed' else part[~part.fault.isin(TWINS)]  # its healthy runs are the others'
-        lines += [f'## {title}\n', markdown_table(figures(own)), '']
+    held, crossed, tune = (results(cases(part, seeds), out) for part in ('held', 'crossed', 'tune'))
+    crossed = crossed[~crossed.fault.isin(TWINS)]  # its healthy runs are those of the others
+    shown = {'the held-out half': held, 'crossed cases': crossed, 'the half that was tuned on': tune}
+    shown = {title: part for title, part in shown.items() if len(part)}
+    every = pd.concat(shown.values())
+    lines = [_about(every, held, tune, seeds)]
+    for title, part in shown.items():
+        lines += [f'## {title.capitalize()}\n', markdown_table(figures(part)), '']
         lines += [markdown_table(goals(part)), ''] if part is held else []
-    lines += [
-        '## What it misses\n',
-        'Of the held-out half, the faults whose cause is named in less than half of the run folders:\n',
-        missed(held),
-        '',
-    ]
-    lines += ['The same of the crossed cases:\n', missed(parts['crossed']), '', OTHERS]
-    for title, part in (('held-out half', held), ('crossed', parts['crossed']), ('half that was tuned on', tune)):
+    lines += ['## What it misses\n', 'Faults whose cause is named in less than half of the run folders.\n']
+    for title, part in shown.items():
+        lines += [f'{title.capitalize()}:\n', missed(part), '']
+    lines += [OTHERS]
+    for title, part in shown.items():
         for form in ('run', 'log'):
-            lines += [
-                f'## Fault by task, {FORMS[form]}, {title}\n',
-                'Cause named / detected / cases.\n',
-                markdown_table(by_task(part, form)),
-                '',
-            ]
-    lines += ['## Code by code\n', CODES]
-    lines += [
-        markdown_table(by_code(every[every.form != 'steps'].drop_duplicates(['task', 'fault', 'seed', 'form']))),
-        '',
-        '## The faults\n',
-        markdown_table(_listed()),
-        '',
-    ]
-    return '\n'.join(lines)
+            lines += [f'## Fault by task, {FORMS[form]}, {title}\n', 'Cause named / detected / cases.\n']
+            lines += [markdown_table(by_task(part, form)), '']
+    lines += ['## Code by code\n', CODES, markdown_table(by_code(every[every.form != 'steps'])), '']
+    return '\n'.join([*lines, '## The faults\n', markdown_table(_listed()), ''])
+
+
+def _about(every, held, tune, seeds):
+    "What was counted, of how many cases"
+    run = every[every.form == 'run']
+    spoilt = run[~run.fault.isin(TWINS)]
+    tasks = [', '.join(t for t in TASKS if t in set(part.task)) for part in (tune, held)]
+    return HEAD.format(
+        n_faults=len(FAULTS),
+        n_tasks=len(TASKS),
+        n_seeds=seeds,
+        n_cases=len(spoilt),
+        n_clean=run.fault.isin(TWINS).sum(),
+        no_effect=f'{_note((~spoilt.effect).sum(), "training")} had no effect, and {spoilt.refused.sum()} left no log.',
+        n_traceless=sum(fault.traceless for fault in FAULTS.values()),
+        tuned_tasks=tasks[0],
+        held_tasks=tasks[1],
+    )
 
 
 def _listed():
