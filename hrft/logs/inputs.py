@@ -304,7 +304,7 @@ def frozen_changed(
 
 # %% ../../nbs/logs/12_inputs.ipynb #a1b28974
 _BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
-_BEHIND = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_BEHIND = (3.0, 1.4)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 _LEARNED = (0.15, 0.06)  # fall of the training loss, and the fall of validation that it should have brought
