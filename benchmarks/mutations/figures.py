@@ -188,10 +188,10 @@ def _note(count, word):
     return f'{count} {word}{"" if count == 1 else "s"}'
 
 
-def missed(table: pd.DataFrame) -> str:
-    "A line for each fault whose cause is named in less than half of the runs"
+def missed(table: pd.DataFrame, form: str) -> str:
+    "A line for each fault whose cause is named in less than half of one form"
     lines = []
-    for fault, own in _bitten(table[table.form == 'run']).groupby('fault', sort=False):
+    for fault, own in _bitten(table[table.form == form]).groupby('fault', sort=False):
         if own.named.mean() < 0.5:
             said = own['first'].value_counts().index[0]
             lines.append(
@@ -247,9 +247,10 @@ def page(out: Path, seeds: int) -> str:
     for title, part in shown.items():
         lines += [f'## {title.capitalize()}\n', markdown_table(figures(part)), '']
         lines += [markdown_table(goals(part)), ''] if part is held else []
-    lines += ['## What it misses\n', 'Faults whose cause is named in less than half of the run folders.\n']
-    for title, part in shown.items():
-        lines += [f'{title.capitalize()}:\n', missed(part), '']
+    lines += ['## What it misses\n', 'Faults whose cause is named in less than half of the cases.\n']
+    for form in ('run', 'log'):
+        for title, part in shown.items():
+            lines += [f'{FORMS[form]}, {title}:\n', missed(part, form), '']
     lines += [OTHERS]
     for title, part in shown.items():
         for form in ('run', 'log'):
