@@ -136,7 +136,7 @@ HEAD = """This page is made by `benchmarks/diagnosis.py`; change the script, not
 # How often `hrft diagnose` is right
 
 Nobody can say how far to trust a finding who has not seen it on trainings whose fault is known. Here {n_faults}
-faults were put one at a time into healthy trainings of {n_tasks} small tasks, with {n_seeds} seeds each, and
+faults were put one at a time into healthy trainings of {n_tasks} small tasks, with up to {n_seeds} seeds each, and
 what `hrft diagnose` said was held against what was done: {n_cases:,} spoilt trainings and {n_clean} healthy
 ones, all trained by `hrft.train.fit`.
 
