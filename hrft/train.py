@@ -395,9 +395,10 @@ def _learner(training, model, ready):
         ready.moments.give(model, learn.opt.opt)
     if stage.ema_decay:
         callback.average = WeightAverage(model, stage.ema_decay)
-    watch = callback.watch = Watch(
-        model, learn.opt.opt, ready.groups, every=math.ceil(len(ready.loaders.train) / _MEASURED)
-    )
+    held = {id(p) for name in stage.freeze for p in ready.groups[name]}  # whatever becomes of their flags
+    frozen = [name for name, p in model.named_parameters() if id(p) in held]
+    every = math.ceil(len(ready.loaders.train) / _MEASURED)
+    watch = callback.watch = Watch(model, learn.opt.opt, ready.groups, frozen, every)
     watch.steps = callback.memory.step
     if callback.memory.epoch:
         restore_learner(training.run.arrays(callback.memory), learn, callback.average)
