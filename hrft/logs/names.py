@@ -235,16 +235,19 @@ def meanings(
     _numbered(names, found)
     found = _without_lone_number(_told_apart(found))
     known = {(m.split, m.metric) for m in found.values() if m.kind == 'metric' and m.split not in ('', '?')}
-    return {name: _placed(name, meaning, known, bare, found) for name, meaning in found.items()}
+    return {name: _placed(meaning, known, bare, found) for name, meaning in found.items()}
 
 
-def _placed(name, meaning, known, bare, found):
+_ASK = "say what it is with --columns train=COLUMN, valid=COLUMN or metric=COLUMN"
+
+
+def _placed(meaning, known, bare, found):
     "A bare metric in its split, or the reason why it has none"
     kind, split, metric, _ = meaning
     if kind != 'metric' or split in ('train', 'valid', 'full_valid', 'test'):
-        return meaning if metric or kind != 'metric' else Meaning('', why=f"it names only a split; {_ask(name)}")
+        return meaning if metric or kind != 'metric' else Meaning('', why=f"it names only a split; {_ASK}")
     if split == '?':
-        return Meaning('', why=f"its name speaks of several splits; {_ask(name)}")
+        return Meaning('', why=f"its name speaks of several splits; {_ASK}")
     twin = any((s, metric) in known for s in ('valid', 'full_valid', 'test'))
     lone = not known and any(m.metric == 'loss' and m.kind == 'metric' for m in found.values())
     first = metric == 'loss' and not any(s == 'train' and m == 'loss' for s, m in known)
@@ -253,12 +256,8 @@ def _placed(name, meaning, known, bare, found):
     if re.search(_REWARD, metric):  # of the episodes that are trained on
         return Meaning('metric', 'train', metric)
     if lower_is_better(metric) is None:
-        return Meaning('', why=f"it is no metric that is known; {_ask(name)}")
-    return Meaning('', why=f"nothing says whether it is training or validation; {_ask(name)}")
-
-
-def _ask(name):
-    return f"say what it is with --columns train={name}, valid={name} or metric={name}"
+        return Meaning('', why=f"it is no metric that is known; {_ASK}")
+    return Meaning('', why=f"nothing says whether it is training or validation; {_ASK}")
 
 # %% ../../nbs/logs/00_names.ipynb #e5233531
 _BLANK = {'', 'na', 'n/a', 'none', 'null', '-', '--', 'no log'}
