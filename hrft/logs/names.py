@@ -72,7 +72,7 @@ def of_file(
     path: Path,  # of the file that they were read from
 ) -> list:  # with a column `split` where only the name of the file says it, as `val_metrics.csv`
     "Rows with the split that the name of their file declares"
-    told = any(w == 'split' or declared(w)[0] for w in {spell(k) for row in rows for k in row})
+    told = any(k == 'split' or declared(spell(k))[0] for k in {k for row in rows for k in row})
     valid = re.search(r'(^|_)(val|valid|validation|eval)(_|$)', spell(path.stem))
     return [{'split': 'valid', **row} for row in rows] if valid and not told else rows
 
@@ -272,6 +272,10 @@ def number(
     text = str(cell).strip().lower()
     if text in _BLANK:
         return None
+    try:
+        return float(text)
+    except ValueError:
+        pass  # a time, a share or a number in a wrapping
     if clock := re.fullmatch(r'(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)', text):
         return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
     if spent := re.fullmatch(r'(?:(\d+)h)? ?(?:(\d+)m(?:in)?)? ?(\d+(?:\.\d+)?) ?s(?:ec)?', text):
@@ -279,9 +283,8 @@ def number(
     wrapped = re.fullmatch(r'(?:tensor|array|(?:np|numpy)\.float\d+)\((\S+?)(?:,.*)?\)', text)
     if re.fullmatch(r'-?(nan\(.*\)|1?\.?#(ind|qnan|num!).*)', text):  # as C and Excel write it
         return math.nan
-    share = text.endswith('%')
     try:
-        return float(wrapped[1] if wrapped else text.rstrip('% ')) / (100 if share else 1)
+        return float(wrapped[1]) if wrapped else float(text.removesuffix('%')) / 100
     except ValueError:
         return str(cell)
 
@@ -312,10 +315,15 @@ def _wide(rows):
     return [{k: v for k, v in row.items() if k not in held} | {row[key]: row.get(held[1])} for row in rows]
 
 
+def _first(rows, name):
+    "The first cell of a column that holds anything"
+    return next((row[name] for row in rows if row.get(name) not in (None, '')), None)
+
+
 def _by_split(rows):
     "Rows whose keys carry the split that a column of theirs declares"
     names = list(dict.fromkeys(k for row in rows for k in row))
-    only = [n for n in names if len({split_of(row.get(n)) for row in rows} - {None}) > 1]
+    only = [n for n in names if split_of(_first(rows, n)) and len({row.get(n) for row in rows}) > 1]
     for name in (n for n in names if spell(n) in _SPLIT_COLUMNS or n in only):
         cells = {str(row[name]) for row in rows if row.get(name) not in (None, '')}
         told = {declared(spell(c))[0] for c in cells}
@@ -331,8 +339,10 @@ def _by_split(rows):
 
 def _side_by_side(rows, name):
     "Whether the words of a column tell rows apart that have the same clock: those of models, of data sets"
+    if spell(name) in ('stage', 'phase') or not isinstance(number(_first(rows, name)), str):
+        return False
     words, places = dict.fromkeys(row.get(name) for row in rows), {}
-    if spell(name) in ('stage', 'phase') or len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
+    if len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
         return False
     if not all(isinstance(number(word), str) for word in words):
         return False
@@ -349,8 +359,9 @@ def plain_rows(
     "Rows with a key for each metric of each split, by run"
     rows = _by_split(_wide([_flat(row) for row in rows]))
     for name in dict.fromkeys(k for row in rows for k in row):
-        told = [str(row.get(name, '')) for row in rows]
-        if len(set(told)) > 1 and '' not in told and (spell(name) in _RUN_COLUMNS or _side_by_side(rows, name)):
+        apart = spell(name) in _RUN_COLUMNS or _side_by_side(rows, name)
+        told = [str(row.get(name, '')) for row in rows] if apart else []
+        if len(set(told)) > 1 and '' not in told:
             label = f'{name} ' * all(run.replace('.', '').isdigit() for run in told)
             bare = [{k: v for k, v in row.items() if k != name} for row in rows]
             return {label + run: [r for r, t in zip(bare, told) if t == run] for run in dict.fromkeys(told)}
