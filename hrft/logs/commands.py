@@ -8,6 +8,8 @@ __all__ = ['app', 'find_logs', 'compare', 'direction', 'named_columns', 'diagnos
 # %% ../../nbs/logs/21_commands.ipynb #f82c12d1
 import glob
 import re
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -97,13 +99,13 @@ def compare(
 ) -> None:
     "Compare training runs from their logs"
     from hrft.logs.compare import compare as compared
-    from hrft.logs.pages import foremost, remarks, save, shown_table, summary
+    from hrft.logs.pages import foremost, remarks, save, summary, terminal_table
 
     found = [log for one in logs for log in find_logs(one)]
     told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
     result = compared(found, names, epochs, tokens=tokens, group=group, **told)
-    table = shown_table(result, sort)
-    print(*summary(result), '', table.round(4).to_string(), '', sep='\n')
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(*summary(result), '', terminal_table(result, sort, width), '', sep='\n')
     for finding in foremost(result.findings):
         evidence = f"\n    {finding.numbers()}\n    {finding.suggestion}" if finding.severity != 'note' else ''
         print(f"{finding.severity}: {finding.claim}{evidence}")

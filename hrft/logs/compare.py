@@ -125,7 +125,7 @@ def _claimed(best, levels, metric, seed_sd, claims):
 _SHOWN = (
     *('steps', 'n_epochs', 'oscillations', 'oscillation_rate', 'volatility', 'final_train_loss', 'smoothed_train_loss'),
     *('final_valid_loss', 'final_valid_accuracy', 'smoothed_valid_accuracy', 'full_valid_loss', 'full_valid_accuracy'),
-    *('items', 'tokens_an_answer', 'answers_right', 'validations', 'full_validations', 'coverage', 'gap_loss'),
+    *('items', 'tokens_an_answer', 'answers_right', 'validations', 'coverage', 'gap_loss'),
 )
 
 

@@ -340,7 +340,7 @@ def _single_steps(runs):
         said = []
         for epoch in run['epochs']:
             change, (low, high) = epoch['improvement_percent'], epoch['line_improvement_ci95']
-            if low is None or abs(change) < 1 or not (low <= 0 <= high or change * (low + high) < 0):
+            if None in (low, change) or abs(change) < 1 or not (low <= 0 <= high or change * (low + high) < 0):
                 continue
             claim = (
                 f"{name}: epoch {epoch['epoch']} changes the loss by {-change:+.1f} % from its first to its last step, "

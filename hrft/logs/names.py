@@ -72,7 +72,7 @@ def of_file(
     path: Path,  # of the file that they were read from
 ) -> list:  # with a column `split` where only the name of the file says it, as `val_metrics.csv`
     "Rows with the split that the name of their file declares"
-    told = any(w == 'split' or declared(w)[0] for w in {spell(k) for row in rows for k in row})
+    told = any(k == 'split' or declared(spell(k))[0] for k in {k for row in rows for k in row})
     valid = re.search(r'(^|_)(val|valid|validation|eval)(_|$)', spell(path.stem))
     return [{'split': 'valid', **row} for row in rows] if valid and not told else rows
 
@@ -235,16 +235,19 @@ def meanings(
     _numbered(names, found)
     found = _without_lone_number(_told_apart(found))
     known = {(m.split, m.metric) for m in found.values() if m.kind == 'metric' and m.split not in ('', '?')}
-    return {name: _placed(name, meaning, known, bare, found) for name, meaning in found.items()}
+    return {name: _placed(meaning, known, bare, found) for name, meaning in found.items()}
 
 
-def _placed(name, meaning, known, bare, found):
+_ASK = "say what it is with --columns train=COLUMN, valid=COLUMN or metric=COLUMN"
+
+
+def _placed(meaning, known, bare, found):
     "A bare metric in its split, or the reason why it has none"
     kind, split, metric, _ = meaning
     if kind != 'metric' or split in ('train', 'valid', 'full_valid', 'test'):
-        return meaning if metric or kind != 'metric' else Meaning('', why=f"it names only a split; {_ask(name)}")
+        return meaning if metric or kind != 'metric' else Meaning('', why=f"it names only a split; {_ASK}")
     if split == '?':
-        return Meaning('', why=f"its name speaks of several splits; {_ask(name)}")
+        return Meaning('', why=f"its name speaks of several splits; {_ASK}")
     twin = any((s, metric) in known for s in ('valid', 'full_valid', 'test'))
     lone = not known and any(m.metric == 'loss' and m.kind == 'metric' for m in found.values())
     first = metric == 'loss' and not any(s == 'train' and m == 'loss' for s, m in known)
@@ -253,12 +256,8 @@ def _placed(name, meaning, known, bare, found):
     if re.search(_REWARD, metric):  # of the episodes that are trained on
         return Meaning('metric', 'train', metric)
     if lower_is_better(metric) is None:
-        return Meaning('', why=f"it is no metric that is known; {_ask(name)}")
-    return Meaning('', why=f"nothing says whether it is training or validation; {_ask(name)}")
-
-
-def _ask(name):
-    return f"say what it is with --columns train={name}, valid={name} or metric={name}"
+        return Meaning('', why=f"it is no metric that is known; {_ASK}")
+    return Meaning('', why=f"nothing says whether it is training or validation; {_ASK}")
 
 # %% ../../nbs/logs/00_names.ipynb #e5233531
 _BLANK = {'', 'na', 'n/a', 'none', 'null', '-', '--', 'no log'}
@@ -273,6 +272,10 @@ def number(
     text = str(cell).strip().lower()
     if text in _BLANK:
         return None
+    try:
+        return float(text)
+    except ValueError:
+        pass  # a time, a share or a number in a wrapping
     if clock := re.fullmatch(r'(?:(\d+):)?(\d+):(\d+(?:\.\d+)?)', text):
         return int(clock[1] or 0) * 3600 + int(clock[2]) * 60 + float(clock[3])
     if spent := re.fullmatch(r'(?:(\d+)h)? ?(?:(\d+)m(?:in)?)? ?(\d+(?:\.\d+)?) ?s(?:ec)?', text):
@@ -280,9 +283,8 @@ def number(
     wrapped = re.fullmatch(r'(?:tensor|array|(?:np|numpy)\.float\d+)\((\S+?)(?:,.*)?\)', text)
     if re.fullmatch(r'-?(nan\(.*\)|1?\.?#(ind|qnan|num!).*)', text):  # as C and Excel write it
         return math.nan
-    share = text.endswith('%')
     try:
-        return float(wrapped[1] if wrapped else text.rstrip('% ')) / (100 if share else 1)
+        return float(wrapped[1]) if wrapped else float(text.removesuffix('%')) / 100
     except ValueError:
         return str(cell)
 
@@ -313,10 +315,15 @@ def _wide(rows):
     return [{k: v for k, v in row.items() if k not in held} | {row[key]: row.get(held[1])} for row in rows]
 
 
+def _first(rows, name):
+    "The first cell of a column that holds anything"
+    return next((row[name] for row in rows if row.get(name) not in (None, '')), None)
+
+
 def _by_split(rows):
     "Rows whose keys carry the split that a column of theirs declares"
     names = list(dict.fromkeys(k for row in rows for k in row))
-    only = [n for n in names if len({split_of(row.get(n)) for row in rows} - {None}) > 1]
+    only = [n for n in names if split_of(_first(rows, n)) and len({row.get(n) for row in rows}) > 1]
     for name in (n for n in names if spell(n) in _SPLIT_COLUMNS or n in only):
         cells = {str(row[name]) for row in rows if row.get(name) not in (None, '')}
         told = {declared(spell(c))[0] for c in cells}
@@ -332,8 +339,10 @@ def _by_split(rows):
 
 def _side_by_side(rows, name):
     "Whether the words of a column tell rows apart that have the same clock: those of models, of data sets"
+    if spell(name) in ('stage', 'phase') or not isinstance(number(_first(rows, name)), str):
+        return False
     words, places = dict.fromkeys(row.get(name) for row in rows), {}
-    if spell(name) in ('stage', 'phase') or len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
+    if len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
         return False
     if not all(isinstance(number(word), str) for word in words):
         return False
@@ -350,8 +359,9 @@ def plain_rows(
     "Rows with a key for each metric of each split, by run"
     rows = _by_split(_wide([_flat(row) for row in rows]))
     for name in dict.fromkeys(k for row in rows for k in row):
-        told = [str(row.get(name, '')) for row in rows]
-        if len(set(told)) > 1 and '' not in told and (spell(name) in _RUN_COLUMNS or _side_by_side(rows, name)):
+        apart = spell(name) in _RUN_COLUMNS or _side_by_side(rows, name)
+        told = [str(row.get(name, '')) for row in rows] if apart else []
+        if len(set(told)) > 1 and '' not in told:
             label = f'{name} ' * all(run.replace('.', '').isdigit() for run in told)
             bare = [{k: v for k, v in row.items() if k != name} for row in rows]
             return {label + run: [r for r, t in zip(bare, told) if t == run] for run in dict.fromkeys(told)}

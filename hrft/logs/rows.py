@@ -369,6 +369,9 @@ def _opened_again(rows, seams, order):
     return [f"the file was opened again{other[i]} after row {i}, and its counter goes on" for i in at[:3]]
 
 
+_UNDIRECTED = "whether more is better is not known; name it with --metric, and --higher or --lower"
+
+
 def from_rows(
     rows: list,  # one dictionary a row, as CSV or JSON gives them
     name: str = 'log',  # for tables and errors
@@ -401,8 +404,8 @@ def from_rows(
     records = _repaired(values, order, found.get('lr', ('', None))[1], notes)
     notes += _not_numbers(records) + _of_test(values)
     unused |= {
-        column: f"whether more is better is not known; say --metric {metric} with --higher or --lower"
-        for (_, metric), (column, _) in values.items()
+        column: _UNDIRECTED if split != 'train' else "nothing tells whether more of it is better, and it is of training"
+        for (split, metric), (column, _) in values.items()
         if column and metric not in ('grad_norm', 'seconds') and lower_is_better(metric) is None
     }
     log = TrainingLog(name, layout, records, tuple(notes), has_steps, unused)
