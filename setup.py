@@ -40,14 +40,11 @@ setup(
     packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
     package_data={  # what a study brings lies beside its module
-        "": ["recipes/*.toml", "recipes/spaces/*.toml", "weights/*/*", "reports/*.ipynb"],
+        "": ["*.json", "recipes/*.toml", "recipes/spaces/*.toml", "weights/*/*", "reports/*.ipynb"],
         "hrft.templates": ["*.ipynb"],
     },
     install_requires=cfg["requirements"].split(),
-    extras_require={
-        "dev": cfg["dev_requirements"].split() + sum(extras.values(), []),
-        **extras,
-    },
+    extras_require={"dev": cfg["dev_requirements"].split() + sum(extras.values(), []), **extras},
     python_requires=f">={cfg['min_python']}",
     entry_points={
         "console_scripts": shlex.split(cfg["console_scripts"]),

@@ -152,18 +152,18 @@ class Finding:
             f'{k} {v:.4g}' if isinstance(v, (float, np.floating)) else f'{k} {v}' for k, v in self.evidence.items()
         )
 
-    def _remedy(self):
+    def remedy(self) -> list[str]:
         "What to do about it, in words and in the recipe, and how often such a finding is right"
-        yield self.suggestion
-        yield from (f'{key}: {old} -> {new}' for key, (old, new) in self.change.items())
-        yield f'right in {self.right[0]} of {self.right[1]} such cases of the benchmark' if self.right else ''
+        lines = [self.suggestion, *(f'{key}: {old} -> {new}' for key, (old, new) in self.change.items())]
+        lines += [f'right in {self.right[0]} of {self.right[1]} such cases of the benchmark'] if self.right else []
+        return [line for line in lines if line]
 
     def __str__(self):
-        lines = (f'{self.severity}: {self.code}: {self.claim}', self.numbers(), *self._remedy())
+        lines = (f'{self.severity}: {self.code}: {self.claim}', self.numbers(), *self.remedy())
         return '\n    '.join(line for line in lines if line)
 
     def _repr_markdown_(self):
-        lines = (self.numbers(), *(f'*{line}*' for line in self._remedy() if line))
+        lines = (self.numbers(), *(f'*{line}*' for line in self.remedy()))
         return f"**{self.severity}: {self.claim}** (`{self.code}`)  \n" + '  \n'.join(lines)
 
 # %% ../nbs/core/03_evidence.ipynb #1f990c64

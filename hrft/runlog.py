@@ -107,8 +107,9 @@ def _finite(value):
 _LOWER = set(
     'loss losses error errors err mae mse rmse mape smape wape mase msle rmsle medae perplexity ppl wer '
     'cer ter mer nll logloss mlogloss crossentropy deviance crps pinball brier huber ece fid kid lpips '
-    'eer far frr fnr fpr regret bpc bpb hausdorff hd hd95 assd asd silog distance cost toxicity rejected '
-    'dcf'.split()
+    'chamfer mpjpe epe aepe bpd misclassification absrel sqrel ade fde minade minfde mde nmae nrmse mcd '
+    'emd wasserstein forgetting hter apcer bpcer eer far frr fnr fpr regret bpc bpb hausdorff hd hd95 '
+    'assd asd silog distance cost toxicity rejected dcf'.split()
 )
 _HIGHER = set(
     'accuracy accuracies acc top f1 f2 fbeta fscore dice dsc iou miou jaccard auc auroc auprc roc prc ap '
@@ -116,6 +117,7 @@ _HIGHER = set(
     'meteor cider spice bertscore score kappa mcc correlation corr corrcoef pearson spearman pearsonr '
     'spearmanr kendall concordance cindex gini reward rewards rew return returns margin margins ssim psnr '
     'snr sdr sisdr sisnr pesq stoi mos ndcg mrr hit hits success silhouette nmi ari purity pq rq uas las '
+    'rocauc prauc prec plcc srcc srocc spbleu comet sdri sisdri nds elo correct homogeneity completeness tpr tnr tar '
     'aps apm apl aacc macc fitness elbo likelihood hota mota idf pck oks nse kge pass winrate'.split()
 )
 _PHRASES = {
@@ -123,6 +125,7 @@ _PHRASES = {
     'hit_rate|win_rate|exact_match|f_(score|beta)|r_squared|explained_variance|c_index|si_(sdr|snr)': False,
     r'hr_\d+|true_positive_rate|(ents|sents|spans_sc|cats_micro|cats_macro)_[fpr]': False,
     'false_(positive|negative|alarm)_rate': True,
+    r'(tar|tpr|gar|recall)_\w*f[ap]r': False,
 }
 _NO_QUALITY = r'(^|_)(std|var|variance|count|min_length|max_length|length|zero_std|latency)(_|$)'
 _WHOLE = {'em': False, 'ks': False} | dict.fromkeys(('per', 'ce', 'bce', 'l1', 'l2'), True)  # too short for the inside
@@ -132,7 +135,8 @@ def lower_is_better(
     metric: str,  # a metric's name, with or without its split
 ) -> bool | None:  # None where the name does not tell
     "Which way a metric improves, judged by the words of its name"
-    name = re.sub(r'[\W_]+', '_', metric.lower()).strip('_')
+    name = re.split(r'@|(?<=[a-z])_at_', metric.lower())[0]  # of `tar@far` what is measured
+    name = re.sub(r'[\W_]+', '_', name).strip('_')
     if name.startswith(('neg_', 'negative_')):
         rest = lower_is_better(name.split('_', 1)[1])
         return None if rest is None else not rest

@@ -268,15 +268,19 @@ class Watch:
         if self.sampled:
             self.before = {name: self.weights[name].detach().clone() for name in self.trained}
 
-    def gradients(self) -> None:
-        "After the backward pass, and before a clip where there is one"
-        if self.sampled and not self.norms:
+    def gradients(
+        self,
+        scale: float = 1.0,  # by which the loss was multiplied, as in float16
+    ) -> None:
+        "After a backward pass, and before a clip where there is one; the last pass before a step counts"
+        if self.sampled:
             known = {name: p.grad for name in self.trained if (p := self.weights[name]).grad is not None}
-            self.norms = dict(zip(known, _norms(list(known.values()))))
+            self.norms = {name: norm / scale for name, norm in zip(known, _norms(list(known.values())))}
 
     def after_step(self) -> None:
         "Just after the optimiser stepped"
-        self.gradients()
+        if not self.norms:
+            self.gradients()
         if self.before:
             own = [self.weights[name].detach() for name in self.before]
             moves = [new - old for new, old in zip(own, self.before.values())]

@@ -401,7 +401,8 @@ class _FastaiWatch:
         return self.epochs_before + self.learn.epoch + 1
 
     def after_backward(self):
-        self.watch.gradients()
+        scaler = getattr(self.learn, 'scaler', None)  # of float16
+        self.watch.gradients(scaler.get_scale() if scaler and scaler.is_enabled() else 1.0)
 
     def before_step(self):
         self.watch.before_step()

@@ -9,7 +9,7 @@ __all__ = ['Verdict', 'Checked', 'check_report', 'plot_verdicts', 'plot_claim']
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ import pandas as pd
 from ..core import UserError, atomic_path, write_json
 from ..evidence import Interval, markdown_table, tied
 from .curves import figures
+from .documents import numbers
 from .statements import Claim
 from .symptoms import symptoms
 from .told import NO, UNSURE, VERDICTS, YES, Report, as_number, noise, scale_of, told_runs
@@ -31,7 +32,12 @@ def _standing(claim, run):
     stability = re.search(r'stab|oscillat', claim.text + ' '.join(claim.names[1:2]), re.I) and not re.search(
         r'perform', claim.text, re.I
     )
-    if claim.quantity == 'oscillations' or stability and found['oscillation_rate'] is not None:
+    if (
+        claim.quantity == 'oscillations'
+        or stability
+        and 'better' not in claim.point
+        and found['oscillation_rate'] is not None
+    ):
         rate = found['oscillation_rate']
         return (
             ('oscillations a step', Interval(rate, *found['oscillation_rate_ci95']), True) if rate is not None else None
@@ -104,7 +110,16 @@ def _ahead(run):
     return ''
 
 
+def _kept(run):
+    "What shows that validation held its best level: the watched metric within its noise, the loss within 5 %"
+    rows = _ended_worse(run)
+    bad = [row for row in rows if row[-1] and (row[0] != 'loss' or abs(row[3] - row[2]) > 0.05 * abs(row[2]))]
+    return '' if bad or not rows else '; '.join(f'valid {n} best {b:.4g}, at the end {e:.4g}' for n, _, b, e, _ in rows)
+
+
 def _overfitting(run, found, claim, report):
+    if claim.denied and 'overfitting' not in found and (kept := _kept(run)):
+        return NO, kept, ''
     if 'overfitting' in found:
         return YES, found['overfitting'].claim.partition(': ')[2], ''
     for split in ('full_valid', 'valid'):
@@ -185,6 +200,12 @@ def _degraded(run, found, claim, report):
     return (YES, shown, '') if worse else (NO, shown, 'validation did not get worse beyond its noise')
 
 
+_FLAT_SINCE = (
+    r'(?:plateau|flat|level|saturat|converg)\w*[^.;|\d]{0,30}\b(?:from|after|around|since|by|at)\s'
+    r'(?:about\s|around\s)?epoch\s(\d+)'
+)
+
+
 def _plateau(run, found, claim, report):
     if re.search(r'no (?:further )?improvement', claim.text, re.I):
         values = run.values('', 'valid')
@@ -192,6 +213,10 @@ def _plateau(run, found, claim, report):
         best = int(values.index[np.argmin(sign * values.to_numpy())])
         after = run.last_epoch > best
         return (YES if after else NO), f'best valid {values.name} in epoch {best} of {run.last_epoch}', ''
+    since = re.search(_FLAT_SINCE, claim.text, re.I)
+    if since:
+        flat = replace(claim, kind='epoch', point='plateau', said=numbers(since[1])[0])
+        return JUDGES['epoch'](flat, run, report)
     if 'plateau' in found:
         return YES, found['plateau'].claim.partition(': ')[2], ''
     values = run.values('', 'valid')
@@ -221,11 +246,15 @@ def _underfitting(run, found, claim, report):
 
 def _diverged(run, found, claim, report):
     code = next((c for c in ('diverged', 'not-finite') if c in found), '')
-    return (
-        (YES, found[code].claim.partition(': ')[2], '')
-        if code
-        else (NO, '', 'the training loss stayed near its lowest level')
-    )
+    if code:
+        return YES, found[code].claim.partition(': ')[2], ''
+    loss = run.values('loss', 'train', 'step' if run.log.has_steps else 'epoch')
+    if len(loss) < 8:
+        return UNSURE, '', 'the log has too little of the training loss'
+    level = loss.rolling(max(1, len(loss) // 10), min_periods=1).mean()
+    shown = f'training loss {level.min():.4g} at its lowest, {level.iloc[-1]:.4g} at the end'
+    ratio = level.iloc[-1] / level.min() if level.min() > 0 else 1
+    return YES if ratio > 1.5 else NO if ratio < 1.2 else UNSURE, shown, ''
 
 # %% ../../nbs/logs/19_checked.ipynb #2e20c30a
 _BEHAVIOURS = {
@@ -314,6 +343,55 @@ def _harder_data(claim, runs, report):
     return UNSURE, shown, 'one seed each'
 
 # %% ../../nbs/logs/19_checked.ipynb #a100a5cd
+def _bests(run, claim, split):
+    "The best value of a run, or of each of its seeds, and half an interval"
+    lower = run.lower(str(run.values(claim.quantity, split).name or run.metric))
+    curves = [c for m in run.members or [run] if len(c := m.values(claim.quantity, split))]
+    own = [c.min() if lower else c.max() for c in curves]
+    half = 1.96 * np.std(own, ddof=1) / math.sqrt(len(own)) if len(own) > 1 else noise(curves[0])
+    return float(np.mean(own)), half, lower
+
+
+def _epochs_until(curve, level, lower):
+    there = curve.index[(curve <= level) if lower else (curve >= level)]
+    return int(there[0]) if len(there) else math.inf
+
+
+def _comparison(claim, runs, report):
+    "One run set against another in words: better, faster, more stable"
+    others = report.groups if runs and runs[0].members else report.runs
+    others = runs[1:2] or [r for r in others if runs and r is not runs[0]]
+    if not runs or len(others) != 1:
+        return UNSURE, '', 'which runs are compared is not said'
+    split = claim.split or 'valid'
+    if split == 'train' and not claim.quantity:
+        claim = replace(claim, quantity='loss')
+    mine, theirs = (r.values(claim.quantity, split) for r in (runs[0], others[0]))
+    if min(len(mine), len(theirs)) < 4:
+        return UNSURE, '', f'the logs have too little {split} {claim.quantity or "metric"}'
+    a, b = (_bests(r, claim, split) for r in (runs[0], others[0]))
+    lower, names = a[2], (runs[0].name, others[0].name)
+    if claim.point in ('better', 'worse'):
+        ahead, sure = (a[0] < b[0]) == lower, abs(a[0] - b[0]) > math.hypot(a[1], b[1])
+        shown = f'best {split} {mine.name or claim.quantity}: {a[0]:.4g} of {names[0]}, {b[0]:.4g} of {names[1]}'
+        good = ahead == (claim.point == 'better')
+    elif claim.point in ('stabler', 'noisier'):
+        spread = [noise(values) for values in (mine, theirs)]
+        shown = f'noise from epoch to epoch ± {spread[0]:.2g} of {names[0]}, ± {spread[1]:.2g} of {names[1]}'
+        good = (spread[0] < spread[1]) == (claim.point == 'stabler')
+        sure = max(spread) > 1.5 * min(spread)
+    else:
+        start, worse = (mine.iloc[0] + theirs.iloc[0]) / 2, (max if lower else min)(a[0], b[0])
+        level = worse + 0.1 * (start - worse)
+        took = [_epochs_until(values, level, lower) for values in (mine, theirs)]
+        shown = f'{split} {level:.3g} in epoch {took[0]} of {names[0]}, {took[1]} of {names[1]}'
+        good, sure = (took[0] < took[1]) == (claim.point == 'faster'), abs(took[0] - took[1]) > 1
+    return (UNSURE, shown, 'inside the noise') if not sure else (YES if good else NO, shown, '')
+
+
+_IN_WORDS = {'ranking': _ranking, 'cause': _cause, 'comparison': _comparison}
+
+
 class Verdict(NamedTuple):
     "A claim, and what the logs say of it"
 
@@ -339,7 +417,7 @@ def _judged(claim, report):
         meant = runs or report.runs if every else runs[:1]
         found = _of_all(claim, meant, report) if meant else None
     else:
-        found = (_ranking if claim.kind == 'ranking' else _cause)(claim, runs, report)
+        found = _IN_WORDS[claim.kind](claim, runs, report)
     verdict, logs, why = found or (UNSURE, '', missing)
     return Verdict(claim, name, logs, verdict, why)
 

@@ -59,9 +59,13 @@ def _logs_in(folder):
 
 
 def _is_log(folder, inside):
-    "Whether a folder is one log: a run of hrft, TensorBoard events without a table beside them, a store of MLflow"
+    "Whether a folder is one log: a run of hrft, TensorBoard events without a table, a store, a table for each split"
+    from hrft.logs.names import split_files
+
     names = {p.name for p in inside}
-    if 'log.jsonl' in names or 'meta.yaml' in names or folder.name == 'mlruns':
+    if 'log.jsonl' in names or 'meta.yaml' in names or folder.name in ('mlruns', 'catboost_info'):
+        return True
+    if split_files([p for p in inside if p.is_file() and _TABLES.search(p.name)]):
         return True
     splits = [p for p in inside if p.is_dir() and p.name in _SPLIT_FOLDERS]
     events = any('tfevents' in name for place in (folder, *splits) for name in (q.name for q in place.iterdir()))

@@ -10,6 +10,7 @@ import itertools
 import json
 import math
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -358,7 +359,7 @@ def compare(
     "Compare training runs from their logs"
     sources = logs if isinstance(logs, dict) else _named(logs, names)
     told = {'columns': columns, 'metric': metric or (columns or {}).get('metric', ''), 'lower': lower}
-    read, origin, unread = _read(sources, told)
+    read, origin, unread = _read(sources, told, bool(names) or isinstance(logs, dict))
     given = [
         _spread_out(v, sources, origin, what) for v, what in ((epochs, 'epochs'), (expected_steps, 'expected_steps'))
     ]
@@ -404,9 +405,9 @@ def _named(logs, names):
     return dict(zip(names, found))
 
 
-def _read(sources, told):
-    "Trainings by name, with the source of each; and what could not be read, with the reason"
-    read, origin, unread = {}, {}, {}
+def _read(sources, told, named):
+    "Trainings by their own names or those of the user, with the source of each; and why others could not be read"
+    found, unread = [], {}
     for name, source in sources.items():
         try:
             log = read_log(source, name, **told)
@@ -415,13 +416,15 @@ def _read(sources, told):
             unread[name] = str(error)
             continue
         for part in parts:
-            notes = tuple(dict.fromkeys((*log.notes, *part.notes)))
-            label = name if len(parts) == 1 else part.name
-            read[label], origin[label] = replace(part, notes=notes), name
-    if not read:
+            label = name if len(parts) == 1 and (named or not log.parts) else part.name
+            found.append((label, name, replace(part, notes=tuple(dict.fromkeys((*log.notes, *part.notes))))))
+    if not found:
         first, *more = unread.values()
         raise UserError(first + (f" The other {len(more)} logs cannot be read either." if more else ''))
-    return read, origin, unread
+    often = Counter(label for label, *_ in found)
+    labels = [f'{label} ({name})' if often[label] > 1 else label for label, name, _ in found]
+    names, read = [name for _, name, _ in found], [log for *_, log in found]
+    return dict(zip(labels, read)), dict(zip(labels, names)), unread
 
 
 def _configured(runs, places):

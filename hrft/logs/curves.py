@@ -28,7 +28,16 @@ from ..runlog import RunLog
 # %% ../../nbs/logs/05_curves.ipynb #4573fe6a
 _EVALUATED = ('valid', 'full_valid', 'test')  # splits that a training is judged by, the first one that a log has
 # what counts only for want of others, in this order
-_PARTIAL = (r'(accuracy|top\d+)$', '(precision|recall)$', '(entropy|perplexity|nll)$', '^loss$', 'loss$')
+_PARTIAL = (
+    r'(accuracy|top\d+|(^|_)[am]?acc\d*)$',
+    '(precision|recall)$',
+    '(entropy|perplexity|nll)$',
+    '^loss$',
+    '(^|_)loss(_|$)',
+)
+
+
+_REWARD = r'^(ep_|episode_)?(reward|rew|return)s?(_mean)?$|^mean_(reward|return)$'  # the quality that is trained for
 
 
 class Watched(NamedTuple):
@@ -36,7 +45,7 @@ class Watched(NamedTuple):
 
     metric: str  # without its split
     lower: bool  # whether lower is better
-    split: str  # that has it: valid, full_valid or test
+    split: str  # that has it: valid, full_valid or test; train where a reward was trained for
     others: tuple = ()  # what might have been judged by instead: the metric on other validation sets
 
     def values(self, log: TrainingLog) -> pd.Series:  # index step; finite values only
@@ -55,7 +64,8 @@ class Watched(NamedTuple):
         return int(best.epoch + ends[: ends.index.get_loc(best.stage)].sum())
 
     def __str__(self):
-        metric = f'{self.metric} of the test set' if self.split == 'test' else self.metric
+        of = {'test': ' of the test set', 'train': ' in training'}.get(self.split, '')
+        metric = self.metric + of
         among = f", the first of {', '.join([self.metric, *self.others])} (`--metric` names another)"
         return f"{metric} ({'lower' if self.lower else 'higher'} is better)" + (among if self.others else '')
 
@@ -69,6 +79,8 @@ def watched_metric(
     logs = list(logs)
     asked = metric or next((log.watched for log in logs if log.watched), '')
     own = [next((found for split in _EVALUATED if (found := _metrics(log, split))), {}) for log in logs]
+    rewards = [{m: None for m in _metrics(log, 'train') if re.search(_REWARD, m)} for log in logs]
+    own = own if any(own) else rewards
     logged = Counter(m for one in own for m in one)
     known = {m: next((d for log in logs if (d := log.lower_is_better(m)) is not None), None) for m in [*logged, asked]}
     candidates = [m for m in logged if known[m] is not None]
@@ -81,7 +93,8 @@ def watched_metric(
         raise UserError(
             f"got no direction for {unclear}; add --metric {unclear} with --higher or --lower, whichever is better."
         )
-    split = next((s for s in _EVALUATED if any(found in _metrics(log, s) for log in logs)), 'valid')
+    splits = (*_EVALUATED, 'train') if found and re.search(_REWARD, found) else _EVALUATED
+    split = next((s for s in splits if any(found in _metrics(log, s) for log in logs)), 'valid')
     of_set, _, kind = found.rpartition('_')
     others = tuple(m for m in logged if of_set and not asked and m != found and m.endswith(f'_{kind}'))
     return Watched(found or 'loss', True if direction is None else direction, split, others)
@@ -347,9 +360,15 @@ class Curve:
         return float(before.iloc[0]) if len(before) else math.nan
 
     @property
+    def begins_late(self) -> bool:
+        "Whether the log begins in the middle of a training, and not only at its first interval"
+        steps = np.unique(self.records.step)
+        return bool(self.table.index[0] > 1 and len(steps) > 1 and steps[0] > 2 * np.median(np.diff(steps)))
+
+    @property
     def goes_on(self) -> bool:
         "Whether the log shows that the training began from trained weights"
-        return self.table.index[0] > 1 or not math.isnan(self.untouched)
+        return self.begins_late or not math.isnan(self.untouched)
 
     @property
     def rate(self) -> pd.Series:  # index as `valid`, or all epochs

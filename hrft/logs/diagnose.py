@@ -38,6 +38,7 @@ from .rates import warmup_too_long
 
 # %% ../../nbs/logs/13_diagnose.ipynb #3ce0dd57
 from .claims import metric_direction, metric_over_batches
+from .items import count_items, item_findings
 
 # %% ../../nbs/logs/13_diagnose.ipynb #bac2f10c
 @dataclass
@@ -255,7 +256,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
     (
         "the stage went on with too high a rate, or from other inputs or weights",
         {'rate-rises', 'rate-raised', 'resume-drops', 'resumed-unlike-parent', 'restart-too-large', 'worse-than-start'},
-        _POOR | _BAD_STEPS | {'wasted-epochs', 'best-inside-noise'},
+        _POOR | _BAD_STEPS | {'overfitting', 'wasted-epochs', 'best-inside-noise'},
     ),
     (
         "the weights could not move, or the signal did not reach them",
@@ -272,7 +273,7 @@ _CAUSES = (  # cause, codes that show it, codes that it can explain; a symptom g
         "the splits differ or leak, or batches come in one order",
         {'validation-apart', 'not-shuffled', 'target-shift', 'input-shift', 'shared-groups', 'autocorrelated-split'}
         | {'stopping-set-judges', 'splits-alike', 'target-among-inputs'},
-        _POOR | {'overfitting', 'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
+        _POOR | {'erratic-validation', 'divergence', 'wasted-epochs', 'labels-unrelated'},
     ),
     (
         "hardly anything was learned",
@@ -506,6 +507,7 @@ def diagnose(
         *_resumes(evidence, found),
         *_scores(evidence),
         *_reported(evidence, found),
+        *item_findings({evidence.log.name or 'the log': count_items(evidence.log).figures()}),
         balanced_twice(evidence.settings),
     ]
     if n_items and not evidence.scores:
@@ -540,7 +542,7 @@ def findings_table(findings: list) -> pd.DataFrame:
                 'finding': f.code,
                 'claim': f.claim,
                 'evidence': f.numbers(),
-                'suggestion': f.suggestion,
+                'suggestion': ' '.join(f.remedy()),
             }
             for f in findings
         ],

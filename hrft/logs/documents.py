@@ -9,7 +9,7 @@ __all__ = ['METRICS', 'COUNTS', 'SPLIT_WORDS', 'Passage', 'passages', 'Number', 
 # %% ../../nbs/logs/15_documents.ipynb #a7137da4
 import re
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 # %% ../../nbs/logs/15_documents.ipynb #b41fc597
 _DASHES = str.maketrans({'−': '-', '–': '-', '—': '-', '\u00a0': ' ', '\u202f': ' '})
@@ -68,23 +68,23 @@ class _Place:
     def __init__(self):
         self.headings, self.leads = [], []  # (level, title, line); (depth, text)
 
-    def passage(self, line, text, kind='text', cells=(), table=0):
+    def passage(self, line: int, text: str, kind: str = 'text', cells: Iterable = (), table: int = 0) -> Passage:
         above = (*(title for _, title, _ in self.headings), *(lead for _, lead in self.leads))
         return Passage(line, text, above, tuple(cells), kind, table, tuple(at for *_, at in self.headings))
 
-    def heading(self, level, title, line):
+    def heading(self, level: int, title: str, line: int) -> Passage:
         self.headings, self.leads = [h for h in self.headings if h[0] < level], []
         found = self.passage(line, title, 'heading')
         self.headings.append((level, title, line))
         return found._replace(path=(*found.path, line))
 
-    def paragraph(self, depth, text, line):
+    def paragraph(self, depth: int, text: str, line: int) -> list[Passage]:
         found = [self.passage(n, sentence) for n, sentence in _sentences(text, line)]
-        if depth > 1 or text.rstrip().endswith(':'):
+        if depth > 1 or text.rstrip().endswith(':') or re.match(r'(?:Table|Tab\.)\s', text):
             self.leads.append((depth, text.strip()))
         return found
 
-    def listing(self, token, line):
+    def listing(self, token: Any, line: int) -> list[Passage]:
         if _SHELL & set(token.info.split()[:1]):
             return []
         lines = enumerate(token.content.translate(_DASHES).splitlines(), line + 1)
@@ -133,6 +133,7 @@ class Number(NamedTuple):
     unit: str = ''  # %, points or x
     sign: str = ''
     text: str = ''  # as printed
+    spread: float = 0.0  # what is printed behind ±
 
 
 _DIGITS = r'(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?(?:[eE][+-]?\d{1,2})?|\.\d+(?:[eE][+-]?\d{1,2})?)'
@@ -149,7 +150,7 @@ _NO_NUMBER = re.compile(
     r'\b[\w-]+\.(?:pth?|csv|ya?ml|json|zip|h5|ckpt)\b|'
     r'\((?:19|20)\d\d\)|^\s*\d+[.)]\s|^\W*step\s\d+|\b(?:layer|user|issue|option|phase|stage|run|fold|top)[ -]\d+\b'
     r'(?!\s*[:%]\s*[\d])|\b(?:january|february|march|april|may|june|july|august|september|october|november|december)'
-    r'\s+\d{1,2},?\s+\d{4}|\d+-(?:layer|class|fold|bit|video|phase)\w*',
+    r'\s+\d{1,2},?\s+\d{4}|\b(?:seed|fold|trial)\s\d+\b|\d+-(?:layer|class|fold|bit|video|phase)\w*',
     re.I,
 )
 
@@ -174,7 +175,20 @@ def numbers(
 ) -> list[Number]:
     "The quantities in a sentence, with how exactly they were printed"
     masked = _NO_NUMBER.sub(lambda m: ' ' * len(m[0]), text)
-    return _ranges([_number(m, masked) for m in _NUMBER.finditer(masked)], masked)
+    return _spreads(_ranges([_number(m, masked) for m in _NUMBER.finditer(masked)], masked), masked)
+
+
+def _spreads(found, text):
+    "A number behind ± belongs to the one before it, and is none of its own"
+    kept = []
+    for number in found:
+        if not re.search(r'(?:±|\+/-|\+-)\s?$', text[: number.start + len(number.sign)]):
+            kept.append(number)
+        elif kept and re.fullmatch(r'\s?(?:±|\+/-|\+-)\s?', text[kept[-1].end : number.start + len(number.sign)]):
+            before = kept.pop()
+            printed, unit = text[before.start : number.end], before.unit or number.unit
+            kept.append(before._replace(end=number.end, unit=unit, text=printed, spread=abs(number.value)))
+    return kept
 
 
 def _ranges(found, text):
@@ -210,11 +224,12 @@ METRICS = {
     'mae': r'MAE|mean absolute error',
     'mse': r'MSE',
     'error_rate': r'error[ _]rate',
-    'accuracy': r'(?:mean |token |top[- ]?1 )*acc(?:urac(?:y|ies))?',
+    'accuracy': r'(?:mean |token |top[- ]?1 )*acc(?:urac(?:y|ies))?|top[- ]?1',
+    'top5': r'top[- ]?5(?: acc(?:uracy)?)?',
     'perplexity': r'perplexity|ppl',
     'precision': r'precision',
     'recall': r'recall',
-    'wer': r'WER|word error rate',
+    'wer': r'WER|word error rates?',
     'cer': r'CER|character error rate',
     'bleu': r'(?:Sacre)?BLEU',
     'rouge': r'ROUGE[-_ ]?(?:L|1|2)(?:sum)?',
@@ -223,7 +238,7 @@ METRICS = {
     'volatility': r'volatility',
     **{f'{part}_loss': rf'{part}[ _]loss(?:es)?' for part in ('box', 'cls', 'dfl', 'seg', 'mask', 'ce', 'kl')},
     'loss': r'(?:cross[- ]entropy[ _])?loss(?:es)?(?! weight)',
-    '': r'(?:train(?:ing)?|val(?:id(?:ation)?)?|test)(?:\s(?:performance|scores?))?(?=:?\s*[\d.]*\.\d)',
+    '': r'(?:train(?:ing)?|val(?:id(?:ation)?)?|eval(?:uation)?|test)(?:\s(?:performance|scores?))?(?=:?\s*[\d.]*\.\d)',
 }
 COUNTS = {
     'epochs': r'(?<!last )(?<!final )(?<!first )(?<!each )(?<!per )(?<!every )(?<!an )(?<!one )epochs?',
@@ -233,10 +248,10 @@ COUNTS = {
     'validations': r'(?:standard |sparse )?validations(?! set)|evaluations',
     'items': r'(?:train|val|test)(?=,| and)|(?:[a-z]+ )?(?:samples|images|clips|videos|workouts|'
     r'examples|answers|tokens|sentences|records|timesteps|pairs|'
-    r'documents|conversations|rows)',
+    r'documents|conversations|utterances|sequences|patients|questions|prompts|reviews|rows)',
 }
 _SETTINGS = {
-    'warmup': r'warm[- _]?up(?:[ _](?:steps|epochs|ratio))?|(?:steps|epochs|iterations) of (?:linear )?warm[- ]?up',
+    'warmup': r'warm(?:ed|s|ing)?[- _]?up(?:[ _](?:steps|epochs|ratio))?|(?:steps|epochs|iterations) of (?:linear )?warm[- ]?up',
     'learning_rate': r'(?:initial |base |peak |max(?:imum)? |starting )*(?:learning[ _-]?rate|LR)(?:[ _]multiplier)?',
     'batch_size': r'batch[ _-]?size|bs|batch',
     'patience': r'(?:early[ _-]stopping[ _-])?patience',
@@ -250,6 +265,9 @@ _SPLIT_PATTERNS = {
     'test': r'test',
 }
 SPLIT_WORDS = re.compile('|'.join(rf'(?P<{k}>(?<![a-z]){v}(?![a-z]))' for k, v in _SPLIT_PATTERNS.items()), re.I)
+
+
+_A_RUN = r'\s+(?:runs?|model|variant|experiment|vs\.?|versus)\b'
 
 
 class Word(NamedTuple):
@@ -276,6 +294,7 @@ def words(
         for role, patterns in kinds
         for name, pattern in patterns.items()
         for m in re.finditer(rf'(?<![A-Za-z])(?:{pattern})(?![A-Za-z])', text, re.I)
+        if role != 'setting' or not re.match(_A_RUN, text[m.end() :], re.I)  # the dropout run
     ]
     kept = []
     for word in sorted(found, key=lambda w: (w.start - w.end, w.role != 'setting')):
@@ -284,7 +303,7 @@ def words(
     return [w._replace(split=split_near(text, w)) if w.role == 'metric' else w for w in sorted(kept)]
 
 
-def split_near(text, word):
+def split_near(text: str, word: Word) -> str:
     "The set that a metric was measured on, by the word before it or `on the ... set` behind it"
     before = re.search(r'(?:[\w-]+[ _/]+){0,2}[\w-]*[ _/-]?$', text[: word.start if word.name else word.end])
     behind = re.match(r'\s+(?:score\s+)?(?:on|of|for|in)\s+(?:the\s+)?([\w-]+)', text[word.end :])

@@ -304,7 +304,7 @@ def frozen_changed(
 
 # %% ../../nbs/logs/12_inputs.ipynb #a1b28974
 _BEGUN = 0.6  # share of its first value to which the training loss has come when a model has only begun to learn
-_BEHIND = (3.0, 1.5)  # ratio of validation to training loss at the first evaluation, and when it has only begun
+_BEHIND = (3.0, 1.4)  # ratio of validation to training loss at the first evaluation, and when it has only begun
 _FAR_BETTER = 0.5  # ratio of validation to training loss at the end
 _ONE_SCALE = 0.6  # least ratio at the first evaluation of two losses that are one quantity
 _LEARNED = (0.15, 0.06)  # fall of the training loss, and the fall of validation that it should have brought
@@ -318,9 +318,10 @@ def _splits_alike(curve: Curve) -> Finding | None:
         both = valid.merge(train, on=['epoch', 'step'], suffixes=('_valid', '_train'))
         if len(both) >= 3 and len(both) == len(valid) and both.value_train.nunique() >= 3:
             if (both.value_train == both.value_valid).all():
+                rounded = (both.value_train == both.value_train.round(4)).all()  # a weaker sign than all digits are
                 return Finding(
                     'splits-alike',
-                    'warning',
+                    'note' if rounded else 'warning',
                     f"{curve.stage}: training and validation {metric} are the same to the last digit in all "
                     f"{len(both)} evaluations: they are the same data.",
                     {'evaluations': len(both), 'first': both.value_valid.iloc[0], 'last': both.value_valid.iloc[-1]},
@@ -335,7 +336,8 @@ def _validation_apart(curve: Curve) -> Finding | None:
     if len(ratio) < 3 or not (train > 0).all() or not (valid > 0).all() or curve.goes_on:
         return None
     begun = np.flatnonzero(train.reindex(ratio.index) <= _BEGUN * train.iloc[0])
-    at = int(begun[0]) if len(begun) and begun[0] <= max(4, len(ratio) / 5) else 0
+    soon = len(begun) > 0 and begun[0] <= max(4, len(ratio) / 5) <= len(ratio) / 2
+    at = int(begun[0]) if soon else 0
     early, late = ratio.iloc[at], ratio.iloc[len(ratio) // 2 :]
     first = ratio.iloc[0] > _BEHIND[0] and ratio.min() > _BEHIND[0] / 2
     if first or at and _ONE_SCALE < ratio.iloc[0] and early > _BEHIND[1] and late.min() > _BEHIND[1]:

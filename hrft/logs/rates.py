@@ -215,7 +215,7 @@ def resume_drop(
 ) -> Finding | None:
     "A stage that loses at once what it began with"
     valid = curve.valid
-    if before is None and len(valid) > 2 and curve.table.index[0] > 1:
+    if before is None and len(valid) > 2 and curve.begins_late:
         before, valid = valid.iloc[0], valid.iloc[1:]
     if before is None or not len(valid) or not _costs(curve, before, valid.iloc[0], 2):
         return None
@@ -249,12 +249,19 @@ def _rises(used):
     return [(a, b) for a, b in rises if used[b] > _RAISED * used[a]]
 
 
+def _complete(used, rises):
+    "Whether the schedule had come to its end before each rise, as far as so many values can show it"
+    begins = [0, *(top for _, top in rises)]
+    values = [(used[low], used[begin : low + 1].max(), low - begin + 1) for begin, (low, _) in zip(begins, rises)]
+    return np.array([low < max(_ENDED, 1.1 / length) * top for low, top, length in values])
+
+
 def _cycles(used, rises):
-    "Whether a rate rises as planned: from next to nothing, or from one floor in equal periods"
+    "Whether a rate rises as planned: each time after its end, or from one floor in equal periods"
     starts = np.array([a for a, _ in rises])
     lows, periods = used[starts], np.diff(starts if len(starts) > 2 else [0, *starts])
     floor, regular = lows.max() < 1.5 * lows.min(), periods.max() <= 1.2 * periods.min() + 1
-    return len(rises) > 1 and (lows.max() < _ENDED * used.max() or floor and regular)
+    return len(rises) > 1 and (_complete(used, rises).all() or floor and regular)
 
 
 def _rate_raised(curve: Curve) -> Finding | None:
@@ -269,7 +276,7 @@ def _rate_raised(curve: Curve) -> Finding | None:
     before, top = rises[0]
     slow = top - before > max(3, 0.2 * len(used))
     gradual = used[max(before - 1, 0)] - used[before] < 0.15 * used.max()
-    if used[before] < _ENDED * used.max() and gradual and not slow:
+    if _complete(used, rises)[0] and gradual and not slow:
         return None  # a schedule that had ended, and the next one
     when = f"at step {step[top]}" if top == before + 1 else f"from step {step[before]} to step {step[top]}"
     return Finding(

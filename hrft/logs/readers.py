@@ -8,22 +8,19 @@ __all__ = ['read_log']
 # %% ../../nbs/logs/04_readers.ipynb #c2c1e5d2
 import base64
 import binascii
-import csv
 import gzip
-import io
 import json
 import re
-from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..core import UserError
-from .names import meanings, number, rows_within, spell, split_of
+from .names import declared, meanings, number, of_file, rows_within, spell, split_files, split_of
 from .rows import TrainingLog, from_rows, together
 from .stores import Table, long_tables, store_tables
-from .texts import text_tables
-from ..runlog import RECORD, RunLog
+from .texts import is_prose, table_lines, table_rows, text_tables
+from ..runlog import RECORD, RunLog, lower_is_better
 
 # %% ../../nbs/logs/04_readers.ipynb #36302818
 _COCO = r'(^|/)(bbox|segm|keypoints|sem_seg|panoptic_seg|box_proposals)/'
@@ -109,69 +106,9 @@ def _without_sentinels(rows, layout):
     ]
 
 # %% ../../nbs/logs/04_readers.ipynb #2cb4f7cd
-_DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
-
-
-def _is_comment(line, after):
-    "Whether a line stands before the names: Excel's `sep=;`, or a comment that no numbers follow"
-    return line.startswith('sep=') or line.startswith('#') and not _is_number(re.split(r'[\s,;]', after.strip())[0])
-
-
-def _lines(text):
-    "A table as lines of cells, and what separates them"
-    lines = [line for line in text.splitlines() if line.strip()]
-    if lines[0].lstrip().startswith('|'):
-        rows = [[cell.strip() for cell in line.strip().strip('|').split('|')] for line in lines]
-        return [row for row in rows if set(''.join(row)) - set(':- ')], '|'
-    while len(lines) > 1 and _is_comment(lines[0], lines[1]):
-        lines = lines[1:]
-    lines[0] = lines[0].lstrip('# ') if lines[0].startswith('#') else lines[0]
-    separator = max('\t;,', key=lines[0].count)
-    if separator not in lines[0]:
-        return [line.split() for line in lines], ' '
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator)]
-    return rows, separator
-
-
-def _is_number(cell):
-    return isinstance(number(cell), float)
-
-
-def _is_text(lines, separator):
-    "Whether lines are prose: most of them have another number of cells than a line of names, or hold no number"
-    numbers = [any(map(_is_number, line)) for line in lines]
-    widths = {len(line) for line, some in zip(lines, numbers) if not some and len(line) > 1}
-    widths = {len(lines[0])} if separator == ' ' else widths
-    alike = sum(len(line) in widths for line, some in zip(lines, numbers) if some)
-    return len(lines[0]) == 1 or 2 * alike < len(lines) - 1
-
-
-def _table(lines, separator):
-    "Rows of a table, of each the number of headers since the first, and the lines that were left out"
-    header, rows, seams, odd, seam = lines[0], [], [], [], 0
-    two = len(lines) > 1 and len(header) == len(lines[1]) and not any(map(_is_number, lines[1]))
-    if two and ('' in header or len(set(header)) < len(header)):  # groups over names, as pandas writes them
-        header, lines = [f'{group}/{name}'.strip('/') for group, name in zip(header, lines[1])], lines[1:]
-    twice = [name for name, count in Counter(header).items() if name and count > 1]
-    if twice:
-        raise UserError(f"several columns are called {', '.join(twice)}; give each a name of its own, with its split.")
-    for place, line in enumerate(lines[1:], 2):
-        if set(line) & set(header) - {''} and not any(map(_is_number, line)):
-            header, seam = line, seam + 1
-            continue
-        line = line[: len(header)] if not any(line[len(header) :]) else line
-        if len(line) != len(header):
-            odd += [place] if any(line) else []
-            continue
-        cells = [c.replace(',', '.') if separator != ',' and _DECIMAL_COMMA.fullmatch(c) else c for c in line]
-        rows.append(dict(zip(header, cells)))
-        seams.append(seam)
-    return rows, seams, odd
-
-
 def _printed(text, lines, separator, name):
     "Trainings of a text, which may look like a table of words; None for a table"
-    is_text = _is_text(lines, separator)
+    is_text = is_prose(lines, separator)
     if (is_text or separator == ' ' or re.search(r'\d%\|', text)) and (tables := text_tables(text, name)):
         return tables
     if is_text:
@@ -182,26 +119,37 @@ def _printed(text, lines, separator, name):
     return None
 
 
-def _read_table(text, name, columns):
+def _read_table(text, name, path, columns):
     "A table of any layout"
-    lines, separator = _lines(text)
+    lines, separator = table_lines(text)
     header = lines[0]
-    if all(map(_is_number, header)):
+    if all(isinstance(number(cell), float) for cell in header):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
         raise UserError(f"{name} is W&B's table of runs; export a panel of curves, or pass the run's own .wandb file.")
     if tables := _printed(text, lines, separator, name):
         return _from_tables(tables, name, columns)
-    rows, seams, odd = _table(lines, separator)
+    rows, seams, odd = table_rows(lines, separator)
     if tables := long_tables(rows, name) if rows else text_tables(text, name):
         return _from_tables(tables, name, columns)
     if not rows:
         raise UserError(f"{name} has a header but no rows; the run ended before its first record.")
-    log = _table_log(rows, seams, name, columns)
+    log = _table_log(of_file(rows, path), seams, name, columns)
     if not odd:
         return log
     said = f"{len(odd)} rows have another number of cells than the header and are left out, from line {odd[0]} on"
     return replace(log, notes=(*log.notes, said))
+
+
+def _read_splits(files, name, columns):
+    "One training of which each split has a table of its own; CatBoost's `test` is what chooses the iteration"
+    rows = []
+    for split, path in files.items():
+        split = 'valid' if path.name == 'test_error.tsv' else split
+        own = table_rows(*table_lines(_decoded(path.read_bytes(), path.name)))[0]
+        named = any(declared(spell(k))[0] for k in own[0]) if own else True
+        rows += own if named else [{'split': split, **row} for row in own]
+    return from_rows(rows, name, 'table CSV', None, '', columns)
 
 
 def _table_log(rows, seams, name, columns):
@@ -213,6 +161,8 @@ def _table_log(rows, seams, name, columns):
     if {spell(h) for h in header} == {'wall_time', 'step', 'value'} and (told := re.search(r'run-(.+)-tag-(.+)', name)):
         split, clock = split_of(told[1].split('_')[-1]), 'epoch' if told[2].startswith('epoch_') else 'step'
         rows = [{clock: row['Step'], f'{split}/{told[2]}' if split else told[2]: row['Value']} for row in rows]
+    if header[:3] == ['r', 'l', 't']:  # Monitor of Stable-Baselines: reward, length and time of each episode
+        rows = [{'train/reward': row['r'], 'train/length': row['l'], 'elapsed': row['t']} for row in rows]
     layout, bare = _table_layout(header)
     if _is_history(set(header)):
         rows, seams, layout, bare = _trainer_state(rows), None, 'Hugging Face history', 'train'
@@ -228,7 +178,7 @@ def _from_tables(tables, name, columns):
     "Trainings that a store or a text holds"
     parts = []
     for table in tables:
-        log = from_rows(table.rows, table.name if len(tables) > 1 else name, table.layout, None, '', columns)
+        log = from_rows(table.rows, table.name, table.layout, None, '', columns)
         parts.append(replace(log, notes=(*log.notes, *table.notes)))
     return together(parts, name)
 
@@ -270,7 +220,7 @@ def _read_json(text, name, path, columns):
             return _own(value, name, path)
         if tables := long_tables(value, name):
             return _from_tables(tables, name, columns)
-        rows, layout, bare = _lined(value)
+        rows, layout, bare = _lined(of_file(value, path))
         log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
     elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
         log = from_rows(
@@ -317,7 +267,8 @@ def _json_lines(text, name, error):
     if (not rows or 10 * lost > len(lines) + 10) and (tables := text_tables(text, name)):
         return tables, ()
     if not rows or 10 * lost > len(lines) + 10 or not all(isinstance(r, dict) for r in rows):
-        raise UserError(f"{name} is neither JSON nor JSON lines ({error}).") from None
+        cut = " was cut off or" * (text.rstrip()[-1] not in '}]')
+        raise UserError(f"{name}{cut} is neither JSON nor JSON lines ({error}); copy the whole file again.") from None
     return rows, (f"{lost} of {len(lines)} lines are cut off or no JSON, and were left out",) if lost else ()
 
 
@@ -325,6 +276,7 @@ def _trainer_state(history):
     "Rows of a trainer state, without the summary of the training, and without an evaluation repeated after it"
     rows = [row for row in history if row.get('train_runtime') in (None, '')]
     seen = [{(r.get('step'), k) for k in r if k.startswith('eval_') and r[k] not in (None, '')} for r in rows]
+    seen = [{(step, k) for step, k in keys if not re.search('runtime|per_second|compilation', k)} for keys in seen]
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
 
@@ -400,13 +352,22 @@ def _sub_run(folder, base, rows):
         return folder, rows if folder == base else []
     main = next((t for t in tags if folder.name.startswith(t.replace('/', '_') + '_')), None)
     if main and len(tags) == 1:
-        key = folder.name[len(main) + 1 :]
-        return folder.parent, [{(f'{key}/{main}' if k == main else k): v for k, v in row.items()} for row in rows]
+        key = _scalar_name(main, folder.name[len(main) + 1 :])
+        return folder.parent, [{(key if k == main else k): v for k, v in row.items()} for row in rows]
     if split := split_of(folder.name):
         return folder.parent, [
             {(k if k in ('step', 'epoch') else f'{split}/{k}'): v for k, v in row.items()} for row in rows
         ]
     return folder, rows
+
+
+def _scalar_name(main, key):
+    "The name of a curve that add_scalars wrote in a chart: `acc_train` in `acc`, `train_loss` in `metrics`"
+    (split, own), (_, chart) = declared(spell(key)), declared(spell(main))
+    chart = re.sub(r'(^|_)(vs|and|versus)(?=_|$)', '', chart).strip('_')
+    if split in ('', '?') or own == chart:
+        return f'{key}/{main}' if split in ('', '?') else f'{split}/{chart}'
+    return '/'.join((split, own, chart) if own and lower_is_better(chart) is not None else (split, own or chart))
 
 
 def _keras_epochs(rows):
@@ -420,7 +381,7 @@ def _keras_epochs(rows):
 # %% ../../nbs/logs/04_readers.ipynb #d4ff8d22
 _NAMED = (
     'log.jsonl metrics.csv results.csv trainer_state.json history.csv log.csv training.log metrics.json scalars.json '
-    'evals_result.json progress.csv summary.csv log.txt'
+    'evals_result.json catboost_training.json progress.csv summary.csv log.txt'
 ).split()
 
 
@@ -437,6 +398,8 @@ def read_log(
     log = source if isinstance(source, TrainingLog) else _read(source, name, columns)
     if metric and metric in log.unused and not isinstance(source, TrainingLog) and '--columns' in log.unused[metric]:
         log = _read(source, name, {**(columns or {}), 'metric': metric})
+    if not name and len(log.parts) == 1:
+        log = replace(log, name=log.parts[0].name)
     if not metric:
         return log
     logged = set(log.records.metric[log.records.split != 'train'])
@@ -492,7 +455,7 @@ def _decoded(content, name):
 
 def _read_text(text, name, path, columns):
     "JSON by its first character, anything else as a table"
-    return _read_json(text, name, path, columns) if text.lstrip()[0] in '{[' else _read_table(text, name, columns)
+    return _read_json(text, name, path, columns) if text.lstrip()[0] in '{[' else _read_table(text, name, path, columns)
 
 
 def _read_folder(path, name, columns):
@@ -503,6 +466,10 @@ def _read_folder(path, name, columns):
     name = name or path.name
     if here:
         return _read(here[0], name, columns)
+    if of_splits := split_files(
+        [p for p in sorted(path.iterdir()) if p.suffix in ('.csv', '.tsv') and p.stem != 'time_left']
+    ):
+        return _read_splits(of_splits, name, columns)
     files = sorted(p for p in path.rglob('*') if p.is_file())
     if any('tfevents' in p.name for p in files) and not any(p.name == 'trainer_state.json' for p in files):
         return _read_events(files, name, path, columns)

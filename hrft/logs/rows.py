@@ -66,7 +66,8 @@ def together(
 ) -> TrainingLog:  # stages named after the trainings
     "Several trainings as one log"
     if len(parts) == 1 and not notes:
-        return replace(parts[0], name=name)
+        own = parts[0].parts or ((parts[0],) if parts[0].name != name else ())
+        return replace(parts[0], name=name, parts=own)
 
     def stages(part):
         only = part.records.stage.nunique() == 1
@@ -111,6 +112,14 @@ def _unmeasured(cells):
     return {told[k] for k in within if 0 <= k < len(told)} - {told[k] for k in finite}
 
 
+def _impossible(cells, metric):
+    "Positions of -1 that no quality can be: in shares, or among losses that are positive but for these"
+    at = {i for i, c in enumerate(cells) if c == -1}
+    positive = all(c > 0 for i, c in enumerate(cells) if c is not None and c == c and i not in at)
+    lone = len(at) > 1 and positive and lower_is_better(metric)
+    return at if lone or re.search(_FROM_ZERO, metric) else set()
+
+
 def _candidates(rows, bare, told):
     "Columns by meaning, as (column, cells); with notes and the columns that are not used"
     found, notes, unused = {}, [], {}
@@ -124,7 +133,7 @@ def _candidates(rows, bare, told):
             continue
         notes += [why] if why else []
         blank = _unmeasured(cells) if meaning.kind == 'metric' else set()
-        impossible = {i for i, c in enumerate(cells) if c == -1} if re.search(_FROM_ZERO, meaning.metric) else set()
+        impossible = _impossible(cells, meaning.metric)
         if blank:
             notes.append(f"`{column}` is NaN between most of its numbers, which is read as not measured")
         if impossible:
@@ -133,6 +142,20 @@ def _candidates(rows, bare, told):
         key = (meaning.split, meaning.metric) if meaning.kind == 'metric' else meaning.kind
         found.setdefault(key, []).append((column, cells))
     return found, notes, unused
+
+
+def _without_summaries(rows, seams):
+    "Rows without those whose clock is a word, as `mean` or `best` below a table; and a note"
+    clocks = [k for k, m in meanings(list(rows[0])).items() if m.kind in _CLOCKS]
+    words = [
+        next((c for k in clocks if isinstance(c := number(str(row.get(k) or '').partition('/')[0]), str)), '')
+        for row in rows
+    ]
+    told = [word for word in words if word]
+    if not told or 4 * len(told) > len(rows):
+        return rows, seams, []
+    rows, seams = zip(*((row, seam) for row, seam, word in zip(rows, seams, words) if not word))
+    return list(rows), list(seams), [f"rows of no epoch were left out: {', '.join(dict.fromkeys(told))}"]
 
 
 def _updates(column):
@@ -319,18 +342,21 @@ def _completed(values):
 
 
 def _not_numbers(records):
-    "What is said of NaN: where it stands, and whether numbers follow"
+    "What is said of NaN and infinity: where they stand, and whether numbers follow"
     said = {}
     for (split, metric), rows in records.groupby(['split', 'metric'], sort=False):
-        lost = rows.value.isna().to_numpy()
+        lost = ~np.isfinite(rows.value.to_numpy())
+        what = ' or '.join(
+            w for w, some in (('NaN', rows.value.isna().any()), ('infinite', np.isinf(rows.value).any())) if some
+        )
         if lost.any():
             follow = not lost.all() and np.flatnonzero(~lost)[-1] > np.argmax(lost)
             first = f"{rows.epoch[lost].iloc[0]:.0f}"
-            rest = f"{lost.sum()} of {len(lost)} times, first in epoch {first}, with numbers after it"
-            where = rest if follow else f"from epoch {first} to the end"
+            rest = f"{what} {lost.sum()} of {len(lost)} times, first in epoch {first}, with numbers after it"
+            where = rest if follow else f"{what} from epoch {first} to the end"
             said.setdefault(where, []).append(f'{split} {metric}')
     return [
-        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: NaN {where}"
+        f"{', '.join(names[:4])}{f' and {len(names) - 4} more' * (len(names) > 4)}: {where}"
         for where, names in said.items()
     ]
 
@@ -357,13 +383,13 @@ def from_rows(
     runs = plain_rows(rows)
     if len(runs) > 1:
         return together([from_rows(r, run, layout, None, bare, columns) for run, r in runs.items()], name)
-    rows, seams = runs[''], seams or [0] * len(rows)
+    rows, seams, said = _without_summaries(runs[''], seams or [0] * len(runs['']))
     found, notes, unused = _columns(rows, bare, columns)
-    values, said = _completed({k: v for k, v in found.items() if isinstance(k, tuple)})
+    values, repaired = _completed({k: v for k, v in found.items() if isinstance(k, tuple)})
     if not any(metric != 'grad_norm' for _, metric in values):
         raise UserError(_nothing(name, rows, unused))
     order, has_steps, more = _clocks(found, values, seams, layout.startswith('OpenAI'))
-    notes += said + more + _opened_again(rows, seams, order)
+    notes += said + repaired + more + _opened_again(rows, seams, order)
     if 'seconds' in found:
         column, cells = found['seconds']
         cells, why = _seconds(column, cells, order)

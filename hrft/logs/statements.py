@@ -9,6 +9,7 @@ __all__ = ['Claim', 'claims']
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from .documents import COUNTS, METRICS, SPLIT_WORDS, Number, Word, fits, split_near
 
@@ -44,9 +45,10 @@ class Claim:
         return ' '.join([*['no'] * self.denied, place, *said, ' -> '.join(side.text for side in self.sides)]).strip()
 
 # %% ../../nbs/logs/16_statements.ipynb #210f15f2
+_VERSUS = re.compile(r'\s*(?:[a-z]{1,12}\s)?(?:\([^()\d]*\))?\s*(?:vs\.?|versus)\s*(?:[~≈]|about)?\s*', re.I)
 _PAIR = re.compile(r'\s*[km]{0,2}\s*(?:\([^()\d]*\))?\s*(?:→|-+>|=>|\bto\b)\s*(?:[~≈]|about)?\s*', re.I)
 _CHANGE = (
-    r'improv\w*|better|worse|gain\w*|increas\w*|decreas\w*|reduc\w*|drop\w*|degrad\w*|'
+    r'improv\w*|better|worse|gain\w*|increas\w*|decreas\w*|reduc\w*|drop(?:s|ped|ping)?|degrad\w*|'
     r'more|fewer|less|higher|lower|faster|fell|'
     r'rose|below|above|change|gap|overage|difference|relative|cut|boost\w*|jump\w*|points|Δ|cost of|longer|of run'
 )
@@ -55,6 +57,8 @@ _BEST_EPOCH = re.compile(
     rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b[^;|]{{0,60}}?\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
     r'(?=(?P<at>\d+)(?![\d%]|\.\d))'
     r'|\bbest\s+(?:at|@)\s+(?=(?P<alone>\d+)(?![\d%]|\.\d))'
+    rf'|\b(?:{_BEST})\b[^;|]{{0,60}}?\bafter\s+(?=(?P<after>\d+)\s+(?:epochs|steps)\b)'
+    rf'|\bepoch\s+(?:of|with)\s+(?:the\s+)?(?:{_BEST})\b[^;|\d]{{0,40}}[:=]\s*(?=(?P<label>\d+)(?![\d%]|\.\d))'
     rf'|\b(?:epoch|step)\s*(?P<of>\d+)(?![\d%])[^.;|]{{0,40}}\b(?:{_BEST})\b',
     re.I,
 )
@@ -77,7 +81,7 @@ def _epoch_claims(text, found):
     roles = {}
     for kind, pattern in (('epoch', _BEST_EPOCH), ('epoch', _MARKED), ('epoch', _AND_IN), ('length', _ENDED)):
         for m in pattern.finditer(text):
-            start = next(m.start(g) for g in ('of', 'at', 'alone') if m.groupdict().get(g))
+            start = next(m.start(g) for g in ('of', 'at', 'alone', 'after', 'label') if m.groupdict().get(g))
             roles |= {start: kind} if any(n.start == start for n in found) and start not in roles else {}
     return roles
 
@@ -94,13 +98,22 @@ def _place_name(word, printed):
     return f"{'epoch' if word.lower() == 'epoch' else 'step'} {printed.replace(',', '')}"
 
 
+_SPELT = {w: str(n) for n, w in enumerate('one two three four five six seven eight nine ten'.split(), 1)}
+_AFTER_EPOCHS = rf'\bafter\s(\d+|{"|".join(_SPELT)})\s(epoch|step)s?\b'
+_AT_PLACE = r'\s?\(?(?:at|in|after|on)?\s*(?:the\s+)?(epoch|step|iteration)\s*#?(\d[\d,]*)\b'
+
+
 def _point_of(text, number, above=()):
     "When in the training a value was reached, as far as it is said"
+    if behind := re.match(_AT_PLACE, text[number.end :], re.I):
+        return _place_name(behind[1], behind[2])
     places = [
         (m.start(), _place_name(m[1], m[2]))
         for m in re.finditer(r'\b(epoch|step|iteration)\s*#?(\d[\d,]*)\b', text, re.I)
         if m.start(2) != number.start
     ]
+    after = [re.search(_AFTER_EPOCHS, text[: number.start], re.I)]
+    places += [(m.start(), _place_name(m[2], _SPELT.get(m[1].lower(), m[1]))) for m in after if m]
     marks = places + [
         (m.start(), point) for point, p in _POINTS.items() for m in re.finditer(rf'\b(?:{p})\b', text, re.I)
     ]
@@ -114,6 +127,7 @@ def _point_of(text, number, above=()):
     return ''
 
 # %% ../../nbs/logs/16_statements.ipynb #7bd6a03f
+_APART = r'\s*[,;]?\s*(?:and|vs|to|at|with|in|by|after|on|from|over|until|before|between|against|compared|while)\b'
 _READING = r'(?i)mean|median|average|avg|value|best|final|max|min|last'
 
 
@@ -129,7 +143,10 @@ def _behind(text, number, words):
             return setting
     rest = text[word.end :]
     label = re.match(r'\s*(?:[:=]|of\s+\d|score)', rest) or word.role == 'metric' and re.match(r'\s+[~]?-?\d', rest)
-    return None if label or re.match(r'\s*(?:and|vs|to|at|with|in)\b', text[number.end :]) else word
+    return None if label or re.match(_APART, text[number.end :], re.I) else word
+
+
+_IN_LIST = r'(?<=[\[(])(?:\s*[\d.e+-]+\s*,)+'  # what a list holds before a number
 
 
 def _before(text, number, words):
@@ -141,7 +158,7 @@ def _before(text, number, words):
         before.pop()  # a place in the training, not what the number is of
     if not before:
         return None
-    gap = text[before[-1].end : number.start]
+    gap = re.sub(_IN_LIST, '', text[before[-1].end : number.start])
     other = re.search(r'(\w+)\s*=\s*$', gap)
     if before[-1].role != 'metric' and not re.fullmatch(r'[^\d)|;]{0,20}', gap):
         return None
@@ -165,7 +182,7 @@ def _is_change(text, number):
         return bool(re.match(r'\s+(?:the\s)?\w+\s?\d', behind))
     if re.search(
         r'\b(?:(?:improvement|gain|change|gap|difference)\b\s*[:=]?\s*(?:of\s+)?|'
-        r'(?:gain|los|improv)\w*\s(?:by\s)?(?:only |about |just )?)$',
+        r'(?:gain\w*|lost|loses|losing|improv\w*)\s(?:by\s)?(?:only |about |just )?)$',
         before,
         re.I,
     ):
@@ -214,6 +231,41 @@ def _pairs(text, found):
             and (_PAIR.fullmatch(gap) or led and re.fullmatch(r'[^.;|]{0,40}\bto\s+(?:~|about |around )?', gap, re.I))
         ):
             yield a, b
+        elif _VERSUS.fullmatch(gap) and a.unit == b.unit and not a.sign and not b.sign:
+            yield b, a  # the one it is compared with comes first
+
+
+_NEVER = r'\b(?:never|not once)\b[^.;,|\d]{0,40}\b(exceed\w*|above|over|beyond|below|under)\s*$'
+_ALWAYS = r'\b(?:always|stay\w*|remain\w*|kept|consistently)\b[^.;,|\d]{0,40}\b(above|over|below|under)\s*$'
+_REACHED = r'\b(?:pass\w*|exceed\w*|surpass\w*|cross\w*|reach\w*(?:\sa[n]?\s[^.;,|\d]{0,30}\sof)?)\s*$'
+_BY = r'[^.;,|\d]{0,20}\b(by|after|before|within)\s+(?:the\s)?(?:(?:epoch|step)\s(\d+)|(\d+)\s(?:epochs|steps))\b'
+
+
+def _limit(text, number):
+    "Where a curve is said to stay on one side of a number, or when it is said to have reached it: how, place"
+    before, clause = text[: number.start], re.split(r'[.;]\s', text[: number.start])[-1]
+    since = re.search(r'\b(?:from|after|since|beyond)\s+(?:epoch|step)\s(\d+)', clause, re.I)
+    for how, pattern in (('never', _NEVER), ('always', _ALWAYS)):
+        if m := re.search(pattern, before, re.I):
+            side = 'below' if m[1].lower() in ('below', 'under') else 'above'
+            return f'{how} {side}', int(since[1]) if since else None
+    when = re.match(_BY, text[number.end :], re.I)
+    if when and re.search(_REACHED, before, re.I):
+        return f'reached {"after" if when[1].lower() == "after" and when[2] else "by"}', int(when[2] or when[3])
+    return None
+
+
+def _limited(sentence, number, limit):
+    "The claim of a number that a curve is said to stay below or above, or to reach"
+    how, place = limit
+    word = _named_by(sentence.text, number, sentence.words) or next(iter(sentence.above[-1:]), None)
+    if word is None or word.role != 'metric':
+        word = next((w for w in sentence.words if w.role == 'metric'), word)
+    if word is not None and word.role == 'metric':
+        point = how if place is None else f'{how} {place}'
+        yield sentence.claim(
+            'bound', word, split=word.split or _split_above(sentence.passage), point=point, said=number
+        )
 
 
 class _Sentence:
@@ -226,26 +278,30 @@ class _Sentence:
         above = words(passage.above[-1], settings) if passage.above and not passage.cells else []
         self.above = [w for w in above if w.name != 'epochs'] or list(told)
 
-    def claim(self, kind, word=None, **fields):
+    def claim(self, kind: str, word: Word | None = None, **fields: Any) -> Claim:
         fields = {'quantity': word.name, 'split': word.split} | fields if word else fields
         return Claim(self.passage.line, self.text, kind, names=self.names, **fields)
 
     def __iter__(self):
         used = set()
         for pair in (pairs := list(_pairs(self.text, self.numbers))):
-            word = _before(self.text, pair[0], self.words) or _named_by(self.text, pair[1], self.words)
+            first, second = sorted(pair)
+            word = _before(self.text, first, self.words) or _named_by(self.text, second, self.words)
             changes = [n for n in self.numbers if n not in (*pair, *used) and _is_change(self.text, n)]
-            said = next((n for n in changes if fits(n, pair)), changes[0] if changes and len(pairs) == 1 else None)
-            used |= {*pair, *([said] if said else [])}
-            yield self.claim('change', word, said=said, sides=pair)
+            also = [n for n in changes if fits(n, pair)] or (changes[:1] if len(pairs) == 1 else [])
+            used |= {*pair, *also}
+            for said in also or [None]:
+                yield self.claim('change', word, said=said, sides=pair)
         for at, number in enumerate(self.numbers):
             bound = re.search(_BOUND, self.text[: number.start], re.I) or re.match(_AIM, self.text[number.end :], re.I)
-            if number not in used and not bound:
+            if number not in used and (limit := _limit(self.text, number)):
+                yield from _limited(self, number, limit)
+            elif number not in used and not bound:
                 yield from self._of(number, self.numbers[at - 1] if at else None)
 
     def _of(self, number, before):
         "The claim of one number"
-        text, word = self.text, _named_by(self.text, number, self.words)
+        text, word = self.text, _rate_named(self, number) or _named_by(self.text, number, self.words)
         if number.start in self.roles:
             step = re.search(r'\b(?:step|iteration)\s*[:#=(]?\s*$', text[: number.start], re.I)
             by = next((w.name for w in self.words if w.role == 'metric'), '')
@@ -267,6 +323,8 @@ class _Sentence:
             yield from [self.claim('count', counted, said=number)] if counted and 'valid' in counted.name else []
         elif word or self.above and self._is_reading(number):
             yield from _measured(self, number, word or self.above[-1])
+        elif before and (same := _same_metric(self, before, number)):
+            yield from _measured(self, number, same)
         elif number is self.numbers[0] or re.fullmatch(r'\W*epoch \d+\W*', text[: number.start], re.I):
             yield from _introduced(self, number)
 
@@ -277,10 +335,28 @@ class _Sentence:
         )
 
 
+def _rate_named(sentence, number):
+    "The learning rate, where a sentence names it and a number is printed as rates are: 5e-4"
+    small = re.search(r'\de-\d', number.text, re.I)
+    return next((w for w in sentence.words if small and w.name in ('learning_rate', 'weight_decay')), None)
+
+
+def _same_metric(sentence, before, number):
+    "The one metric of a sentence, for a number printed like the one before it: `1.34 at step 500, then 1.44`"
+    metrics = [w for w in sentence.words if w.role == 'metric']
+    alike = '.' in number.text and '.' in before.text and before.unit == number.unit and metrics
+    return metrics[0]._replace(start=0, end=0) if alike and len({(w.name, w.split) for w in metrics}) == 1 else None
+
+
+_REPEAT = r'(?:seed|fold|run|trial|split)\s?#?\d*'
+
+
 def _introduced(sentence, number):
     "The claim of a number that no word goes with: what the line above is about, else what the line is called"
     text, passage, above = sentence.text, sentence.passage, sentence.above
     label = re.match(r'\W*(?:epoch\s\d+|(\w[\w .-]{0,40}?)(?:\s\([^()]*\))?)\s*:\s*$', text[: number.start], re.I)
+    if passage.cells and re.match(_REPEAT + r'|mean|average|avg', text, re.I) and (told := _metric_above(passage)):
+        yield from _measured(sentence, number, Word(0, 0, 'metric', told))
     if not label or passage.cells:
         return
     if passage.kind == 'code' and re.fullmatch(r'[a-z]+_[a-z_]+', label[1] or ''):
@@ -294,17 +370,28 @@ def _introduced(sentence, number):
         yield sentence.claim('value', quantity=quantity, split=split, point=point, said=number)
 
 
+_PART_OF_RUN = (
+    r'(?<!stopped )(?<!stopping )(?<!trained )(?<!finished )(?<!ended )(?<!ran )'
+    r'\b(?:after|(?:the\s)?(?:first|last|final|next)|over|every|another|needed|took)\s+(?:about |only |just |ca\. )?$'
+)
+
+
 def _measured(sentence, number, word):
     "The claim of a number that a metric, a count or a setting goes with"
     text, passage, behind = sentence.text, sentence.passage, word.start >= number.end
     point = _point_of(text, number, passage.above)
+    small = re.search(r'\de-\d', number.text, re.I)
     if word.role == 'setting':
         yield sentence.claim('setting', word, said=number)
+    elif small:
+        return  # a rate, whatever word is near
     elif word.role == 'metric':
         percent_of_loss = word.name == 'loss' and number.unit
         if not percent_of_loss and (number.unit or not re.match(r'\s+[a-z]{4,}s\b', text[number.end :])):
             split, name = word.split or _split_above(passage), word.name or _metric_above(passage)
             yield sentence.claim('value', quantity=name, split=split, point=point, said=number)
+    elif word.name == 'epochs' and (number.unit or number.half < 0.5):
+        return
     elif word.name == 'epochs':
         gap, wasted = text[word.end : number.start], re.search(r'\bwasted?|without|no improvement\b', text, re.I)
         if behind and not wasted and re.search(_BEHAVIOURS['plateau'], text, re.I):
@@ -314,6 +401,8 @@ def _measured(sentence, number, word):
                 point='' if number.half > 1 and '-' in number.text else 'plateau',
                 said=number,
             )
+        elif not wasted and re.search(_PART_OF_RUN, text[: number.start], re.I):
+            return
         elif (
             behind
             or re.fullmatch(r'(?:\s(?:run|trained|completed))?[\s:=\'"|]*', gap)
@@ -357,7 +446,7 @@ _BEHAVIOURS = {
     r'no (?:further )?improvement|saturat\w+|levell?ed off|flat(?:ten\w*|lined)',
     'unstable': r'unstable|instabilit\w+|erratic\w*|fluctuat\w+|jump\w* around|volatile|spik\w+|'
     r'noisy (?:val\w*|train\w*|loss|curve)|wild\w*',
-    'stable': r'(?<!un)stable|stability|smooth\w*|steady',
+    'stable': r'(?<!un)(?<!more )(?<!less )stable|stability|smooth(?:er|ly)?|steady',
     'early-stopped': r'stop\w* early|early[- ]stop(?:s|ped)?(?:ping (?:triggered|kicked in|at|after))?',
     'degraded': r'degrad\w+|deteriorat\w+|got worse|gets worse|immediate drop',
 }
@@ -368,8 +457,33 @@ _AVOIDED = (
 )
 _CONTENDER = (
     r'\b(?:run|model|stage|config\w*|batch[ _]size|bs|\w+_\w+|version|v\d|setting|learning rate|'
-    r'weight|optimi[sz]er|experiment|loss function|augmentation)\b'
+    r'weight|optimi[sz]er|experiment|loss function|augmentation)\b|\bof (?:all|the) (?:two|three|four|five|six)\b'
 )
+
+
+_HOW = {
+    'faster': r'(?:converg|learn|train|improv|decreas|fall)\w*\s(?:\w+\s)?(?:faster|more quickly|quicker)',
+    'slower': r'(?:converg|learn|train|improv|decreas|fall)\w*\s(?:\w+\s)?(?:slower|more slowly)',
+    'stabler': r'more stable|smoother|less noisy|less erratic',
+    'noisier': r'less stable|noisier|more erratic|more unstable',
+    'better': r'(?<!\d )(?<!% )(?<!points )(?:better|beats?|superior)',
+    'worse': r'(?<!\d )(?<!% )(?<!points )(?:worse|inferior)',
+}
+
+
+def _compared(text, common):
+    "Claims that set one run against another without a number"
+    for how, pattern in _HOW.items():
+        m = re.search(rf'\b(?:{pattern})\b', text, re.I)
+        against = m and re.search(r'\b(?:than|to)\b', text[m.end() :][:40], re.I)
+        if m and (against or how in ('faster', 'slower') or m[0].lower().startswith('beat')):
+            left, right = re.split(r'[,;]\s', text[: m.start()])[-1], re.split(r'[,;]\s', text[m.start() :])[0]
+            clause = left + right
+            word = next((w for w in words(clause, ()) if w.role == 'metric'), None)
+            trained = re.search(r'\bon (?:the )?train\w*\b', clause, re.I)
+            split = 'train' if trained else word.split if word else ''
+            quantity = word.name if word else ''
+            yield Claim(kind='comparison', quantity=quantity, split=split, point=how, **common)
 
 
 def _spoken(text, passage, names, settings):
@@ -392,6 +506,7 @@ def _spoken(text, passage, names, settings):
             )
             yield Claim(kind='behaviour', quantity=quantity, split=split, denied=denied, **common)
     told = words(text, settings)
+    yield from _compared(text, common)
     for m in re.finditer(
         r'\btoo (high|low|large|small|aggressive|long|short|generous)|\b(hurts?|harms?)\b', text, re.I
     ):
@@ -400,7 +515,7 @@ def _spoken(text, passage, names, settings):
         ]
         yield Claim(kind='cause', quantity=before[-1].name if before else '', point=m[0].lower(), **common)
     best = re.search(
-        r'\b(?:best|(?:is|are|was|were) (?:\w+ )?optimal|winner|outperform\w*|worst|champion|'
+        r'\b(?:best|(?:is|are|was|were) (?:\w+ )?optimal|winner|the better (?:one|run|model)|outperform\w*|worst|champion|'
         r'(?:has|reach\w*|achiev\w*|gives?) the (?:highest|lowest))\b',
         text,
         re.I,
@@ -421,16 +536,33 @@ def _ranked_by(row, settings):
     return next(found, None)
 
 
+def _place_of(row, table):
+    "The epoch or step that a row is of, and the column that says so: the first, or one that rises from row to row"
+    first, label = row.cells[0]
+    named = re.fullmatch(r'(epoch|step|iteration)s?', first.strip(), re.I) or re.match(
+        r'(epoch|step)\s*\d', label, re.I
+    )
+    if named and (printed := re.search(r'\d[\d,]*', label)):
+        return 0, _place_name(named[1], printed[0])
+    for at, (column, _) in enumerate(row.cells):
+        told = (
+            [n.value for r in table for n in numbers(r.cells[at][1])[:1]] if len(table) > 2 and numbers(label) else []
+        )
+        rising = len(told) == len(table) and all(a < b and b % 1 == 0 for a, b in zip(told, told[1:]))
+        if rising and re.fullmatch(r'epoch|step|iteration', column.strip(), re.I):
+            return at, _place_name(column.strip(), f'{told[table.index(row)]:.0f}')
+    return 0, ''
+
+
 def _row_claims(row, rows, settings):
     "Claims of one row of a table; what a column does not say, the first cell may"
     (first, label), table = row.cells[0], [r for r in rows if r.table == row.table]
-    place = re.fullmatch(r'(epoch|step|iteration)s?', first.strip(), re.I) or re.match(
-        r'(epoch|step)\s*\d', label, re.I
-    )
-    at_place = re.search(r'\d[\d,]*', label)
+    of, place = _place_of(row, table)
     ranked = _ranked_by(row, settings)
     for at, (column, cell) in enumerate(row.cells):
-        names = (cell, column, label, row.text, *reversed(row.above))
+        both = [f'{label} {column}'] if at and re.fullmatch(_REPEAT, column.strip(), re.I) else []  # LoRA, seed 2
+        both += [f'{first} {label}'] if re.fullmatch(_REPEAT, first.strip(), re.I) else []  # fold, 3
+        names = (cell, *both, column, label, row.text, *reversed(row.above))
         common = {'line': row.line, 'text': f'{column}: {cell}', 'names': names}
         rank = re.match(r'\W*(\d+)', cell)
         if re.fullmatch(r'(?:overall )?(?:rank\w*|place|position|#)', column.strip(), re.I) and rank:
@@ -438,14 +570,16 @@ def _row_claims(row, rows, settings):
             said = numbers(rank[1])[0]
             yield Claim(kind='ranking', quantity=quantity, split=split, said=said, **common)
         elif (
-            at == 0
+            at == of
             and (place or not words(column, settings))
             or _AHEAD_COLUMN.search(column)
             or is_ahead(row._replace(text=cell, above=(), cells=()))
         ):
             continue
         elif re.fullmatch(r'(?:best )?epoch', column.strip(), re.I) and numbers(cell):
-            yield Claim(kind='epoch', quantity='epoch', said=numbers(cell)[0], **common)
+            last = re.match(r'\W*(?:last|final)\b', label, re.I)
+            kind, quantity = ('length', 'epochs') if last else ('epoch', 'epoch')
+            yield Claim(kind=kind, quantity=quantity, said=numbers(cell)[0], **common)
         else:
             told, owner = (
                 words(column, settings),
@@ -453,17 +587,15 @@ def _row_claims(row, rows, settings):
             )
             told = [w for w in told if w.role != 'setting' or not owner]
             text = f'{column}: {cell}' if told or not owner or at == 0 else f'{label.split("(")[0].strip()}: {cell}'
-            point = _place_name(place[1], at_place[0]) if place and at_place else ''
             for claim in _cell_claims(text, row, names, settings, ranked):
-                yield _in_table(claim, row, table, at, point)
+                yield _in_table(claim, row, table, at, place)
 
 
 def _cell_claims(text, row, names, settings, ranked):
     yield from _Sentence(text, row, names, settings)
+    label = row.cells[0][1]
     for claim in _spoken(names[0], row, names, settings):
-        yield (
-            claim if claim.quantity else replace(claim, quantity=next((w.name for w in words(names[2], settings)), ''))
-        )
+        yield (claim if claim.quantity else replace(claim, quantity=next((w.name for w in words(label, settings)), '')))
     if re.fullmatch(r'\W*(best|worst|winner)\W*', names[0], re.I):
         quantity, split = (ranked[1].name, ranked[1].split) if ranked else ('', '')
         yield Claim(row.line, text, 'ranking', quantity, split, point=names[0].strip('*_ ').lower(), names=names)
@@ -477,8 +609,10 @@ def _in_table(claim, row, table, at, point):
             fields['point'] = point
         else:
             fields['point'] = f'{claim.point} of {point}'
+    if claim.point == 'best' and any(re.fullmatch('epoch|step', c.strip(), re.I) for c, _ in row.cells):
+        fields['point'] = ''  # one checkpoint, whose other metrics need not be at their best
     column = row.cells[at][0]
-    compared = re.search(_CHANGE + r'|\bvs\b', column, re.I) and claim.kind in ('value', 'count')
+    compared = re.search(rf'\b(?:{_CHANGE}|vs)(?!\w)', column, re.I) and claim.kind in ('value', 'count')
     if claim.kind == 'change' or compared or claim.kind == 'value' and claim.said.sign == '+':
         pair, quantity, split = _sides(claim, row, table, at)
         fields |= {'kind': 'change', 'sides': claim.sides or pair}

@@ -10,7 +10,6 @@ import math
 import re
 
 import numpy as np
-import pandas as pd
 
 from ..evidence import Finding, Interval, level, noise_sd, tied, trend
 from .curves import Curve, best_stretch, curves
@@ -139,8 +138,9 @@ _GAINED = 0.005  # relative gain of training meanwhile
 _WORSE_OF_FEW = 0.08  # the same where fewer than seven evaluations tell little of their noise
 _SELECTED = 1.7  # half widths of 95 %: the best of many stretches is a lucky one, so 99.9 % are asked for
 _WIDE_GAP = 0.20  # training less validation accuracy
-# relative gain of validation over the second half of the training, and its share of all that was gained
-_STILL = (0.02, 0.225)
+# relative gain of validation over the second half of the training, its share of all that was gained, and that of the
+# last third of the evaluations, which a rate on its way to 0 makes small
+_STILL = (0.02, 0.225, 0.05)
 _STRAIGHT = 0.3  # share of all that was gained, of which a straight line has a third; half the gain will do
 _LAST_GAIN = (0.05, 0.15)  # relative gain of the last of a few evaluations, and as a share of the gain before it
 _GOES_ON = 0.5  # gain over the last sixth against that over the sixth before
@@ -226,15 +226,16 @@ def _spent(curve, at):
 
 
 def _gained_late(curve, values, sign):
-    "Relative gain over the second half of the summed rate, and its share of all; 0 where it slows, ends or is not sure"
+    "Relative gain over the second half of the summed rate, its share of all, and that of the last third; 0 if unsure"
     spent, span = _spent(curve, values.index), values.max() - values.min()
     even = np.linspace(1 / 2, 1, max(9, int((spent > 1 / 2).sum())))
     late = -sign * np.interp(even, spent, values)
     before, then, end = (float(part.mean()) for part in np.array_split(late, 3))
     goes_on = end - then > _GOES_ON * (then - before) and trend(late[len(late) // 3 :]).change.low > 0
     if not goes_on or spent[int(np.argmin(sign * values.to_numpy()))] < 0.9:
-        return 0.0, 0.0
-    return (end - before) / abs(before or 1.0), (end - before) / (span or 1.0)
+        return 0.0, 0.0, 0.0
+    third = level(values.iloc[-len(values) // 3 - 1 :][:3]).value - level(values.iloc[-3:]).value
+    return (end - before) / abs(before or 1.0), (end - before) / (span or 1.0), sign * third / (span or 1.0)
 
 
 def _underfitting(curve: Curve) -> Finding | None:
@@ -245,12 +246,12 @@ def _underfitting(curve: Curve) -> Finding | None:
         values = curve.evaluations(metric)
         if len(values) < 9:
             continue
-        gain, share = _gained_late(curve, values, curve.sign if metric == curve.metric else 1)
+        gain, share, third = _gained_late(curve, values, curve.sign if metric == curve.metric else 1)
         straight = gain > _STILL[0] / 2 and share > _STRAIGHT
         if straight or metric == curve.metric and gain > _STILL[0] and share > _STILL[1] / 2:
             return Finding(
                 'underfitting',
-                'warning' if metric == curve.metric and share > _STILL[1] else 'note',
+                'warning' if metric == curve.metric and share > _STILL[1] and third > _STILL[2] else 'note',
                 f"{curve.stage}: validation {metric} still improved by {gain:.1%} over the second half of what the "
                 "learning rate adds up to.",
                 {f'best_{curve.unit}': int(curve.valid.index[curve.best]), 'gain': gain, 'share_of_all_gained': share},
@@ -432,7 +433,7 @@ def _metric_impossible(curve: Curve) -> Finding | None:
     "Shares beyond 0 and 1 (or 100), errors below 0"
     rows = curve.records[np.isfinite(curve.records.value)]
     for (split, metric), own in rows.groupby(['split', 'metric'], sort=False):
-        share, error = re.search(_SHARES, metric), re.search(_AT_LEAST_ZERO, metric)
+        share, error = re.search(_SHARES, str(metric)), re.search(_AT_LEAST_ZERO, str(metric))
         if not (share or error):
             continue
         top = 100 if own.value.median() > 1.5 else 1

@@ -9,6 +9,7 @@ __all__ = ['YES', 'UNSURE', 'NO', 'VERDICTS', 'as_number', 'Told', 'told_runs', 
 # %% ../../nbs/logs/17_told.ipynb #581ba3a5
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from ..evidence import noise_sd
 from .curves import curves, figures
 from .documents import Number, passages
 from .readers import TrainingLog, read_log
-from .statements import claims
+from .statements import Claim, claims
 
 # %% ../../nbs/logs/17_told.ipynb #d9a11d83
 _SUFFIXES = ('.yaml', '.yml', '.toml', '.json')
@@ -53,7 +54,7 @@ def _configuration(path):
     return _flat(found if isinstance(found, dict) else {})
 
 
-def as_number(value):
+def as_number(value: Any) -> float | None:
     "A setting as a number; YAML reads 8e-4 as text"
     try:
         return None if isinstance(value, bool) else float(value)
@@ -61,16 +62,23 @@ def as_number(value):
         return None
 
 # %% ../../nbs/logs/17_told.ipynb #645f8e43
+def _each(value):
+    "The values of a setting: of a list each"
+    return value if isinstance(value, list) else [value]
+
+
 @dataclass(frozen=True)
 class Told:
     "A run that a report may be about: its log, and the configuration beside it"
 
     log: TrainingLog
     settings: dict = field(default_factory=dict)  # dotted key -> value
+    members: tuple = ()  # `Told` of each seed or fold, where it stands for all of them
+    stem: str = ''  # what its name is but for the seed or fold
 
     @property
     def name(self) -> str:
-        return self.log.name
+        return self.stem or self.log.name
 
     @property
     def metric(self) -> str:
@@ -80,7 +88,8 @@ class Told:
     def named_in(self, text: str) -> re.Match | None:
         "Where a text names the run, in any spelling of the log's name, unless what follows says other settings"
         pieces = re.findall(r'[A-Za-z]+|\d+', self.name)
-        pattern = r'(?<![A-Za-z0-9])' + r'[\s_\-#=.:]*'.join(map(re.escape, pieces)) + r'(?![0-9])'
+        spelt = [r's(?:eed)?' if piece in ('s', 'seed') else re.escape(piece) for piece in pieces]
+        pattern = r'(?<![A-Za-z0-9])' + r'[\s_\-#=.:]*'.join(spelt) + r'(?![0-9])'
         for m in re.finditer(pattern, text, re.I):
             written = re.match(r'[\w.-]*', text[m.end() :])
             if not self._refuted(written[0] if written else ''):
@@ -100,7 +109,7 @@ class Told:
         keys = [k for k in self.settings if k.split('.')[-1] == name] or [
             k for k in self.settings if name in k.split('.')[-1].split('_') or k.split('.')[-1].endswith(f'_{name}')
         ]
-        found = [as_number(self.settings[k]) for k in keys]
+        found = [as_number(v) for k in keys for v in _each(self.settings[k])]
         if name == 'warmup':
             found = [as_number(v) for k, v in self.settings.items() if 'warmup' in k]
         if not found and name == 'learning_rate' and self.log.records.lr.notna().any():
@@ -132,10 +141,13 @@ class Told:
         spelt = {n: re.sub(r'[^a-z0-9]', '', n.lower()) for n in names}
         exact = [n for n, s in spelt.items() if s == wanted]
         near = sorted((n for n, s in spelt.items() if s.endswith(wanted) or s.startswith(wanted)), key=len)
-        return next(iter(exact + near), None)
+        top = [n for n, s in spelt.items() if wanted == 'accuracy' and re.fullmatch('top1(?:acc)?|acc1?', s)]
+        return next(iter(exact + near + top), None)
 
     def values(self, quantity: str, split: str, by: str = 'epoch') -> pd.Series:  # index epoch or step
         "A metric as the report calls it; empty where it was not logged, and from the loss where it is a perplexity"
+        if self.members:
+            return pd.concat([m.values(quantity, split, by) for m in self.members]).groupby(level=0).mean()
         name = self.find(quantity, split)
         if quantity == 'perplexity' and name is None and self.find('loss', split):
             return self.values('loss', split, by).clip(upper=700).map(math.exp).rename('perplexity')
@@ -145,6 +157,19 @@ class Told:
         return pd.Series(rows.value.to_numpy(float), rows[by].to_numpy(), name=name).dropna()
 
 # %% ../../nbs/logs/17_told.ipynb #a81315b4
+def _is_log(path):
+    "Whether a JSON file holds a training and not only its configuration"
+    try:
+        return path.suffix == '.json' and bool(len(read_log(path).records))
+    except UserError:
+        return False
+
+
+def _called(run, name):
+    "A run under another name"
+    return replace(run, log=replace(run.log, name=name))
+
+
 def told_runs(
     logs: Iterable[Any],  # as `read_log` takes them, also `name=path`; a configuration belongs to the log before it
     **options: Any,  # of `read_log`: columns, metric, lower
@@ -155,24 +180,25 @@ def told_runs(
         named = isinstance(source, str) and not Path(source).exists()
         name, _, place = source.rpartition('=') if named else ('', '', source)
         path = Path(getattr(place, 'path', place)) if not isinstance(place, TrainingLog) else None
-        if path and path.suffix in _SUFFIXES and runs:
-            runs[-1] = replace(runs[-1], settings=_configuration(path))
+        if path and path.suffix in _SUFFIXES and runs and not _is_log(path):
+            runs[-1] = replace(runs[-1][0], settings=_configuration(path)), runs[-1][1]
             continue
-        beside = next((p for s in _SUFFIXES if path and (p := path.with_suffix(s)).is_file()), None)
+        beside = next((p for s in _SUFFIXES if path and (p := path.with_suffix(s)) != path and p.is_file()), None)
         settings = _configuration(beside) if beside else {}
-        runs += [Told(log, settings) for log in read_log(place, name, **options).trainings()]
-    return runs
+        runs += [(Told(log, settings), path) for log in read_log(place, name, **options).trainings()]
+    same = Counter(run.name for run, _ in runs)
+    return [run if same[run.name] == 1 or not path else _called(run, path.parent.name) for run, path in runs]
 
 # %% ../../nbs/logs/17_told.ipynb #64c52d72
 YES, UNSURE, NO = VERDICTS = ('supported', 'unsupported', 'contradicted')
 
 
-def noise(series):
+def noise(series: pd.Series) -> float:
     "Half of a 95 % interval for one value of a curve, from its epoch-to-epoch noise; NaN where it is not known"
     return 1.96 * noise_sd(series)
 
 
-def scale_of(number, values):
+def scale_of(number: Number, values: pd.Series) -> int:
     "What logged values are multiplied with to be in the unit of a printed number"
     shares = bool(len(values)) and abs(values).max() <= 1.5
     return 100 if shares and (number.unit == '%' or number.value > 1.5 and not number.unit) else 1
@@ -186,19 +212,16 @@ def could_be(number: Number, value: float) -> bool:
     )
 
 
-def shown_value(value, half=math.nan):
+def shown_value(value: float, half: float = math.nan) -> str:
     "A value with what one value more or less could differ"
     return f'{value:.4g}' + (f' ± {half:.2g}' if half > 1e-9 * abs(value) else '')
 
 # %% ../../nbs/logs/17_told.ipynb #18eed8ba
-_AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'
+_AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to|beats?)\s+(?:that of\s+|those of\s+)?(?:the\s+)?)$'
 _ABOUT_RUNS = r'\b(?:run|model|name|config\w*|variant|method|experiment|notes?|description|settings?)\b'
 _PRAISE = r'\b(?:best|worst|good|poor|bad|ok|fail\w*|excellent|better|worse|winner|overfit\w*)\b'
-_OF_ONE = ('value', 'epoch', 'length', 'count', 'setting')  # kinds of claims about a single run
+_OF_ONE = ('value', 'bound', 'epoch', 'length', 'count', 'setting')  # kinds of claims about a single run
 _FOREIGN = r'\b(?:run|exp|experiment|trial|fold|seed|stage|v)\s?[-_#]?\d+\b'
-
-
-_AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to)\s+(?:the\s+)?)$'
 
 
 def _by_setting(claim, runs, depth=3):
@@ -213,12 +236,43 @@ def _by_setting(claim, runs, depth=3):
     return []
 
 
+_SEED = re.compile(r'[\s_.-]*(?:s|seed|fold|rep|run|trial|split|cv)?[\s_.-]*\d+$', re.I)
+
+
+def _seeds(runs):
+    "Runs whose names differ in the number at their end only, each such set as one"
+    stems = {}
+    for run in runs:
+        if stem := _SEED.sub('', run.name) or re.sub(r'[\W_\d]+$', '', run.name):
+            stems.setdefault(stem, []).append(run)
+    return [
+        Told(members[0].log, members[0].settings, tuple(members), stem)
+        for stem, members in stems.items()
+        if len(members) > 1
+        and all(re.search(r'(?:^|[\W_])(?:s|seed|fold|rep|cv|split)[\W_]*\d+$', m.name, re.I) for m in members)
+    ]
+
+
+_OF_SEEDS = (
+    r'\b(?:mean|average|on average|over (?:all )?\w+ (?:seeds|folds)|(?:all|every|each|any) (?:folds?|seeds?))\b|±'
+)
+
+
+_OWNED = r'\s*(?:\(|for\s|of\s|by\s|with\s)(?:the\s)?'  # between a number and the run it is of
+
+
 class Report:
     "A report's claims with the runs that they are about"
 
     def __init__(self, text, runs):
-        keys = {k.split('.')[-1] for run in runs for k, v in run.settings.items() if as_number(v) is not None}
+        keys = {
+            k.split('.')[-1]
+            for run in runs
+            for k, v in run.settings.items()
+            if as_number(_each(v)[:1][0] if _each(v) else None) is not None
+        }
         self.runs, self.claims, self.text = runs, claims(text, keys), text
+        self.groups = _seeds(runs)
         self.passages = passages(text)
         self.paths = {p.line: p.path for p in self.passages}
         self.sides = [c for c in self.claims if c.said and c.sides]
@@ -262,11 +316,13 @@ class Report:
 
     def _mentions(self, text):
         "Where a text names runs, by the names of their logs or by what the report calls them: (place, run)"
-        found = [(m.start(), i) for i, run in enumerate(self.runs) if (m := run.named_in(text))]
+        found = [(m.start(), run) for run in self.runs if (m := run.named_in(text))]
+        taken = {at for at, _ in found}
+        found += [(m.start(), g) for g in self.groups if (m := g.named_in(text)) and m.start() not in taken]
         for word, name in self.aliases.items():
             if m := re.search(rf'(?<!\w){re.escape(word)}(?!\w)', text, re.I):
-                found += [(m.start(), i) for i, run in enumerate(self.runs) if run.name == name]
-        return [(at, self.runs[i]) for at, i in sorted(found)]
+                found += [(m.start(), run) for run in self.runs if run.name == name]
+        return sorted(found, key=lambda f: f[0])
 
     def _by_name(self, claim):
         "The runs that the nearest text names, those it only compares with, and a run that it names without a log"
@@ -277,6 +333,9 @@ class Report:
             compared += [run for _, run in found if run not in (*subjects, *compared)]
             if subjects and claim.said and text == claim.text and claim.kind in _OF_ONE:
                 near = [run for at, run in found if at < claim.said.start] or subjects
+                near = near + [
+                    r for at, r in found if re.fullmatch(_OWNED, text[claim.said.end : max(at, claim.said.end)])
+                ]
                 return near[-1:], [run for run in subjects if run is not near[-1]], ''
             if subjects:
                 return list({run.name: run for run in subjects}.values()), compared, ''
@@ -301,12 +360,14 @@ class Report:
                 return found if len(found) == 1 else []
         return []
 
-    def meant(self, claim) -> tuple:  # runs, and why there is none
+    def meant(self, claim: Claim) -> tuple:  # runs, and why there is none
         "The runs that a claim is about, its subject first"
         named, compared, other = self._by_name(claim)
         if not named and not other:
             named = _by_setting(claim, self.runs) or self._by_value(claim) or self._by_section(claim)
         if not named and not compared and len(self.runs) == 1 and (not other or self.runs[0].named_in(self.text)):
             named = self.runs if not other or not re.search(_FOREIGN, self.runs[0].name, re.I) else []
+        if not named and not other and re.search(_OF_SEEDS, ' '.join(claim.names[:2]), re.I) and len(self.groups) == 1:
+            named = self.groups
         found = [*named, *(run for run in compared if run not in named)] if named else []
         return found, f'{other} has no log here' if other else 'which run is meant is not said'

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..evidence import Interval, tied
 from .curves import figures
-from .documents import Number
-from .statements import fits
-from .told import NO, UNSURE, YES, could_be, noise, scale_of, shown_value
+from .documents import Number, fits
+from .statements import Claim
+from .told import NO, UNSURE, YES, Report, Told, could_be, noise, scale_of, shown_value
 
 # %% ../../nbs/logs/18_verdicts.ipynb #f2a54b2b
 def _value(claim, run, report):
@@ -48,7 +48,7 @@ def _by(claim):
 def _elsewhere(claim, run, values, shown):
     "A value that is not where it is said to be: at another place of the log, in none, or in one that the log lacks"
     same = [int(at) for at, v in values.items() if could_be(claim.said, scale_of(claim.said, values) * v)]
-    if same:
+    if same and not run.members:
         loose = not claim.point or claim.point == 'best' and run.named_in(claim.text)
         return (YES if loose else NO), shown, f'the value of {_by(claim)} {same[0]}'
     if run.has_gaps and claim.point != 'start' and (claim.point != 'final' or values.index[-1] != run.last_epoch):
@@ -59,6 +59,8 @@ def _elsewhere(claim, run, values, shown):
 def _readings(claim, run, values):
     "The values that a claim may mean, the likeliest first"
     scale, lower = scale_of(claim.said, values), run.lower(str(values.name))
+    if run.members:
+        return _mean_readings(claim, run, values, scale, lower)
     best = int(np.argmin(values.to_numpy() * (1 if lower else -1)))
     first, last = ('first value', scale * values.iloc[0]), ('last value', scale * values.iloc[-1])
     top = (f'best value ({_by(claim)} {values.index[best]})', scale * values.iloc[best])
@@ -71,6 +73,30 @@ def _readings(claim, run, values):
     performance = between and re.search(r'performance|result', between[1], re.I)
     strict = claim.point == 'best' and between and not performance and not run.named_in(claim.text)
     return [top] if strict else [top, last]
+
+
+def _mean_readings(claim, run, values, scale, lower):
+    "The values that a claim may mean as a mean over seeds or folds"
+    split = claim.split or 'valid'
+    curves = [curve for m in run.members if len(curve := m.values(claim.quantity, split))]
+    of = {
+        'best value': [curve.min() if lower else curve.max() for curve in curves],
+        'last value': [curve.iloc[-1] for curve in curves],
+    }
+    if claim.point.startswith(('epoch', 'step')):
+        own = values[values.index == int(claim.point.split()[1])]
+        return [(f'mean at {claim.point}', scale * v) for v in own]
+    wanted = {'final': ['last value']}.get(claim.point, list(of))
+    return [
+        (f'mean of each {name}', scale * np.mean(of[name]))
+        for name in wanted
+        if not claim.said.spread or could_be(_spread_of(claim.said), scale * np.std(of[name], ddof=1))
+    ]
+
+
+def _spread_of(said):
+    "What a printed number has behind its ±, as printed itself"
+    return said._replace(value=said.spread)
 
 
 def _epoch_end(claim, run):
@@ -92,6 +118,36 @@ def _figure(claim, run):
     return YES if could_be(claim.said, value) else NO, str(Interval(value, low, high)), ''
 
 # %% ../../nbs/logs/18_verdicts.ipynb #ad8844ec
+def _bound(claim, run, report):
+    "A curve that is said to stay on one side of a number, or to have reached it by or after a place"
+    values = run.values(claim.quantity, claim.split or 'valid')
+    if not len(values):
+        return UNSURE, '', f'the log has no {claim.split or "valid"} {claim.quantity}'
+    (how, side), *at = claim.point.split()[:2], *claim.point.split()[2:]
+    level, place = claim.said.value / scale_of(claim.said, values), int(at[0]) if at else None
+    slack, which = claim.said.half / scale_of(claim.said, values), values.name
+    if how == 'reached':
+        return _reached(values, run.lower(str(which)), level, slack, side, place)
+    over = side == 'above'
+    inside = values[values.index >= place] if how == 'always' and place else values
+    end = inside.max() if over == (how == 'never') else inside.min()
+    good = (end <= level + slack) if over == (how == 'never') else (end >= level - slack)
+    shown = f'{claim.split or "valid"} {which} {end:.4g} in epoch {inside.index[int(np.flatnonzero(inside == end)[0])]}'
+    return YES if good else NO if claim.split or how == 'never' or place else UNSURE, shown, ''
+
+
+def _reached(values, lower, level, slack, side, place):
+    "When a curve first came to a level, against when it is said to have come there"
+    there = values[values <= level + slack] if lower else values[values >= level - slack]
+    if not len(there):
+        return NO, f'best {values.min() if lower else values.max():.4g}', 'it never came there'
+    first = there.index[0]
+    shown = f'valid {values.name} {there.iloc[0]:.4g} in epoch {first}'.replace('valid ', '')
+    if side == 'by':
+        return (YES if first <= place + 1 else NO), shown, ''
+    return (YES if abs(first - place) <= 1 else NO if first > place + 1 else UNSURE), shown, ''
+
+
 def _flat_from(claim, run):
     "A place from which validation no longer improves, against the level at the end"
     values = run.values('', 'valid')
@@ -130,6 +186,8 @@ def _epoch(claim, run, report):
             near = f'; {rivals} others lie within its noise' if rivals else ''
             return YES, shown, f'by {name}{near}'
         if best - claim.said.value == 1 and not run.has_gaps:
+            if any(c.kind == 'length' and c.said and c.said.value == run.last_epoch - 1 for c in report.claims):
+                return YES, shown, f'by {name}, counted from 0 as the report does'
             return UNSURE, shown, 'it would be the best one counted from 0'
     values = next(iter(hits.values()))[0]
     shown = '; '.join(f'best valid {n} in {claim.quantity} {b}' for n, (_, b, _) in hits.items())
@@ -224,7 +282,7 @@ def _warmed_up(claim, run):
     return YES if good else NO, f'the highest rate, {rates.max():g}, was reached in {by} {top}', ''
 
 
-JUDGES = {'value': _value, 'epoch': _epoch, 'length': _length, 'count': _count, 'setting': _setting}
+JUDGES = {'bound': _bound, 'value': _value, 'epoch': _epoch, 'length': _length, 'count': _count, 'setting': _setting}
 
 # %% ../../nbs/logs/18_verdicts.ipynb #0edcf35b
 def _set_of(number, report):
@@ -246,7 +304,12 @@ def _set_of(number, report):
     return ''
 
 
-def judge_change(claim, runs, report):
+def _is_same(a, b):
+    "Whether two printed changes are one"
+    return a.unit == b.unit and abs(abs(a.value) - abs(b.value)) < 2 * a.half
+
+
+def judge_change(claim: Claim, runs: list[Told], report: Report) -> tuple | None:
     "A gain: its arithmetic, the sets it compares, what it counts, and whether it exceeds the noise"
     sides = claim.sides
     if claim.point.startswith('epoch') and runs and claim.quantity in ('', 'loss') and claim.said:
@@ -255,13 +318,7 @@ def judge_change(claim, runs, report):
         a, b = sides[0].value, sides[1].value
         right = f'{100 * (b / a - 1):+.1f} %' if a else f'{b - a:+.4g}'
         return NO, right, f'{sides[0].text} -> {sides[1].text} is {right}'
-    same = (
-        c.sides
-        for c in report.sides
-        if claim.said
-        and c.said.unit == claim.said.unit
-        and abs(abs(c.said.value) - abs(claim.said.value)) < 2 * claim.said.half
-    )
+    same = (c.sides for c in report.sides if claim.said and _is_same(claim.said, c.said))
     pair: tuple = sides or next(same, ())
     sets = [_set_of(side, report) for side in pair]
     if len(sets) == 2 and all(sets) and sets[0] != sets[1]:
@@ -314,7 +371,7 @@ def _reference(claim, runs, report, sides):
         for run in report.runs:
             if run is not runs[0] and run.name in report.known.get(sides[0].text.strip('%'), ()):
                 return run
-    others = [r for r in report.runs if r is not runs[0]]
+    others = [r for r in (report.groups if runs[0].members else report.runs) if r is not runs[0]]
     return others[0] if len(others) == 1 else None
 
 
@@ -369,7 +426,11 @@ def _metric_change(claim, runs, report, sides):
     values = subject.values(claim.quantity, split)
     if not len(values):
         return UNSURE, '', f'the log has no {split} {claim.quantity or "metric"}'
+    if sides and re.search(r'\bgap\b[^.;]{0,60}$', claim.text[: min(sides).start], re.I):
+        return _gap_change(subject, claim.quantity or str(values.name), sides)
     half, scale = noise(values), scale_of(sides[0], values) if sides else 1
+    if sides and subject.members and re.search(r'\brang\w+|\bbetween\b', claim.text, re.I):
+        return _range(claim, subject, split, scale)
     if sides:
         theirs = reference.values(claim.quantity, split) if reference is not None else values
         if re.search(r'\bgap\b', ' '.join((claim.text, *claim.names[:2])), re.I):
@@ -385,6 +446,38 @@ def _metric_change(claim, runs, report, sides):
     if reference is None or not claim.said:
         return UNSURE, '', 'what it is compared with is not said'
     return _between(claim, subject, reference, split)
+
+
+def _range(claim, run, split, scale):
+    "The lowest and the highest of several seeds or folds, at their best or at the end"
+    curves = [curve for m in run.members if len(curve := m.values(claim.quantity, split))]
+    lower = run.lower(str(curves[0].name))
+    for which, own in {
+        'best': [c.min() if lower else c.max() for c in curves],
+        'last': [c.iloc[-1] for c in curves],
+    }.items():
+        shown = f'{which} values {scale * min(own):.4g} to {scale * max(own):.4g} in {len(curves)} runs'
+        if all(
+            could_be(side, scale * v)
+            for side, v in zip(sorted(claim.sides, key=lambda s: s.value), (min(own), max(own)))
+        ):
+            return YES, shown, ''
+    return UNSURE, shown, 'neither best nor last values have this range'
+
+
+def _gap_change(run, quantity, sides):
+    "How far training and validation lie apart, at the beginning and the end of a change"
+    train, valid = (run.values(quantity, split) for split in ('train', 'valid'))
+    gap = (train.groupby(level=0).mean() - valid.groupby(level=0).mean()).abs().dropna()
+    if not len(gap):
+        return UNSURE, '', f'the log has no train {quantity} beside the valid one'
+    scale = 100 if any(side.unit in ('%', 'points') for side in sides) and max(train.max(), valid.max()) <= 1.5 else 1
+    near = [side for side in sides if (abs(scale * gap - side.value) <= 2 * side.half).any()]
+    shown = (
+        f'train and valid {quantity} {scale * gap.iloc[0]:.3g} apart at first, {scale * gap.iloc[-1]:.3g} at the end'
+    )
+    good = len(near) == len(sides) and (gap.iloc[-1] > gap.iloc[0]) == (sides[1].value > sides[0].value)
+    return (YES if good else UNSURE), shown, '' if good else 'the curves do not show this gap'
 
 
 def _between(claim, subject, reference, split):
