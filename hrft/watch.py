@@ -69,9 +69,8 @@ class Watched:
             return int(frame.step.max()), int(frame.epoch.max())
         scores = valid.pivot_table(index=['step', 'epoch'], columns='metric', values='value', aggfunc='last')
         off = (scores - pd.Series(metrics)[scores.columns]).abs()
-        same = off[(off <= _SAME * scores.abs() + 1e-6).all(axis=1)].sum(axis=1)
-        place = len(same) - 1 - int(np.argmin(same[::-1])) if len(same) else -1
-        step, epoch = (same if len(same) else scores).index.to_frame().to_numpy()[place]
+        same = off[(off <= _SAME * scores.abs() + 1e-6).all(axis=1)].sum(axis=1)[::-1]
+        step, epoch = same.index[int(same.argmin())] if len(same) else scores.index[-1]
         return int(step), int(epoch)
 
     def begin(
@@ -192,23 +191,23 @@ class Watched:
         log, own = (
             (RunLog(self.parent / 'log.jsonl'), False) if self.watch.steps == 0 and self.parent else (self.log, True)
         )
-        frame = log.frame() if log.path.exists() else None
+        frame, unlike, worse = log.frame() if log.path.exists() else None, [], False
         for name, value in metrics.items():
             self._record(epoch, 'train', [(f'rescored/{name}', float(value))])
             if frame is None or not len(rows := frame[(frame.split == 'valid') & (frame.metric == name)]):
                 continue
             before, lower = float(rows.value.iloc[-1]), lower_is_better(name)
             comparable = not own or rows.step.iloc[-1] == self.watch.steps
-            if not comparable or math.isclose(before, value, rel_tol=_SAME, abs_tol=1e-6):
-                continue
-            worse = lower is None or (value > before) == lower or not math.isfinite(value)
-            claim = (
-                f"before the first step after the resume, validation {name} is {value:.4g}; it was left at {before:.4g}"
-            )
+            if comparable and not math.isclose(before, value, rel_tol=_SAME, abs_tol=1e-6):
+                worse |= lower is None or (value > before) == lower or not math.isfinite(value)
+                unlike.append((name, before, float(value)))
+        if unlike:
+            left, begins = (', '.join(f'{each[0]} {each[i]:.4g}' for each in unlike) for i in (1, 2))
+            claim = f"before the first step after the resume, validation gives {begins}; it was left at {left}"
             advice = (
                 "Look whether the weights were loaded, the validation data are the same and the mode is evaluation."
             )
-            evidence = {'left_at': before, 'begins_at': float(value)}
+            evidence = {'left_at': unlike[0][1], 'begins_at': unlike[0][2]}
             self._tell('resumed-unlike-parent', claim, evidence, advice, 'error' if worse else 'warning', ends=False)
 
     def _record(self, epoch, split, values):

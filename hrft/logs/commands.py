@@ -20,7 +20,7 @@ from ..core import UserError, shown_path, write_json
 
 # %% ../../nbs/logs/21_commands.ipynb #e5c9143a
 _TABLES = re.compile(
-    r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*\.json$'
+    r'\.(csv|tsv|jsonl|db|sqlite3?|wandb)$|(log|train|history|metrics|state|evals_result|scalars)[^/]*(?<!-diagnosis)\.json$'
 )
 _TEXTS = re.compile(r'\.log$|(log|train)[^/]*\.txt$')
 _SPLIT_FOLDERS = {'train', 'valid', 'validation', 'val', 'eval', 'test'}  # of one run, as Keras writes them
@@ -145,7 +145,7 @@ def diagnose(
     *,
     # of a report: the logs it is about, as FILE or NAME=FILE, a configuration behind the log it belongs to
     logs: Annotated[list[str] | None, _MANY] = None,
-    recipe: str | None = None,  # the recipe, for a log without one
+    recipe: str | None = None,  # the recipe of the run, as for `hrft train`, where the log has none
     next: str | None = None,  # write the proposed recipe, which `hrft train` runs, to this file
     # which columns hold what, where their names do not say: train=COLUMN,valid=COLUMN,metric=COLUMN
     columns: str = '',
@@ -167,8 +167,10 @@ def diagnose(
     findings = _say_findings(named, recipe, told)
     place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
-    if not next:
+    if not next and (recipe or (source / 'run.json').exists()):
         return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
+    if not next:
+        return say_next('hrft', 'compare', source, 'NEXT_LOG')
     proposal = propose(named, findings, recipe)
     proposal.save(next)
     for row in proposal.diff.itertuples():

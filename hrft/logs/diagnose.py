@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from ..core import UserError, read_json, read_toml, recorded_study
+from ..core import UserError, read_json, read_toml, recorded_study, study_file
 from ..evaluate import SHARE, main_score, scoring_of
 from ..evidence import SEVERITIES, Finding
 from .claims import against_baselines, balanced_twice, class_collapse, class_degraded
@@ -120,7 +120,7 @@ def _settings(recipe):
         return recipe.model_dump(mode='json', exclude_unset=True)
     if isinstance(recipe, dict):
         return recipe
-    return read_toml(recipe)
+    return read_toml(study_file(recipe, 'recipes', 'recipe'))
 
 # %% ../../nbs/logs/13_diagnose.ipynb #ed9bea77
 _WARMUP = 0.05  # share of the steps: enough for Adam's second moments to settle (1 / (1 - 0.999) = 1000 steps at most)

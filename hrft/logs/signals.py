@@ -217,19 +217,29 @@ def _resumed(name, stage):
                 {'step': int(row.step)},
                 "Restore what is frozen (`requires_grad`, the optimiser's groups) before the first step.",
             )
-    for row in train[train.metric.str.startswith('rescored/')].itertuples():
+    for step, rows in train[train.metric.str.startswith('rescored/')].groupby('step', sort=False):
+        yield from _rescored(name, step, rows, valid[valid.step == step])
+
+
+def _rescored(name, step, rows, valid):
+    "Validation before the first step after a resume, against the last one before it"
+    unlike, worse = [], False
+    for row in rows.itertuples():
         metric = row.metric.partition('/')[2]
-        known = valid[(valid.metric == metric) & (valid.step == row.step) & (valid.index < row.Index)]
-        if not len(known) or math.isclose(known.value.iloc[-1], row.value, rel_tol=_SAME, abs_tol=1e-6):
+        known = valid.value[(valid.metric == metric) & (valid.index < row.Index)]
+        if not len(known) or math.isclose(known.iloc[-1], row.value, rel_tol=_SAME, abs_tol=1e-6):
             continue
-        before, lower = float(known.value.iloc[-1]), lower_is_better(metric)
-        worse = lower is None or (row.value > before) == lower or not math.isfinite(row.value)
+        before, lower = float(known.iloc[-1]), lower_is_better(metric)
+        worse |= lower is None or (row.value > before) == lower or not math.isfinite(row.value)
+        unlike.append((metric, before, row.value))
+    if unlike:
+        left, began = (', '.join(f'{each[0]} {each[i]:.4g}' for each in unlike) for i in (1, 2))
         yield Finding(
             'resumed-unlike-parent',
             'error' if worse else 'warning',
-            f"{name}: validation {metric} was left at {before:.4g} and was {row.value:.4g} before the first step after "
-            f"the resume at step {row.step}.",
-            {'left_at': before, 'began_at': row.value},
+            f"{name}: validation was left at {left} and gave {began} before the first step after the resume at step "
+            f"{step}.",
+            {'left_at': unlike[0][1], 'began_at': unlike[0][2]},
             "Look whether the weights were loaded, the validation data are the same and the mode is evaluation.",
         )
 
