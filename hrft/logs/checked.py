@@ -51,9 +51,8 @@ def _standing(claim, run):
     values = run.values(claim.quantity, split)
     if not len(values):
         return None
-    lower, half = run.lower(str(values.name)), noise(values)
-    best = values.min() if lower else values.max()
-    return f'best {split} {values.name}', Interval(best, best - half, best + half), lower
+    lower = run.lower(str(values.name))
+    return f'best {split} {values.name}', run.standing(claim.quantity, split), lower
 
 
 def _ranking(claim, runs, report):
@@ -84,6 +83,11 @@ def _behaviour(claim, runs, report):
     if claim.denied and verdict[0] != UNSURE:
         return (NO if verdict[0] == YES else YES), *verdict[1:]
     return verdict
+
+
+def _by_symptom(found, *codes):
+    "The first of several symptoms that the log shows, as a verdict"
+    return next(((YES, found[code].claim.partition(': ')[2], '') for code in codes if code in found), None)
 
 
 def _ended_worse(run, split='valid'):
@@ -120,8 +124,8 @@ def _kept(run):
 def _overfitting(run, found, claim, report):
     if claim.denied and 'overfitting' not in found and (kept := _kept(run)):
         return NO, kept, ''
-    if 'overfitting' in found:
-        return YES, found['overfitting'].claim.partition(': ')[2], ''
+    if told := _by_symptom(found, 'overfitting'):
+        return told
     for split in ('full_valid', 'valid'):
         rows = _ended_worse(run, split)
         if rows and not any(worse for *_, worse in rows):
@@ -150,9 +154,8 @@ def _noisier(run, report):
 
 
 def _unstable(run, found, claim, report):
-    for code in ('erratic-validation', 'diverged', 'not-finite'):
-        if code in found:
-            return YES, found[code].claim.partition(': ')[2], ''
+    if told := _by_symptom(found, 'erratic-validation', 'divergence', 'not-finite'):
+        return told
     apart = _noisier(run, report)
     if apart:
         return YES, apart, ''
@@ -217,8 +220,8 @@ def _plateau(run, found, claim, report):
     if since:
         flat = replace(claim, kind='epoch', point='plateau', said=numbers(since[1])[0])
         return JUDGES['epoch'](flat, run, report)
-    if 'plateau' in found:
-        return YES, found['plateau'].claim.partition(': ')[2], ''
+    if told := _by_symptom(found, 'plateau'):
+        return told
     values = run.values('', 'valid')
     if len(values) >= 20:
         before, end = (float(v.mean()) for v in np.array_split(values.to_numpy()[len(values) // 2 :], 2))
@@ -240,14 +243,13 @@ def _stopped_early(run, found, claim, report):
 
 
 def _underfitting(run, found, claim, report):
-    code = next((c for c in ('underfitting', 'no-learning', 'still-improving') if c in found), '')
-    return (YES, found[code].claim.partition(': ')[2], '') if code else (UNSURE, '', 'the log does not tell')
+    told = _by_symptom(found, 'underfitting', 'no-learning')
+    return told or (UNSURE, '', 'the log does not tell')
 
 
 def _diverged(run, found, claim, report):
-    code = next((c for c in ('diverged', 'not-finite') if c in found), '')
-    if code:
-        return YES, found[code].claim.partition(': ')[2], ''
+    if told := _by_symptom(found, 'divergence', 'not-finite'):
+        return told
     loss = run.values('loss', 'train', 'step' if run.log.has_steps else 'epoch')
     if len(loss) < 8:
         return UNSURE, '', 'the log has too little of the training loss'
@@ -343,20 +345,6 @@ def _harder_data(claim, runs, report):
     return UNSURE, shown, 'one seed each'
 
 # %% ../../nbs/logs/19_checked.ipynb #a100a5cd
-def _bests(run, claim, split):
-    "The best value of a run, or of each of its seeds, and half an interval"
-    lower = run.lower(str(run.values(claim.quantity, split).name or run.metric))
-    curves = [c for m in run.members or [run] if len(c := m.values(claim.quantity, split))]
-    own = [c.min() if lower else c.max() for c in curves]
-    half = 1.96 * np.std(own, ddof=1) / math.sqrt(len(own)) if len(own) > 1 else noise(curves[0])
-    return float(np.mean(own)), half, lower
-
-
-def _epochs_until(curve, level, lower):
-    there = curve.index[(curve <= level) if lower else (curve >= level)]
-    return int(there[0]) if len(there) else math.inf
-
-
 def _comparison(claim, runs, report):
     "One run set against another in words: better, faster, more stable"
     others = report.groups if runs and runs[0].members else report.runs
@@ -369,23 +357,21 @@ def _comparison(claim, runs, report):
     mine, theirs = (r.values(claim.quantity, split) for r in (runs[0], others[0]))
     if min(len(mine), len(theirs)) < 4:
         return UNSURE, '', f'the logs have too little {split} {claim.quantity or "metric"}'
-    a, b = (_bests(r, claim, split) for r in (runs[0], others[0]))
-    lower, names = a[2], (runs[0].name, others[0].name)
+    names, lower = (runs[0].name, others[0].name), runs[0].lower(claim.quantity or str(mine.name))
+    a, b = (r.standing(claim.quantity, split) for r in (runs[0], others[0]))
     if claim.point in ('better', 'worse'):
-        ahead, sure = (a[0] < b[0]) == lower, abs(a[0] - b[0]) > math.hypot(a[1], b[1])
-        shown = f'best {split} {mine.name or claim.quantity}: {a[0]:.4g} of {names[0]}, {b[0]:.4g} of {names[1]}'
-        good = ahead == (claim.point == 'better')
+        good, sure = ((a.value < b.value) == lower) == (claim.point == 'better'), not tied(a, b)
+        shown = f'best {split} {claim.quantity or mine.name}: {a} of {names[0]}, {b} of {names[1]}'
     elif claim.point in ('stabler', 'noisier'):
         spread = [noise(values) for values in (mine, theirs)]
+        good, sure = (spread[0] < spread[1]) == (claim.point == 'stabler'), max(spread) > 1.5 * min(spread)
         shown = f'noise from epoch to epoch ± {spread[0]:.2g} of {names[0]}, ± {spread[1]:.2g} of {names[1]}'
-        good = (spread[0] < spread[1]) == (claim.point == 'stabler')
-        sure = max(spread) > 1.5 * min(spread)
     else:
-        start, worse = (mine.iloc[0] + theirs.iloc[0]) / 2, (max if lower else min)(a[0], b[0])
+        start, worse = (mine.iloc[0] + theirs.iloc[0]) / 2, (max if lower else min)(a.value, b.value)
         level = worse + 0.1 * (start - worse)
-        took = [_epochs_until(values, level, lower) for values in (mine, theirs)]
-        shown = f'{split} {level:.3g} in epoch {took[0]} of {names[0]}, {took[1]} of {names[1]}'
+        took = [next((n for n, v in values.items() if (v <= level) == lower), math.inf) for values in (mine, theirs)]
         good, sure = (took[0] < took[1]) == (claim.point == 'faster'), abs(took[0] - took[1]) > 1
+        shown = f'{split} {level:.3g} in epoch {took[0]} of {names[0]}, {took[1]} of {names[1]}'
     return (UNSURE, shown, 'inside the noise') if not sure else (YES if good else NO, shown, '')
 
 

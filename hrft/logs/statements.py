@@ -11,10 +11,22 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .documents import COUNTS, METRICS, SPLIT_WORDS, Number, Word, fits, split_near
+from hrft.logs.documents import (
+    CHANGE,
+    COUNTS,
+    METRICS,
+    SPLIT_WORDS,
+    Number,
+    Word,
+    fits,
+    is_ahead,
+    is_change,
+    is_plan,
+    split_near,
+)
 
 # %% ../../nbs/logs/16_statements.ipynb #ef61cd13
-from .documents import is_ahead, is_plan, numbers, passages, words
+from .documents import limit_of, named_by, numbers, passages, place_name, point_of, word_before, words
 
 # %% ../../nbs/logs/16_statements.ipynb #cb1863b6
 @dataclass(frozen=True)
@@ -47,14 +59,9 @@ class Claim:
 # %% ../../nbs/logs/16_statements.ipynb #210f15f2
 _VERSUS = re.compile(r'\s*(?:[a-z]{1,12}\s)?(?:\([^()\d]*\))?\s*(?:vs\.?|versus)\s*(?:[~≈]|about)?\s*', re.I)
 _PAIR = re.compile(r'\s*[km]{0,2}\s*(?:\([^()\d]*\))?\s*(?:→|-+>|=>|\bto\b)\s*(?:[~≈]|about)?\s*', re.I)
-_CHANGE = (
-    r'improv\w*|better|worse|gain\w*|increas\w*|decreas\w*|reduc\w*|drop(?:s|ped|ping)?|degrad\w*|'
-    r'more|fewer|less|higher|lower|faster|fell|'
-    r'rose|below|above|change|gap|overage|difference|relative|cut|boost\w*|jump\w*|points|Δ|cost of|longer|of run'
-)
 _BEST = r'best|peak\w*|bottom\w*|optimal|lowest|highest|minimum|maximum|min|max'
 _BEST_EPOCH = re.compile(
-    rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b[^;|]{{0,60}}?\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
+    rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b(?:(?!\b(?:then|but|while)\b)[^;|]){{0,60}}?\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
     r'(?=(?P<at>\d+)(?![\d%]|\.\d))'
     r'|\bbest\s+(?:at|@)\s+(?=(?P<alone>\d+)(?![\d%]|\.\d))'
     rf'|\b(?:{_BEST})\b[^;|]{{0,60}}?\bafter\s+(?=(?P<after>\d+)\s+(?:epochs|steps)\b)'
@@ -85,127 +92,11 @@ def _epoch_claims(text, found):
             roles |= {start: kind} if any(n.start == start for n in found) and start not in roles else {}
     return roles
 
-
-_POINTS = {
-    'best': r'best|highest|lowest|peak\w*|max(?:imum)?|min(?:imum)?|top',
-    'final': r'final(?:ly)?|last|end(?:ed|s|ing)?(?: loss)?|finished|after training',
-    'start': r'start(?:ed|ing|s)?(?: loss)?|initial(?:ly)?',
-}
-
-
-def _place_name(word, printed):
-    "A place in the training as `epoch 14` or `step 2000`"
-    return f"{'epoch' if word.lower() == 'epoch' else 'step'} {printed.replace(',', '')}"
-
-
-_SPELT = {w: str(n) for n, w in enumerate('one two three four five six seven eight nine ten'.split(), 1)}
-_AFTER_EPOCHS = rf'\bafter\s(\d+|{"|".join(_SPELT)})\s(epoch|step)s?\b'
-_AT_PLACE = r'\s?\(?(?:at|in|after|on)?\s*(?:the\s+)?(epoch|step|iteration)\s*#?(\d[\d,]*)\b'
-
-
-def _point_of(text, number, above=()):
-    "When in the training a value was reached, as far as it is said"
-    if behind := re.match(_AT_PLACE, text[number.end :], re.I):
-        return _place_name(behind[1], behind[2])
-    places = [
-        (m.start(), _place_name(m[1], m[2]))
-        for m in re.finditer(r'\b(epoch|step|iteration)\s*#?(\d[\d,]*)\b', text, re.I)
-        if m.start(2) != number.start
-    ]
-    after = [re.search(_AFTER_EPOCHS, text[: number.start], re.I)]
-    places += [(m.start(), _place_name(m[2], _SPELT.get(m[1].lower(), m[1]))) for m in after if m]
-    marks = places + [
-        (m.start(), point) for point, p in _POINTS.items() for m in re.finditer(rf'\b(?:{p})\b', text, re.I)
-    ]
-    if marks:
-        before = [mark for mark in marks if mark[0] < number.start]
-        return max(before)[1] if before else max(marks)[1] if places else min(marks)[1]
-    for place in reversed(above[-1:]):
-        for point, pattern in _POINTS.items():
-            if re.search(rf'\b(?:{pattern})\b', place, re.I):
-                return point
-    return ''
-
-# %% ../../nbs/logs/16_statements.ipynb #7bd6a03f
-_APART = r'\s*[,;]?\s*(?:and|vs|to|at|with|in|by|after|on|from|over|until|before|between|against|compared|while)\b'
-_READING = r'(?i)mean|median|average|avg|value|best|final|max|min|last'
-
-
-def _behind(text, number, words):
-    "The word that follows a number: `84 % accuracy`, `a patience of 10 epochs`; not the label of what comes next"
-    word = next((w for w in words if w.start >= number.end), None)
-    between = r'\s?-?\s?' if word and word.role == 'setting' else r'\s?-?(?:\s?[A-Za-z]+(?:[- ][A-Za-z]+)?)?\s*'
-    if not word or not re.fullmatch(between, text[number.end : word.start]):
-        return None
-    if word.role == 'count':
-        setting = next((w for w in words if w.role == 'setting' and 0 <= number.start - w.end <= 15), None)
-        if setting and not re.search(r'\d', text[setting.end : number.start]):
-            return setting
-    rest = text[word.end :]
-    label = re.match(r'\s*(?:[:=]|of\s+\d|score)', rest) or word.role == 'metric' and re.match(r'\s+[~]?-?\d', rest)
-    return None if label or re.match(_APART, text[number.end :], re.I) else word
-
-
-_IN_LIST = r'(?<=[\[(])(?:\s*[\d.e+-]+\s*,)+'  # what a list holds before a number
-
-
-def _before(text, number, words):
-    "The nearest word before a number, where nothing between them ends the thought"
-    before = [w for w in words if w.end <= number.start]
-    while len(before) > 1 and before[-1].name in ('epochs', 'steps') and re.match(r'\s*#?\d', text[before[-1].end :]):
-        if not text[before[-1].end : number.start].strip(' #:='):
-            break
-        before.pop()  # a place in the training, not what the number is of
-    if not before:
-        return None
-    gap = re.sub(_IN_LIST, '', text[before[-1].end : number.start])
-    other = re.search(r'(\w+)\s*=\s*$', gap)
-    if before[-1].role != 'metric' and not re.fullmatch(r'[^\d)|;]{0,20}', gap):
-        return None
-    if other and not re.match(_READING, other[1]):
-        return None
-    ends = r'[.;|]\s|,\s+(?:[A-Za-z]{3}|\d+\s?%?\s[a-z]|[a-z]+\s)'
-    return None if len(gap) > 90 or re.search(ends, gap) else before[-1]
-
-
-def _named_by(text, number, words):
-    "The word that says what a number is: the one right behind it, else the nearest before it in its clause"
-    return _behind(text, number, words) or _before(text, number, words)
-
 # %% ../../nbs/logs/16_statements.ipynb #5934732b
-def _is_change(text, number):
-    "Whether a number says how far two values lie apart"
-    before, behind = text[: number.start], text[number.end :]
-    if re.match(rf'\s*\)?\s*(?:[A-Za-z]+\s)?(?:{_CHANGE})\b', behind, re.I) and number.unit in ('%', 'points', 'x'):
-        return True
-    if number.unit == 'x':
-        return bool(re.match(r'\s+(?:the\s)?\w+\s?\d', behind))
-    if re.search(
-        r'\b(?:(?:improvement|gain|change|gap|difference)\b\s*[:=]?\s*(?:of\s+)?|'
-        r'(?:gain\w*|lost|loses|losing|improv\w*)\s(?:by\s)?(?:only |about |just )?)$',
-        before,
-        re.I,
-    ):
-        return True
-    if re.search(
-        rf'\b(?:{_CHANGE})\b(?:[^.;,|\d→]|(?<=[A-Za-z_])\d){{0,25}}(?:\bby(?: only| about| just)?|\bof|'
-        r':|:\s*\S?|\()\s*$',
-        before,
-        re.I,
-    ):
-        return number.unit in ('%', 'points') or bool(number.sign) or bool(re.search(r'\b(?:by|of)\s*$', before))
-    if number.sign and number.unit in ('%', 'points'):
-        return True
-    worse = re.match(
-        r'\s*(?:[A-Za-z]+\s)?(?:better|worse|higher|lower|more|fewer|less)\s(?:than|steps|epochs|osc)', behind, re.I
-    )
-    return bool(worse and number.end - number.start)
-
-
 def _two_values(text, number, found, words):
     "The two numbers that a sentence compares, where there are just two of one kind beside the change"
-    others = [n for n in found if n is not number and not n.sign and '.' in n.text and not _is_change(text, n)]
-    others = [n for n in others if (w := _named_by(text, n, words)) is None or w.role == 'metric']
+    others = [n for n in found if n is not number and not n.sign and '.' in n.text and not is_change(text, n)]
+    others = [n for n in others if (w := named_by(text, n, words)) is None or w.role == 'metric']
     if (
         len(others) != 2
         or others[0].unit != others[1].unit
@@ -215,7 +106,10 @@ def _two_values(text, number, found, words):
     return next((pair for pair in (tuple(others), tuple(others[::-1])) if fits(number, pair)), tuple(others))
 
 
-_BOUND = r'(?:[<>≥≤]|\b(?:beyond|up to|at least|at most|more than|under|within|below|above|need for))\s*$'
+_BOUND = (
+    r'(?:[<>≥≤]|\b(?:beyond|(?<!creeps )(?<!climbs )(?<!goes )(?<!went )(?<!back )up to|'
+    r'at least|at most|more than|under|within|below|above|need for))\s*$'
+)
 _AIM = r'\s*(?:[A-Za-z]+\s)?(?:target|goal|contribution)\b'
 
 
@@ -235,33 +129,11 @@ def _pairs(text, found):
             yield b, a  # the one it is compared with comes first
 
 
-_NEVER = r'\b(?:never|not once)\b[^.;,|\d]{0,40}\b(exceed\w*|above|over|beyond|below|under)\s*$'
-_ALWAYS = r'\b(?:always|stay\w*|remain\w*|kept|consistently)\b[^.;,|\d]{0,40}\b(above|over|below|under)\s*$'
-_REACHED = r'\b(?:pass\w*|exceed\w*|surpass\w*|cross\w*|reach\w*(?:\sa[n]?\s[^.;,|\d]{0,30}\sof)?)\s*$'
-_BY = r'[^.;,|\d]{0,20}\b(by|after|before|within)\s+(?:the\s)?(?:(?:epoch|step)\s(\d+)|(\d+)\s(?:epochs|steps))\b'
-
-
-def _limit(text, number):
-    "Where a curve is said to stay on one side of a number, or when it is said to have reached it: how, place"
-    before, clause = text[: number.start], re.split(r'[.;]\s', text[: number.start])[-1]
-    since = re.search(r'\b(?:from|after|since|beyond)\s+(?:epoch|step)\s(\d+)', clause, re.I)
-    for how, pattern in (('never', _NEVER), ('always', _ALWAYS)):
-        if m := re.search(pattern, before, re.I):
-            side = 'below' if m[1].lower() in ('below', 'under') else 'above'
-            return f'{how} {side}', int(since[1]) if since else None
-    when = re.match(_BY, text[number.end :], re.I)
-    if when and re.search(_REACHED, before, re.I):
-        return f'reached {"after" if when[1].lower() == "after" and when[2] else "by"}', int(when[2] or when[3])
-    return None
-
-
 def _limited(sentence, number, limit):
     "The claim of a number that a curve is said to stay below or above, or to reach"
     how, place = limit
-    word = _named_by(sentence.text, number, sentence.words) or next(iter(sentence.above[-1:]), None)
-    if word is None or word.role != 'metric':
-        word = next((w for w in sentence.words if w.role == 'metric'), word)
-    if word is not None and word.role == 'metric':
+    near = (named_by(sentence.text, number, sentence.words), *sentence.above[-1:], *sentence.words)
+    if word := next((w for w in near if w and w.role == 'metric'), None):
         point = how if place is None else f'{how} {place}'
         yield sentence.claim(
             'bound', word, split=word.split or _split_above(sentence.passage), point=point, said=number
@@ -286,22 +158,22 @@ class _Sentence:
         used = set()
         for pair in (pairs := list(_pairs(self.text, self.numbers))):
             first, second = sorted(pair)
-            word = _before(self.text, first, self.words) or _named_by(self.text, second, self.words)
-            changes = [n for n in self.numbers if n not in (*pair, *used) and _is_change(self.text, n)]
+            word = word_before(self.text, first, self.words) or named_by(self.text, second, self.words)
+            changes = [n for n in self.numbers if n not in (*pair, *used) and is_change(self.text, n)]
             also = [n for n in changes if fits(n, pair)] or (changes[:1] if len(pairs) == 1 else [])
             used |= {*pair, *also}
             for said in also or [None]:
                 yield self.claim('change', word, said=said, sides=pair)
         for at, number in enumerate(self.numbers):
             bound = re.search(_BOUND, self.text[: number.start], re.I) or re.match(_AIM, self.text[number.end :], re.I)
-            if number not in used and (limit := _limit(self.text, number)):
+            if number not in used and (limit := limit_of(self.text, number)):
                 yield from _limited(self, number, limit)
             elif number not in used and not bound:
                 yield from self._of(number, self.numbers[at - 1] if at else None)
 
     def _of(self, number, before):
         "The claim of one number"
-        text, word = self.text, _rate_named(self, number) or _named_by(self.text, number, self.words)
+        text, word = self.text, _rate_named(self, number) or named_by(self.text, number, self.words)
         if number.start in self.roles:
             step = re.search(r'\b(?:step|iteration)\s*[:#=(]?\s*$', text[: number.start], re.I)
             by = next((w.name for w in self.words if w.role == 'metric'), '')
@@ -311,15 +183,15 @@ class _Sentence:
             )
         elif re.match(r'\s+checkpoint', text[number.end :], re.I):
             yield self.claim('value', point='start', split='valid', said=number)
-        elif _is_change(text, number):
+        elif is_change(text, number):
             word = word if word and word.name != 'epochs' else None
             sides = _two_values(text, number, self.numbers, self.words)
             later = (w for w in self.words if w.role == 'metric' and w.start >= number.end)
-            word = word or (_named_by(text, sides[1], self.words) if sides else next(later, None))
-            point = '' if word else _point_of(text, number)
+            word = word or (named_by(text, sides[1], self.words) if sides else next(later, None))
+            point = '' if word else point_of(text, number)
             yield self.claim('change', word, point=point, said=number, sides=sides)
         elif number.unit == '%' and before and re.fullmatch(r'\s\(', text[before.end : number.start]):
-            counted = _named_by(text, before, self.words)
+            counted = named_by(text, before, self.words)
             yield from [self.claim('count', counted, said=number)] if counted and 'valid' in counted.name else []
         elif word or self.above and self._is_reading(number):
             yield from _measured(self, number, word or self.above[-1])
@@ -335,10 +207,14 @@ class _Sentence:
         )
 
 
+def _is_small(number):
+    return re.search(r'\de-\d', number.text, re.I)
+
+
 def _rate_named(sentence, number):
     "The learning rate, where a sentence names it and a number is printed as rates are: 5e-4"
-    small = re.search(r'\de-\d', number.text, re.I)
-    return next((w for w in sentence.words if small and w.name in ('learning_rate', 'weight_decay')), None)
+    rates = (w for w in sentence.words if w.name in ('learning_rate', 'weight_decay'))
+    return next(rates, None) if _is_small(number) else None
 
 
 def _same_metric(sentence, before, number):
@@ -364,7 +240,7 @@ def _introduced(sentence, number):
     elif len({w.name for w in above if w.name}) == 1:
         yield from _measured(sentence, number, above[-1])
     elif number.unit == '%' and label[1]:
-        point, split = _point_of(text, number, passage.above), _split_above(passage)
+        point, split = point_of(text, number, passage.above), _split_above(passage)
         own = not re.fullmatch(r'(?:best|final|highest|peak|last)(?: \w+)?', label[1].strip(), re.I)
         quantity, split = (label[1].strip(), split) if own else ('', split or 'valid')
         yield sentence.claim('value', quantity=quantity, split=split, point=point, said=number)
@@ -379,11 +255,10 @@ _PART_OF_RUN = (
 def _measured(sentence, number, word):
     "The claim of a number that a metric, a count or a setting goes with"
     text, passage, behind = sentence.text, sentence.passage, word.start >= number.end
-    point = _point_of(text, number, passage.above)
-    small = re.search(r'\de-\d', number.text, re.I)
+    point = point_of(text, number, passage.above)
     if word.role == 'setting':
         yield sentence.claim('setting', word, said=number)
-    elif small:
+    elif _is_small(number):
         return  # a rate, whatever word is near
     elif word.role == 'metric':
         percent_of_loss = word.name == 'loss' and number.unit
@@ -446,7 +321,7 @@ _BEHAVIOURS = {
     r'no (?:further )?improvement|saturat\w+|levell?ed off|flat(?:ten\w*|lined)',
     'unstable': r'unstable|instabilit\w+|erratic\w*|fluctuat\w+|jump\w* around|volatile|spik\w+|'
     r'noisy (?:val\w*|train\w*|loss|curve)|wild\w*',
-    'stable': r'(?<!un)(?<!more )(?<!less )stable|stability|smooth(?:er|ly)?|steady',
+    'stable': r'(?<!un)(?<!more )(?<!less )stable|stability|smooth(?:ly)?|steady',
     'early-stopped': r'stop\w* early|early[- ]stop(?:s|ped)?(?:ping (?:triggered|kicked in|at|after))?',
     'degraded': r'degrad\w+|deteriorat\w+|got worse|gets worse|immediate drop',
 }
@@ -515,12 +390,15 @@ def _spoken(text, passage, names, settings):
         ]
         yield Claim(kind='cause', quantity=before[-1].name if before else '', point=m[0].lower(), **common)
     best = re.search(
-        r'\b(?:best|(?:is|are|was|were) (?:\w+ )?optimal|winner|the better (?:one|run|model)|outperform\w*|worst|champion|'
+        r'\b(?:best|(?:is|are|was|were) (?:\w+ )?optimal|winner|'
+        r'the better (?:one|run|model)|outperform\w*|worst|champion|'
         r'(?:has|reach\w*|achiev\w*|gives?) the (?:highest|lowest))\b',
         text,
         re.I,
     )
-    if best and re.search(_CONTENDER, text, re.I) and not _BEST_EPOCH.search(text):
+    behind = [w for w in told if best and w.role == 'metric' and 0 <= w.start - best.end() <= 12]
+    own = any(re.match(r'\s(?:of|for)\s\w+[\s_-]?\w*\s(?:was|is|=)', text[w.end :]) for w in behind)  # of one run
+    if best and not own and re.search(_CONTENDER, text, re.I) and not _BEST_EPOCH.search(text):
         clause = re.split(r'\s-\s', text[: best.start()])[-1] + re.split(r'\s-\s', text[best.start() :])[0]
         metric = next((w for w in words(clause, settings) if w.role in ('metric', 'count') and w.name != 'items'), None)
         quantity, split = (metric.name, metric.split) if metric else ('', '')
@@ -543,14 +421,14 @@ def _place_of(row, table):
         r'(epoch|step)\s*\d', label, re.I
     )
     if named and (printed := re.search(r'\d[\d,]*', label)):
-        return 0, _place_name(named[1], printed[0])
+        return 0, place_name(named[1], printed[0])
     for at, (column, _) in enumerate(row.cells):
         told = (
             [n.value for r in table for n in numbers(r.cells[at][1])[:1]] if len(table) > 2 and numbers(label) else []
         )
         rising = len(told) == len(table) and all(a < b and b % 1 == 0 for a, b in zip(told, told[1:]))
         if rising and re.fullmatch(r'epoch|step|iteration', column.strip(), re.I):
-            return at, _place_name(column.strip(), f'{told[table.index(row)]:.0f}')
+            return at, place_name(column.strip(), f'{told[table.index(row)]:.0f}')
     return 0, ''
 
 
@@ -613,7 +491,7 @@ def _in_table(claim, row, table, at, point):
     if claim.point == 'best' and any(re.fullmatch('epoch|step', c.strip(), re.I) for c, _ in row.cells):
         fields['point'] = ''  # one checkpoint, whose other metrics need not be at their best
     column = row.cells[at][0]
-    compared = re.search(rf'\b(?:{_CHANGE}|vs)(?!\w)', column, re.I) and claim.kind in ('value', 'count')
+    compared = re.search(rf'\b(?:{CHANGE}|vs)(?!\w)', column, re.I) and claim.kind in ('value', 'count')
     if claim.kind == 'change' or compared or claim.kind == 'value' and claim.said.sign == '+':
         pair, quantity, split = _sides(claim, row, table, at)
         fields |= {'kind': 'change', 'sides': claim.sides or pair}

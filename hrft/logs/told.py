@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, read_json, read_toml
-from ..evidence import noise_sd
+from ..evidence import Interval, noise_sd
 from .curves import curves, figures
 from .documents import Number, passages
 from .readers import TrainingLog, read_log
@@ -89,7 +89,7 @@ class Told:
         "Where a text names the run, in any spelling of the log's name, unless what follows says other settings"
         pieces = re.findall(r'[A-Za-z]+|\d+', self.name)
         spelt = [r's(?:eed)?' if piece in ('s', 'seed') else re.escape(piece) for piece in pieces]
-        pattern = r'(?<![A-Za-z0-9])' + r'[\s_\-#=.:]*'.join(spelt) + r'(?![0-9])'
+        pattern = r'(?<![A-Za-z0-9])' + r'[\s_\-#=.:,]*'.join(spelt) + r'(?![0-9])'
         for m in re.finditer(pattern, text, re.I):
             written = re.match(r'[\w.-]*', text[m.end() :])
             if not self._refuted(written[0] if written else ''):
@@ -120,6 +120,19 @@ class Told:
         if not found and (m := re.search({'batch_size': r'bs_?(\d+)'}.get(name, r'$^'), self.name)):
             found = [float(m[1])]
         return [f for f in found if f is not None]
+
+    def reached(self, quantity: str, split: str = 'valid') -> tuple[list, list]:  # best values, last values
+        "The best and the last value of a metric, of each seed where it stands for several"
+        curves = [curve for m in self.members or (self,) if len(curve := m.values(quantity, split))]
+        best = [curve.min() if self.lower(str(curve.name)) else curve.max() for curve in curves]
+        return best, [curve.iloc[-1] for curve in curves]
+
+    def standing(self, quantity: str, split: str) -> Interval:
+        "The best value with what noise could make of it: of one curve from epoch to epoch, of several seeds their own"
+        own, _ = self.reached(quantity, split)
+        half = 1.96 * np.std(own, ddof=1) / len(own) ** 0.5 if len(own) > 1 else noise(self.values(quantity, split))
+        middle = float(np.mean(own))
+        return Interval(middle, middle - half, middle + half)
 
     @property
     def last_epoch(self) -> int:
@@ -217,7 +230,10 @@ def shown_value(value: float, half: float = math.nan) -> str:
     return f'{value:.4g}' + (f' ± {half:.2g}' if half > 1e-9 * abs(value) else '')
 
 # %% ../../nbs/logs/17_told.ipynb #18eed8ba
-_AGAINST = r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to|beats?)\s+(?:that of\s+|those of\s+)?(?:the\s+)?)$'
+_AGAINST = (
+    r'(?:\b(?:than|vs\.?|over|against|compared (?:to|with)|relative to|beats?)\s+'
+    r'(?:that of\s+|those of\s+)?(?:the\s+)?)$'
+)
 _ABOUT_RUNS = r'\b(?:run|model|name|config\w*|variant|method|experiment|notes?|description|settings?)\b'
 _PRAISE = r'\b(?:best|worst|good|poor|bad|ok|fail\w*|excellent|better|worse|winner|overfit\w*)\b'
 _OF_ONE = ('value', 'bound', 'epoch', 'length', 'count', 'setting')  # kinds of claims about a single run

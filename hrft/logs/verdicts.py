@@ -60,7 +60,7 @@ def _readings(claim, run, values):
     "The values that a claim may mean, the likeliest first"
     scale, lower = scale_of(claim.said, values), run.lower(str(values.name))
     if run.members:
-        return _mean_readings(claim, run, values, scale, lower)
+        return _mean_readings(claim, run, values, scale)
     best = int(np.argmin(values.to_numpy() * (1 if lower else -1)))
     first, last = ('first value', scale * values.iloc[0]), ('last value', scale * values.iloc[-1])
     top = (f'best value ({_by(claim)} {values.index[best]})', scale * values.iloc[best])
@@ -75,14 +75,9 @@ def _readings(claim, run, values):
     return [top] if strict else [top, last]
 
 
-def _mean_readings(claim, run, values, scale, lower):
+def _mean_readings(claim, run, values, scale):
     "The values that a claim may mean as a mean over seeds or folds"
-    split = claim.split or 'valid'
-    curves = [curve for m in run.members if len(curve := m.values(claim.quantity, split))]
-    of = {
-        'best value': [curve.min() if lower else curve.max() for curve in curves],
-        'last value': [curve.iloc[-1] for curve in curves],
-    }
+    of: dict[str, list] = dict(zip(('best value', 'last value'), run.reached(claim.quantity, claim.split or 'valid')))
     if claim.point.startswith(('epoch', 'step')):
         own = values[values.index == int(claim.point.split()[1])]
         return [(f'mean at {claim.point}', scale * v) for v in own]
@@ -450,13 +445,8 @@ def _metric_change(claim, runs, report, sides):
 
 def _range(claim, run, split, scale):
     "The lowest and the highest of several seeds or folds, at their best or at the end"
-    curves = [curve for m in run.members if len(curve := m.values(claim.quantity, split))]
-    lower = run.lower(str(curves[0].name))
-    for which, own in {
-        'best': [c.min() if lower else c.max() for c in curves],
-        'last': [c.iloc[-1] for c in curves],
-    }.items():
-        shown = f'{which} values {scale * min(own):.4g} to {scale * max(own):.4g} in {len(curves)} runs'
+    for which, own in zip(('best', 'last'), run.reached(claim.quantity, split)):
+        shown = f'{which} values {scale * min(own):.4g} to {scale * max(own):.4g} in {len(own)} runs'
         if all(
             could_be(side, scale * v)
             for side, v in zip(sorted(claim.sides, key=lambda s: s.value), (min(own), max(own)))
