@@ -44,7 +44,7 @@ def summary(comparison: Comparison) -> list[str]:
             )
     if len(comparison.runs) == 1:
         said += _alone(comparison)
-    return [*said, *_by_recipe(comparison)] if comparison.groups else [*said, *_advice(comparison)]
+    return [said[0], *_by_recipe(comparison), *said[1:]] if comparison.groups else [*said, *_advice(comparison)]
 
 
 def _alone(comparison):
@@ -186,8 +186,21 @@ def plot_curves(comparison: Comparison):
             axes[1].plot(at, values, color=colour, linewidth=0.9, **style)
     unit = 'step' if all(t.has_steps for t in comparison.logs.values()) else 'epoch'
     positive = all((line.get_ydata() > 0).all() for line in axes[0].lines)
-    axes[0].set(xlabel=unit, ylabel='training loss (thick: smoothed)', yscale='log' if positive else 'linear')
-    axes[1].set(xlabel=unit, ylabel=f'validation {comparison.metric} (dots: full set)')
+    axes[0].set(
+        xlabel=unit,
+        ylabel='training loss' + (' (thick: smoothed)' if few else ', smoothed'),
+        yscale='log' if positive else 'linear',
+    )
+    axes[0].yaxis.set_major_formatter('{x:g}')
+    low, high = axes[0].get_ylim()
+    if positive and high < 20 * low:  # with a decade or more, those of its ends do
+        axes[0].yaxis.set_minor_formatter('{x:g}')
+    dots = (
+        ' (dots: full set)'
+        if any(len(log.series('full_valid', comparison.metric)) for log in comparison.logs.values())
+        else ''
+    )
+    axes[1].set(xlabel=unit, ylabel=f'validation {comparison.metric}{dots}')
     axes[0].legend(fontsize=8) if labelled - {''} else None
     return figure
 
