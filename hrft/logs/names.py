@@ -102,7 +102,7 @@ _SINCE_START = (
     'time_total_s total_time passed_time time_since_start'
 ).split()
 _TIME = 'time time_s seconds duration wall_time zeit'.split()
-_RATE = r'(^|_)(lr\d*|learning_rate\d*|eta0)(_|$)'
+_RATE = r'(^|_)(lrs?\d*|learning_rates?\d*|eta0)(_|$)'
 _SETTING = r'^(config|hparams|args)_|(^|_)(momentum|weight_decay|wd|beta\d?|batch_size)(_|$)'
 _NOTHING = {
     r'(^|_)(runtime|fps|memory|mem|gpu|cpu|cuda|system|flops|flos|pid|hostname|node_ip|jit_compilation_time)(_|$)'
@@ -323,7 +323,7 @@ def _first(rows, name):
 def _by_split(rows):
     "Rows whose keys carry the split that a column of theirs declares"
     names = list(dict.fromkeys(k for row in rows for k in row))
-    only = [n for n in names if split_of(_first(rows, n)) and len({row.get(n) for row in rows}) > 1]
+    only = [n for n in names if split_of(_first(rows, n)) and len({str(row.get(n)) for row in rows}) > 1]
     for name in (n for n in names if spell(n) in _SPLIT_COLUMNS or n in only):
         cells = {str(row[name]) for row in rows if row.get(name) not in (None, '')}
         told = {declared(spell(c))[0] for c in cells}
@@ -339,10 +339,11 @@ def _by_split(rows):
 
 def _side_by_side(rows, name):
     "Whether the words of a column tell rows apart that have the same clock: those of models, of data sets"
-    if spell(name) in ('stage', 'phase') or not isinstance(number(_first(rows, name)), str):
+    cells = [row.get(name) for row in rows] if isinstance(number(_first(rows, name)), str) else [None]
+    if spell(name) in ('stage', 'phase') or not all(isinstance(cell, str) for cell in cells):
         return False
-    words, places = dict.fromkeys(row.get(name) for row in rows), {}
-    if len(words) > len(rows) / 2 or not all(isinstance(w, str) for w in words):
+    words, places = dict.fromkeys(cells), {}
+    if len(words) > len(rows) / 2:
         return False
     if not all(isinstance(number(word), str) for word in words):
         return False
@@ -421,10 +422,9 @@ def rows_within(
     tables = {k: v for k, v in lists.items() if all(isinstance(row, dict) for row in v)}
     if len(tables) == 1 or tables and all(split_of(k.split('/')[-1]) for k in tables):
         return [{'split': k.split('/')[-1]} | row if len(tables) > 1 else row for k, v in tables.items() for row in v]
-    if pairs := [(k, *cell) for k, v in lists.items() if _are_pairs(v) for cell in v]:
-        return [{'step': place, key: cell} for key, place, cell in pairs]
-    lists = {k: [c for cells in v for c in (cells if isinstance(cells, list) else [cells])] for k, v in lists.items()}
-    lists = {k: v for k, v in lists.items() if not any(isinstance(c, (dict, list)) for c in v)}
+    if lists and all(map(_are_pairs, lists.values())):
+        return [{'step': place, key: cell} for key, pairs in lists.items() for place, cell in pairs]
+    lists = {k: _batches(k, v) for k, v in lists.items() if not any(isinstance(c, dict) for c in v)}
     group = {k.partition('/')[0] for k in lists if '/' in k}
     if len(group) == 1 and all('/' in k for k in lists) and not declared(spell(*group))[0]:  # `history`
         lists = {k.partition('/')[2]: v for k, v in lists.items()}
@@ -439,6 +439,13 @@ def _by_run(value):
     return value if told and not splits else {}
 
 
+def _batches(key, cells):
+    "The losses of all batches, where each epoch has a list of them"
+    word = declared(spell(key))
+    nested = word[0] in ('train', '') and 'loss' in word[1] and all(isinstance(c, list) for c in cells)
+    return [c for epoch in cells for c in epoch] if nested else cells
+
+
 def _are_pairs(cells):
     "Whether a list holds places and values: `[[1, 0.9], [2, 0.8]]`"
     pairs = all(isinstance(c, list) and len(c) == 2 and isinstance(c[0], int) for c in cells)
@@ -447,7 +454,9 @@ def _are_pairs(cells):
 
 def _from_lists(lists, name):
     "Rows of lists; what has fewer values than the longest was measured after every second, third, ... of them"
-    longest = max(map(len, lists.values()), default=0)
+    measured = {k: v for k, v in lists.items() if any(isinstance(number(c), (int, float)) for c in v)}
+    longest = max(map(len, measured.values()), default=0)
+    lists = measured | {k: v for k, v in lists.items() if len(v) == longest}
     if any(longest % len(v) for v in lists.values()):
         lengths = ', '.join(f'{k} {len(v)}' for k, v in lists.items())
         raise UserError(f"{name} has lists of different lengths ({lengths}); pad with null what was not measured.")
