@@ -360,7 +360,11 @@ def _comparison(claim, runs, report):
     names, lower = (runs[0].name, others[0].name), runs[0].lower(claim.quantity or str(mine.name))
     a, b = (r.standing(claim.quantity, split) for r in (runs[0], others[0]))
     if claim.point in ('better', 'worse'):
-        good, sure = ((a.value < b.value) == lower) == (claim.point == 'better'), not tied(a, b)
+        last = [np.mean(r.reached(claim.quantity, split)[1]) for r in (runs[0], others[0])]
+        good, at_end = (((x < y) == lower) == (claim.point == 'better') for x, y in ((a.value, b.value), last))
+        if not good and at_end:
+            return UNSURE, f'last {split} {claim.quantity}: {last[0]:.4g} and {last[1]:.4g}', 'at the end only'
+        sure = not tied(a, b)
         shown = f'best {split} {claim.quantity or mine.name}: {a} of {names[0]}, {b} of {names[1]}'
     elif claim.point in ('stabler', 'noisier'):
         spread = [noise(values) for values in (mine, theirs)]

@@ -335,7 +335,7 @@ def fits(
 _POINTS = {
     'best': r'best|highest|lowest|peak\w*|bottom\w*|max(?:imum)?|min(?:imum)?|top',
     'final': r'final(?:ly)?|last|end(?:ed|s|ing)?(?: loss)?|finished|after training',
-    'start': r'start(?:ed|ing|s)?(?: loss)?|initial(?:ly)?',
+    'start': r'start(?:ed|ing|s)?(?! to\b)(?: loss)?|initial(?:ly)?',
 }
 
 
@@ -407,7 +407,8 @@ def word_before(text: str, number: Number, words: Sequence[Word]) -> Word | None
         return None
     gap = re.sub(_IN_LIST, '', text[before[-1].end : number.start])
     other = re.search(r'(\w+)\s*=\s*$', gap)
-    if before[-1].role != 'metric' and not re.fullmatch(r'[^\d)|;]{0,20}', gap):
+    reached = before[-1].role == 'setting' and re.search(r'\b(?:ended|reach\w*|achiev\w*|scor\w*)\b', gap)
+    if reached or before[-1].role != 'metric' and not re.fullmatch(r'[^\d)|;]{0,20}', gap):
         return None
     if other and not re.match(_READING, other[1]):
         return None
@@ -451,6 +452,8 @@ def is_change(text: str, number: Number) -> bool:
     "Whether a number says how far two values lie apart"
     before, behind = text[: number.start], text[number.end :]
     if re.match(rf'\s*\)?\s*(?:[A-Za-z]+\s)?(?:{CHANGE})\b', behind, re.I) and number.unit in ('%', 'points', 'x'):
+        return True
+    if number.unit in ('%', 'points') and re.search(r'\bby(?: about| only)?\s*$', before, re.I):
         return True
     if number.unit == 'x':
         return bool(re.match(r'\s+(?:the\s)?\w+\s?\d', behind))

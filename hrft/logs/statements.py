@@ -61,7 +61,8 @@ _VERSUS = re.compile(r'\s*(?:[a-z]{1,12}\s)?(?:\([^()\d]*\))?\s*(?:vs\.?|versus)
 _PAIR = re.compile(r'\s*[km]{0,2}\s*(?:\([^()\d]*\))?\s*(?:→|-+>|=>|\bto\b)\s*(?:[~≈]|about)?\s*', re.I)
 _BEST = r'best|peak\w*|bottom\w*|optimal|lowest|highest|minimum|maximum|min|max'
 _BEST_EPOCH = re.compile(
-    rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b(?:(?!\b(?:then|but|while)\b)[^;|]){{0,60}}?\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
+    rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b(?:(?!\b(?:then|but|while)\b)[^;|]){{0,60}}?'
+    r'\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
     r'(?=(?P<at>\d+)(?![\d%]|\.\d))'
     r'|\bbest\s+(?:at|@)\s+(?=(?P<alone>\d+)(?![\d%]|\.\d))'
     rf'|\b(?:{_BEST})\b[^;|]{{0,60}}?\bafter\s+(?=(?P<after>\d+)\s+(?:epochs|steps)\b)'
@@ -131,10 +132,9 @@ def _pairs(text, found):
 
 def _limited(sentence, number, limit):
     "The claim of a number that a curve is said to stay below or above, or to reach"
-    how, place = limit
     near = (named_by(sentence.text, number, sentence.words), *sentence.above[-1:], *sentence.words)
     if word := next((w for w in near if w and w.role == 'metric'), None):
-        point = how if place is None else f'{how} {place}'
+        point = ' '.join(str(part) for part in limit if part is not None)
         yield sentence.claim(
             'bound', word, split=word.split or _split_above(sentence.passage), point=point, said=number
         )
@@ -202,19 +202,18 @@ class _Sentence:
 
     def _is_reading(self, number):
         "Whether a number is the best or the last of what the sentence before was about"
-        return number.half < 0.5 and re.search(
-            rf'\b(?:{_BEST}|final(?:ly)?|last)\b[^.;|\d]{{0,20}}$', self.text[: number.start], re.I
+        own = any(w.role == 'metric' for w in self.words)
+        return (
+            not own
+            and number.half < 0.5
+            and re.search(rf'\b(?:{_BEST}|final(?:ly)?|last)\b[^.;|\d]{{0,20}}$', self.text[: number.start], re.I)
         )
-
-
-def _is_small(number):
-    return re.search(r'\de-\d', number.text, re.I)
 
 
 def _rate_named(sentence, number):
     "The learning rate, where a sentence names it and a number is printed as rates are: 5e-4"
     rates = (w for w in sentence.words if w.name in ('learning_rate', 'weight_decay'))
-    return next(rates, None) if _is_small(number) else None
+    return next(rates, None) if 'e-' in number.text else None
 
 
 def _same_metric(sentence, before, number):
@@ -246,10 +245,14 @@ def _introduced(sentence, number):
         yield sentence.claim('value', quantity=quantity, split=split, point=point, said=number)
 
 
+_WASTED = r'\bwasted?|without|no improvement\b|\d\sepochs\s(?:after|past|beyond)\s(?:its|the|their)\sbest\b'
 _PART_OF_RUN = (
     r'(?<!stopped )(?<!stopping )(?<!trained )(?<!finished )(?<!ended )(?<!ran )'
     r'\b(?:after|(?:the\s)?(?:first|last|final|next)|over|every|another|needed|took)\s+(?:about |only |just |ca\. )?$'
 )
+
+
+_COUNTED = r'\s+(?!minutes|seconds|hours|days|met(?:re|er)s|degrees|pixels|beats)[a-z]{4,}s\b'
 
 
 def _measured(sentence, number, word):
@@ -258,17 +261,17 @@ def _measured(sentence, number, word):
     point = point_of(text, number, passage.above)
     if word.role == 'setting':
         yield sentence.claim('setting', word, said=number)
-    elif _is_small(number):
+    elif 'e-' in number.text:
         return  # a rate, whatever word is near
     elif word.role == 'metric':
         percent_of_loss = word.name == 'loss' and number.unit
-        if not percent_of_loss and (number.unit or not re.match(r'\s+[a-z]{4,}s\b', text[number.end :])):
+        if not percent_of_loss and (number.unit or not re.match(_COUNTED, text[number.end :])):
             split, name = word.split or _split_above(passage), word.name or _metric_above(passage)
             yield sentence.claim('value', quantity=name, split=split, point=point, said=number)
     elif word.name == 'epochs' and (number.unit or number.half < 0.5):
         return
     elif word.name == 'epochs':
-        gap, wasted = text[word.end : number.start], re.search(r'\bwasted?|without|no improvement\b', text, re.I)
+        gap, wasted = text[word.end : number.start], re.search(_WASTED, text, re.I)
         if behind and not wasted and re.search(_BEHAVIOURS['plateau'], text, re.I):
             yield sentence.claim(
                 'epoch',
@@ -325,7 +328,10 @@ _BEHAVIOURS = {
     'early-stopped': r'stop\w* early|early[- ]stop(?:s|ped)?(?:ping (?:triggered|kicked in|at|after))?',
     'degraded': r'degrad\w+|deteriorat\w+|got worse|gets worse|immediate drop',
 }
-_DENIED = r"\b(?:no|neither|none|not|without|never|didn't|did not|isn't|free of|n't)\s(?:\w+\s){0,3}$"
+_DENIED = (
+    r"\b(?:no|neither|none|not|without|never|didn't|did not|isn't|free of|n't)\s"
+    r'(?:(?!stop|prevent|avoid|reduc|cure|fix|help)\w+\s){0,3}$'
+)
 _AVOIDED = (
     r'\b(?:avoid\w*|prevent\w*|reduc\w*|against|detect\w*|while maintaining|less|risk of|'
     r'suggesting|between|balance)\b[^.,;|]{0,25}$'
@@ -352,13 +358,12 @@ def _compared(text, common):
         m = re.search(rf'\b(?:{pattern})\b', text, re.I)
         against = m and re.search(r'\b(?:than|to)\b', text[m.end() :][:40], re.I)
         if m and (against or how in ('faster', 'slower') or m[0].lower().startswith('beat')):
-            left, right = re.split(r'[,;]\s', text[: m.start()])[-1], re.split(r'[,;]\s', text[m.start() :])[0]
-            clause = left + right
+            clause = re.split(r'[,;]\s', text[: m.start()])[-1] + re.split(r'[,;]\s', text[m.start() :])[0]
             word = next((w for w in words(clause, ()) if w.role == 'metric'), None)
             trained = re.search(r'\bon (?:the )?train\w*\b', clause, re.I)
             split = 'train' if trained else word.split if word else ''
-            quantity = word.name if word else ''
-            yield Claim(kind='comparison', quantity=quantity, split=split, point=how, **common)
+            own = common | {'names': (clause, *common['names'])}
+            yield Claim(kind='comparison', quantity=word.name if word else '', split=split, point=how, **own)
 
 
 def _spoken(text, passage, names, settings):
@@ -451,6 +456,8 @@ def _row_claims(row, rows, settings):
         elif (
             at == of
             and (place or not words(column, settings))
+            or place
+            and re.fullmatch('epoch|step', column.strip(), re.I)
             or _AHEAD_COLUMN.search(column)
             or is_ahead(row._replace(text=cell, above=(), cells=()))
         ):

@@ -274,6 +274,7 @@ _OF_SEEDS = (
 )
 
 
+_ENDS = r';|\b(?:while|whereas|but)\b'
 _OWNED = r'\s*(?:\(|for\s|of\s|by\s|with\s)(?:the\s)?'  # between a number and the run it is of
 
 
@@ -287,7 +288,7 @@ class Report:
             for k, v in run.settings.items()
             if as_number(_each(v)[:1][0] if _each(v) else None) is not None
         }
-        self.runs, self.claims, self.text = runs, claims(text, keys), text
+        self.runs, self.claims, self.text = runs, claims(text, keys - {run.name.lower() for run in runs}), text
         self.groups = _seeds(runs)
         self.passages = passages(text)
         self.paths = {p.line: p.path for p in self.passages}
@@ -332,9 +333,9 @@ class Report:
 
     def _mentions(self, text):
         "Where a text names runs, by the names of their logs or by what the report calls them: (place, run)"
-        found = [(m.start(), run) for run in self.runs if (m := run.named_in(text))]
-        taken = {at for at, _ in found}
-        found += [(m.start(), g) for g in self.groups if (m := g.named_in(text)) and m.start() not in taken]
+        named = [(m, run) for run in (*self.groups, *self.runs) if (m := run.named_in(text))]
+        whole = {m.start(): max(o.end() for o, _ in named if o.start() == m.start()) for m, _ in named}
+        found = [(m.start(), run) for m, run in named if m.end() == whole[m.start()]]  # mosaic, not mosaic_ema
         for word, name in self.aliases.items():
             if m := re.search(rf'(?<!\w){re.escape(word)}(?!\w)', text, re.I):
                 found += [(m.start(), run) for run in self.runs if run.name == name]
@@ -348,7 +349,10 @@ class Report:
             subjects = [run for at, run in found if not re.search(_AGAINST, text[:at], re.I)]
             compared += [run for _, run in found if run not in (*subjects, *compared)]
             if subjects and claim.said and text == claim.text and claim.kind in _OF_ONE:
-                near = [run for at, run in found if at < claim.said.start] or subjects
+                near = [run for at, run in found if at < claim.said.start]
+                if not near and re.search(_ENDS, text[claim.said.end : max(found[0][0], claim.said.end)]):
+                    continue  # the run of another clause
+                near = near or subjects
                 near = near + [
                     r for at, r in found if re.fullmatch(_OWNED, text[claim.said.end : max(at, claim.said.end)])
                 ]
@@ -366,6 +370,14 @@ class Report:
         names = [name for p in printed for name in self.known.get(p, ()) if len(self.known[p]) == 1]
         return [r for name in dict.fromkeys(names) for r in self.runs if r.name == name]
 
+    def _by_topic(self, claim):
+        "The one run that the sentence before names, in the same paragraph"
+        path, lines = self.paths.get(claim.line, ()), range(claim.line - 2, claim.line + 1)
+        near = [p for p in self.passages if p.path == path and p.line in lines and p.kind == 'text']
+        before = near[: next((n for n, p in enumerate(near) if p.text == claim.text), 0)]
+        found = [run for _, run in self._mentions(before[-1].text)] if before else []
+        return found if len(found) == 1 else []
+
     def _by_section(self, claim):
         "The one run that is named under the same heading"
         path = self.paths.get(claim.line, ())
@@ -380,7 +392,8 @@ class Report:
         "The runs that a claim is about, its subject first"
         named, compared, other = self._by_name(claim)
         if not named and not other:
-            named = _by_setting(claim, self.runs) or self._by_value(claim) or self._by_section(claim)
+            named = _by_setting(claim, self.runs) or self._by_value(claim)
+            named = named or self._by_topic(claim) or self._by_section(claim)
         if not named and not compared and len(self.runs) == 1 and (not other or self.runs[0].named_in(self.text)):
             named = self.runs if not other or not re.search(_FOREIGN, self.runs[0].name, re.I) else []
         if not named and not other and re.search(_OF_SEEDS, ' '.join(claim.names[:2]), re.I) and len(self.groups) == 1:

@@ -83,9 +83,9 @@ def _mean_readings(claim, run, values, scale):
         return [(f'mean at {claim.point}', scale * v) for v in own]
     wanted = {'final': ['last value']}.get(claim.point, list(of))
     return [
-        (f'mean of each {name}', scale * np.mean(of[name]))
+        (f'mean of each {name}', scale * float(np.mean(of[name])))
         for name in wanted
-        if not claim.said.spread or could_be(_spread_of(claim.said), scale * np.std(of[name], ddof=1))
+        if not claim.said.spread or could_be(_spread_of(claim.said), scale * float(np.std(of[name], ddof=1)))
     ]
 
 
@@ -198,7 +198,8 @@ def _length(claim, run, report):
         sign = 1 if run.lower(str(values.name)) else -1
         after = last - int(values.index[np.argmin(sign * values.to_numpy())]) if len(values) else 0
         good = could_be(claim.said, after)
-        return YES if good else UNSURE if run.has_gaps else NO, f'{after} epochs after the best', ''
+        unsure = run.has_gaps or abs(claim.said.value - after) <= 1  # whether the best epoch counts is not said
+        return YES if good else UNSURE if unsure else NO, f'{after} epochs after the best', ''
     shown = f'epochs {first} to {last}' if first > 1 else f'{last} epochs'
     ends = {last, last - first + 1, last - first}
     if claim.said.half > 1:
@@ -254,7 +255,9 @@ def _setting(claim, run, report):
     shown = ', '.join(f'{k:g}' for k in known)
     if any(could_be(claim.said, k) for k in known):
         return YES, shown, ''
-    if '-' in claim.said.text.strip('-'):
+    if claim.quantity == 'learning_rate' and not run.settings and max(known) < claim.said.value < 2 * max(known):
+        return UNSURE, shown, 'the log may begin after the highest rate'
+    if re.search(r'[\d%]\s?-\s?\d', re.sub(r'e-', 'e', claim.said.text)):
         return UNSURE, shown, 'it is said of several runs'
     if claim.quantity == 'learning_rate' and claim.said.value < min(known):
         share = claim.said.value / max(known)
