@@ -181,7 +181,9 @@ def diagnose(
 
 def _say_findings(source, recipe, told):
     "Print what each training of a run or a log shows, and return it"
+    from hrft.logs.curves import watched_metric
     from hrft.logs.diagnose import diagnose as diagnosed
+    from hrft.logs.pages import repairs
     from hrft.logs.readers import read_log
 
     own = (source / 'run.json').exists()
@@ -190,8 +192,12 @@ def _say_findings(source, recipe, told):
     for training in trainings:
         findings = diagnosed(training, recipe, metric='' if own else training.watched)
         found += findings
-        if len(trainings) > 1:
-            print(f"{training.name}:")
+        if not own:
+            metric, lower, split, _ = watched_metric([training])
+            way = f"judged by {split} {metric}, {'lower' if lower else 'higher'} is better"
+            print(f"{training.name}: {len(training.epochs())} epochs of {training.layout}; {way}.")
+            for repair in repairs(training.notes, training.unused):
+                print(f"{repair.rstrip('.')}.")
         if not findings:
             print('nothing found')
         for finding in findings:

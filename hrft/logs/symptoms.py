@@ -99,6 +99,8 @@ def _before_the_end(rows, holds):
 def _levels(curve):
     "Training loss by epoch; of a log with few epochs, as logged, in at most twenty stretches"
     by_epoch, steps = curve.column('train_loss').to_numpy(), curve.rows('train').value.to_numpy(float)
+    if curve.records.metric.str.contains('reward').any():
+        return by_epoch[:0]  # the loss of a policy does not tell how good it is
     if len(by_epoch) >= 6 or not len(steps):
         return by_epoch
     return np.array([part.mean() for part in np.array_split(steps, min(20, len(steps)))])
