@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from .names import meanings, number, plain_rows, spell
+from .names import meanings, number, plain_rows, refuse_numbered, spell
 from ..runlog import RECORD, epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
@@ -123,7 +123,9 @@ def _impossible(cells, metric):
 def _candidates(rows, bare, told):
     "Columns by meaning, as (column, cells); with notes and the columns that are not used"
     found, notes, unused = {}, [], {}
-    for column, meaning in meanings(list(dict.fromkeys(k for row in rows for k in row)), bare, told).items():
+    meant = meanings(list(dict.fromkeys(k for row in rows for k in row)), bare, told)
+    refuse_numbered(meant)
+    for column, meaning in meant.items():
         if meaning.kind == 'stage':
             found['stage'] = [(column, [row.get(column) for row in rows])]
             continue

@@ -444,8 +444,7 @@ def _row_claims(row, rows, settings):
     ranked = _ranked_by(row, settings)
     for at, (column, cell) in enumerate(row.cells):
         both = [f'{label} {column}'] if at and re.fullmatch(_REPEAT, column.strip(), re.I) else []  # LoRA, seed 2
-        bare = re.fullmatch(r'\d[\d.]*(?:e-?\d+)?', label.strip(), re.I)  # fold, 3; batch size, 8
-        both += [f'{first} {label}'] if bare or re.fullmatch(_REPEAT, first.strip(), re.I) else []
+        both += [f'{first} {label}'] if re.fullmatch(r'\d[\d.]*(?:e-?\d+)?', label.strip()) else []  # fold, 3
         names = (cell, *both, column, label, row.text, *reversed(row.above))
         common = {'line': row.line, 'text': f'{column}: {cell}', 'names': names}
         rank = re.match(r'\W*(\d+)', cell)
