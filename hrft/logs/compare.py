@@ -24,7 +24,7 @@ from ..compare import holm, seed_interval
 from ..core import UserError, tomllib
 from ..evidence import Finding, Interval, level, markdown_table, noise_sd
 from .curves import WINDOW, Watched, best_stretch, figures, plain, watched_metric
-from .items import count_items, interval_of, item_findings, listed, misreadings, widened
+from .items import count_items, different_scales, interval_of, item_findings, listed, misreadings, widened
 from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import flat_settings
@@ -383,6 +383,7 @@ def compare(
     findings = [
         *misreadings(runs),
         *item_findings(runs),
+        *different_scales(levels, watched.metric),
         *_same_recipe(equal if not recipes else {}, seed_sd, watched),
         *_best_against_level(best, levels, watched, seed_sd),
         *_claimed(best, levels, watched.metric, seed_sd, claims),
