@@ -62,7 +62,7 @@ _PAIR = re.compile(r'\s*[km]{0,2}\s*(?:\([^()\d]*\))?\s*(?:→|-+>|=>|\bto\b)\s*
 _BEST = r'best|peak\w*|bottom\w*|optimal|lowest|highest|minimum|maximum|min|max'
 _BEST_EPOCH = re.compile(
     rf'\b(?:{_BEST}|selected|early[- ]stopped checkpoint)\b(?:(?!\b(?:then|but|while)\b)[^;|]){{0,60}}?'
-    r'\b(?:epoch|step|iteration)\s*[:#=(]?\s*'
+    r'\b(?:epoch|step|iteration)\s*(?:[:#=(]|was|is|at)?\s*'
     r'(?=(?P<at>\d+)(?![\d%]|\.\d))'
     r'|\bbest\s+(?:at|@)\s+(?=(?P<alone>\d+)(?![\d%]|\.\d))'
     rf'|\b(?:{_BEST})\b[^;|]{{0,60}}?\bafter\s+(?=(?P<after>\d+)\s+(?:epochs|steps)\b)'
