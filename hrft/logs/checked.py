@@ -18,7 +18,7 @@ import pandas as pd
 
 from ..core import UserError, atomic_path, write_json
 from ..evidence import Interval, markdown_table, tied
-from .curves import figures
+from .curves import curves, figures
 from .documents import numbers
 from .statements import Claim
 from .symptoms import symptoms
@@ -78,7 +78,7 @@ def _ranking(claim, runs, report):
 def _behaviour(claim, runs, report):
     "Overfitting, instability and the like, by what the curve shows"
     run = runs[0]
-    found = {f.code: f for f in symptoms(run.log)}
+    found = {f.code: f for f in symptoms(curves(run.log))}
     verdict = _BEHAVIOURS[claim.quantity](run, found, claim, report)
     if claim.denied and verdict[0] != UNSURE:
         return (NO if verdict[0] == YES else YES), *verdict[1:]

@@ -494,14 +494,13 @@ def diagnose(
 ) -> list[Finding]:  # root causes first
     "What a run shows"
     evidence = gather(source, recipe, scores)
-    judged_by = evidence.monitored(metric)
-    found = curves(evidence.log, *judged_by)
-    shown = [check(evidence.log, *judged_by) for check in (symptoms, data_symptoms, rate_symptoms)]
+    found = curves(evidence.log, *evidence.monitored(metric))
+    shown = [*symptoms(found), *data_symptoms(found), *rate_symptoms(found)]
     planned = {'rate-raised', 'warmup-too-long', 'warmup-per-epoch'}
     told = planned if evidence.stages else set()  # rates are held against the recipe's plan
     told |= {'validation-apart'} if evidence.goes_on else set()  # it had long begun to learn
     findings = [
-        *(finding for part in shown for finding in part if finding.code not in told),
+        *(finding for finding in shown if finding.code not in told),
         *signals(evidence.log),
         *_rates(evidence, found, steps_per_epoch),
         *_resumes(evidence, found),

@@ -17,9 +17,7 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from ..evidence import Finding
-from .curves import Curve, curves
-from .rows import TrainingLog
-from ..runlog import RunLog
+from .curves import Curve
 
 # %% ../../nbs/logs/12_inputs.ipynb #345382c3
 _TWINS = 0.5  # lag-1 autocorrelation from which a neighbour gives an item away
@@ -406,11 +404,8 @@ def _not_shuffled(curve: Curve) -> Finding | None:
 
 
 def data_symptoms(
-    log: TrainingLog | RunLog,
-    metric: str = '',  # monitored validation metric
-    direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
+    found: list[Curve],  # of one log
 ) -> list[Finding]:
     "What a log shows of the data, stage by stage"
     checks = (_splits_alike, _validation_apart, _labels_unrelated, _not_shuffled)
-    found = (check(curve) for curve in curves(log, metric, direction) for check in checks)
-    return [finding for finding in found if finding]
+    return [finding for curve in found for check in checks if (finding := check(curve))]

@@ -15,10 +15,8 @@ import numpy as np
 import pandas as pd
 
 from ..evidence import Finding, noise_sd, tied, trend, wilson
-from .curves import Curve, curves
-from .rows import TrainingLog
+from .curves import Curve
 from ..recipe import Plateau, Stage
-from ..runlog import RunLog
 
 # %% ../../nbs/logs/09_rates.ipynb #7edd1db0
 _RATE_ERROR = 0.05  # relative difference between used and planned rate that counts
@@ -333,12 +331,9 @@ def _rate_zero(curve: Curve) -> Finding | None:
 
 
 def rate_symptoms(
-    log: TrainingLog | RunLog,
-    metric: str = '',  # monitored validation metric
-    direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
+    found: list[Curve],  # of one log
 ) -> list[Finding]:
     "What the logged rates alone show, stage by stage"
-    found = curves(log, metric, direction)
     checks = (_rate_zero, _still_warming, _rate_raised, _restart_too_large, resume_drop)
     findings = [check(curve) for curve in found for check in checks]
     fits = [curve for curve in found if curve.stage.startswith('fit ')]

@@ -12,9 +12,7 @@ import re
 import numpy as np
 
 from ..evidence import Finding, Interval, level, noise_sd, tied, trend
-from .curves import Curve, best_stretch, curves
-from .rows import TrainingLog
-from ..runlog import RunLog
+from .curves import Curve, best_stretch
 
 # %% ../../nbs/logs/08_symptoms.ipynb #9d27b193
 _DIVERGED = 1.5  # last losses over the lowest level; noise and a rate's restart stay well below
@@ -506,10 +504,7 @@ _CURVE_CHECKS = (
 
 
 def symptoms(
-    log: TrainingLog | RunLog,
-    metric: str = '',  # monitored validation metric
-    direction: bool | None = None,  # whether lower is better; what the log or the metric's name tells by default
+    found: list[Curve],  # of one log
 ) -> list[Finding]:
     "What the curves of a log show, stage by stage"
-    found = (check(curve) for curve in curves(log, metric, direction) for check in _CURVE_CHECKS)
-    return [finding for finding in found if finding]
+    return [finding for curve in found for check in _CURVE_CHECKS if (finding := check(curve))]
