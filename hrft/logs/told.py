@@ -24,16 +24,10 @@ from .curves import curves, figures
 from .documents import Number, passages
 from .readers import TrainingLog, read_log
 from .statements import Claim, claims
+from ..recipe import flat_settings
 
 # %% ../../nbs/logs/17_told.ipynb #d9a11d83
 _SUFFIXES = ('.yaml', '.yml', '.toml', '.json')
-
-
-def _flat(value, above=''):
-    "A configuration as {dotted key: value}"
-    if isinstance(value, dict):
-        return {k: v for key, inner in value.items() for k, v in _flat(inner, f'{above}{key}.').items()}
-    return {above.rstrip('.'): value}
 
 
 def _configuration(path):
@@ -42,16 +36,16 @@ def _configuration(path):
 
     path = Path(path)
     if path.suffix == '.toml':
-        return _flat(read_toml(path))
+        return flat_settings(read_toml(path))
     if path.suffix == '.json':
-        return _flat(read_json(path))
+        return flat_settings(read_json(path))
     try:
         found = yaml.safe_load(path.read_text(encoding='utf-8'))
     except yaml.YAMLError as error:
         raise UserError(
             f"{path.name} is not YAML ({str(error).splitlines()[0]}); expected a run's configuration."
         ) from None
-    return _flat(found if isinstance(found, dict) else {})
+    return flat_settings(found if isinstance(found, dict) else {})
 
 
 def as_number(value: Any) -> float | None:
