@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from .points import Recording, Refusal, Unreadable
 
@@ -52,7 +52,7 @@ class _Unpacked(io.RawIOBase):
 
 
 def guarded(
-    opened: BinaryIO,  # as it lies there
+    opened: BinaryIO | IO[bytes],  # as it lies there
     packed_bytes: int | None = None,  # its size there
 ) -> BinaryIO:
     "A buffered, guarded stream; gzip is unpacked on the way"
