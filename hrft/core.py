@@ -6,7 +6,7 @@
 __all__ = ['UserError', 'project_root', 'shared_path', 'package_path', 'shown_path', 'declared', 'recorded_study',
            'study_reference', 'search_modules_in', 'study_folder', 'shipped_weights', 'study_file', 'atomic_path',
            'made_once', 'write_json', 'read_json', 'read_toml', 'digest', 'file_digest', 'set_seed', 'derive_seed',
-           'versions']
+           'free_memory', 'require_memory', 'versions']
 
 # %% ../nbs/core/00_core.ipynb #11dfb066
 import difflib
@@ -278,6 +278,31 @@ def derive_seed(
 ) -> int:  # 31 bits
     "A seed for one part of a run"
     return int(digest([seed, *parts], 16), 16) % 2**31
+
+# %% ../nbs/core/00_core.ipynb #d6bfbacf
+def free_memory() -> int:  # bytes
+    "Memory that this process can still have, within the limit of its container"
+    try:
+        told = Path('/proc/meminfo').read_text()
+        free = 1024 * int(told.partition('MemAvailable:')[2].split()[0])
+    except (OSError, IndexError, ValueError):  # no Linux
+        free = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
+    try:
+        most, used = (int(Path(f'/sys/fs/cgroup/memory.{name}').read_text()) for name in ('max', 'current'))
+    except (OSError, ValueError):  # no container, or one without a limit
+        return free
+    return min(free, max(most - used, 0))
+
+
+def require_memory(
+    n_bytes: float,  # that are about to be taken
+    what: str,  # takes them, such as `the model`
+    remedy: str,  # what makes it smaller, such as `Use fewer channels`
+) -> None:
+    "Refuse what would not fit"
+    if not n_bytes <= 0.8 * (free := free_memory()):
+        told = f'{n_bytes / 1e9:,.1f}' if n_bytes < 1e15 else f'{n_bytes / 1e9:.0e}'
+        raise UserError(f"{what} would take {told} GB of memory; {free / 1e9:,.1f} GB are free. {remedy}.")
 
 # %% ../nbs/core/00_core.ipynb #49e1885d
 def versions(
