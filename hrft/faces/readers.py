@@ -8,17 +8,21 @@ __all__ = ['CLASSES', 'SIDES', 'PICTURES', 'palette_image', 'sized_image', 'Face
 # %% ../../nbs/faces/00_readers.ipynb #66eee104
 import hashlib
 import io
+import lzma
 import tarfile
+import warnings
+import zlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from pydantic import Field
 
-from ..core import UserError, derive_seed
+from ..core import UserError, derive_seed, require_memory
+from ..naming import printable
 from ..recipe import Options
 
 # %% ../../nbs/faces/00_readers.ipynb #28a70284
@@ -88,19 +92,39 @@ def _found_files(
 
 def _in_folder(folder):
     "Path and reader of every file below a folder"
-    files = (p for p in sorted(folder.rglob('*')) if p.is_file())
+    files = (p for p in sorted(folder.rglob('*')) if p.suffix.lower() in PICTURES and p.is_file())
     return [(PurePosixPath(p.relative_to(folder.parent).as_posix()), p.read_bytes) for p in files]
 
 
+_MOST_BYTES, _MOST_TIMES = 64 * 2**20, 100  # of one picture's file; of a tar, unpacked, relative to its own size
+
+
 def _in_tar(path):
-    "Path and reader of every file in a tar; the bytes are held, nothing is unpacked on disk"
+    "Path and reader of every picture in a tar; the bytes are held, nothing is unpacked on disk"
+    held, unpacked, most = [], 0, max(_MOST_TIMES * path.stat().st_size, _MOST_BYTES)
     try:
         with tarfile.open(path) as archive:
-            files = ((m.name, archive.extractfile(m)) for m in archive)
-            held = [(PurePosixPath(name), file.read()) for name, file in files if file]
-    except (tarfile.TarError, OSError, EOFError) as error:
-        raise UserError(f"{path.name} is no tar that can be read ({error}).") from None
+            for member in archive:
+                unpacked += member.size
+                if unpacked > most:
+                    raise UserError(
+                        f"{path.name} unpacks to more than {_MOST_TIMES} times its size, which pictures do not; "
+                        "expected a tar of jpg and png files."
+                    )
+                name = PurePosixPath(member.name)
+                if member.isfile() and name.suffix.lower() in PICTURES:
+                    held.append((name, _held(archive, member)))
+    except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise UserError(f"{path.name} is no tar that can be read ({printable(str(error))}).") from None
     return [(name, lambda content=content: content) for name, content in sorted(held, key=lambda item: item[0])]
+
+
+def _held(archive, member):
+    "A picture's bytes"
+    if member.size > _MOST_BYTES:
+        told = f"{printable(member.name)} has {member.size / 1e6:,.0f} MB"
+        raise UserError(f"{told}; expected pictures of at most {_MOST_BYTES // 2**20} MB.")
+    return archive.extractfile(member).read()
 
 # %% ../../nbs/faces/00_readers.ipynb #91c66381
 def sized_image(
@@ -110,7 +134,7 @@ def sized_image(
     resize: str = 'area',  # area or bilinear
 ) -> np.ndarray:  # `(H, W, 3)`, bytes
     "A picture at the recipe's size"
-    image = _opened(content, name).convert('RGB')
+    image = _decoded_picture(content, name).convert('RGB')
     filters = {'area': Image.Resampling.BOX, 'bilinear': Image.Resampling.BILINEAR}
     if size_px and image.size != (size_px, size_px):
         kind = filters[resize] if max(image.size) > size_px else Image.Resampling.BILINEAR
@@ -124,27 +148,54 @@ def _sized_mask(
     name: str = 'mask',  # for errors
 ) -> np.ndarray:  # class of each pixel, `(H, W)`, bytes
     "A mask at the recipe's size"
-    image = _opened(content, name)
+    image = _decoded_picture(content, name)
     classes = f'0 to {len(CLASSES) - 1}'
     if image.mode not in ('P', 'L'):
         expected = f'a palette or grey picture whose values are classes {classes}'
-        raise UserError(f"mask {name} has mode {image.mode}; expected {expected}.")
+        raise UserError(f"mask {printable(name)} has mode {image.mode}; expected {expected}.")
     largest = int(np.asarray(image).max())
     if largest >= len(CLASSES):
-        raise UserError(f"mask {name} has the class {largest}; expected {classes} in the order of CelebAMask-HQ.")
+        raise UserError(
+            f"mask {printable(name)} has the class {largest}; expected {classes} in the order of CelebAMask-HQ."
+        )
     if size_px and image.size != (size_px, size_px):
         image = image.resize((size_px, size_px), Image.Resampling.NEAREST)
     return np.asarray(image)
 
 
+_MOST_PIXELS = 64_000_000  # of a picture: 8,000 x 8,000
+
+
 def _opened(content, name):
-    "A decoded picture"
+    "A picture whose size is known and whose pixels are not decoded yet; `load` decodes them"
     try:
-        image = Image.open(io.BytesIO(content))
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # the limit below is stricter
+            image = Image.open(io.BytesIO(content), formats=('JPEG', 'PNG'))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _no_picture(name, error) from None
+    width, height = image.size
+    if width * height > _MOST_PIXELS:
+        raise UserError(
+            f"{printable(name)} has {width:,} x {height:,} pixels; expected at most {_MOST_PIXELS // 10**6} million. "
+            "Shrink it."
+        )
+    return image
+
+
+def _no_picture(name, error):
+    why = 'it does not begin like one' if isinstance(error, UnidentifiedImageError) else printable(str(error))
+    return UserError(f"{printable(name)} is no jpg or png that can be read ({why}).")
+
+
+def _decoded_picture(content, name):
+    "A picture with its pixels"
+    image = _opened(content, name)
+    try:
         image.load()
-        return image
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{name} is no picture that can be read ({error}).") from None
+        raise _no_picture(name, error) from None
+    return image
 
 # %% ../../nbs/faces/00_readers.ipynb #542cc7ea
 @dataclass
@@ -204,6 +255,11 @@ def _decoded(source, written, size_px, resize):
             f"{len(lone)} of {n} names have only a {'picture' if first in images else 'mask'}, such as {first}; "
             f"expected images/{first} and masks/{first}."
         )
+    require_memory(
+        4.0 * size_px**2 * len(images),
+        f'{len(images):,} pictures of {size_px} x {size_px} pixels with their masks',
+        'Lower data.size_px, or use fewer pictures',
+    )
     pairs = [_pair(name, images[name](), masks[name](), size_px, resize) for name in sorted(images)]
     pictures, classes, prints = zip(*pairs)
     faces = Faces(sorted(images), np.stack(pictures), np.stack(classes), list(prints))
@@ -215,7 +271,9 @@ def _pair(name, image, mask, size_px, resize):
     "One picture and its mask, which must have the same shape in the files"
     picture_size, mask_size = ('{} x {}'.format(*_opened(content, name).size) for content in (image, mask))
     if picture_size != mask_size:
-        raise UserError(f"picture {name} is {picture_size} px and its mask {mask_size}; expected the same size.")
+        raise UserError(
+            f"picture {printable(name)} is {picture_size} px and its mask {mask_size}; expected the same size."
+        )
     picture = sized_image(image, size_px, f'picture {name}', resize)
     return picture, _sized_mask(mask, size_px, name), _pixels_digest(sized_image(image, None, name))
 
@@ -224,7 +282,7 @@ class FacesData(Options):
     "Which pictures, at which size, in which set"
 
     # edge of picture and mask; the encoder halves it five times
-    size_px: Annotated[int, Field(ge=32, multiple_of=32)] = 128
+    size_px: Annotated[int, Field(ge=32, le=4096, multiple_of=32)] = 128
     resize: Literal['area', 'bilinear'] = 'area'  # how pictures shrink; masks always take the nearest pixel
     validation: Annotated[float, Field(gt=0)] = 0.075  # pictures that stop the training: a share below 1, else a count
     test: Annotated[float, Field(gt=0)] = 0.125  # pictures that judge and stop nothing: a share below 1, else a count

@@ -18,7 +18,7 @@ from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from torch import nn
 
-from ..core import UserError, project_root
+from ..core import UserError, project_root, require_memory
 from ..evaluate import score
 from ..evidence import Finding
 from .augment import Augmentation, FacesAugment
@@ -28,6 +28,7 @@ from .models import FacesModel, build, groups
 from .readers import CLASSES, SIDES, Faces, FacesData, palette_image, read_faces, sized_image, split_names
 from .simulate import simulated_faces
 from ..logs.inputs import augmented_validation, destroying_augmentation, flip_keeps_sides, judged_by_stopping_set
+from ..naming import printable
 from ..recipe import Recipe
 from ..runfolder import Run
 from ..study import Study, load_run, run_batches
@@ -268,6 +269,8 @@ def picture_mask(
 ) -> tuple:  # mask at the picture's own size, the picture
     "Classes of one picture at its own size"
     own = sized_image(content, None, name)
+    scores_bytes = 8.0 * len(CLASSES) * own.shape[0] * own.shape[1]  # of each class at each pixel, twice
+    require_memory(scores_bytes, f'the mask of {printable(name)}', 'Shrink the picture')
     small = (
         torch.from_numpy(sized_image(content, recipe.data.size_px, name, recipe.data.resize).copy())
         .permute(2, 0, 1)[None]
@@ -302,8 +305,5 @@ def predict_file(
     )
     if plot:
         palette_image(mask).save(plot, 'png')
-    return (
-        table,
-        f"{file.name}, {mask.shape[1]} x {mask.shape[0]} px, seen at {recipe.data.size_px} px: {len(table)} classes"
-        + (f"; palette mask in {Path(plot).name}" if plot else ''),
-    )
+    told = f"{printable(file.name)}, {mask.shape[1]} x {mask.shape[0]} px, seen at {recipe.data.size_px} px"
+    return table, f"{told}: {len(table)} classes" + (f"; palette mask in {Path(plot).name}" if plot else '')
