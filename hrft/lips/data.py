@@ -32,9 +32,9 @@ class LipsData(Kinds):
     by = 'split'
     if TYPE_CHECKING:
         split: ClassVar[str]
-    frames: Annotated[int, Field(ge=2)] = 24  # moments, evenly over the clip
-    height: Annotated[int, Field(ge=8)] = 48  # pixels
-    width: Annotated[int, Field(ge=8)] = 64  # pixels
+    frames: Annotated[int, Field(ge=2, le=1000)] = 24  # moments, evenly over the clip
+    height: Annotated[int, Field(ge=8, le=1024)] = 48  # pixels
+    width: Annotated[int, Field(ge=8, le=1024)] = 64  # pixels
     normalise: Literal['clip', 'train'] = 'clip'  # zero mean and unit spread of each clip, or of all training pixels
     # of speakers, groups or clips, at least one, where none are named
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.15

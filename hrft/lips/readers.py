@@ -7,6 +7,8 @@ __all__ = ['read_video', 'write_video', 'Clips', 'read_clips', 'sample_clip']
 
 # %% ../../nbs/lips/00_readers.ipynb #01ecdbe9
 import hashlib
+import math
+import zipfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +17,8 @@ import pandas as pd
 import torch
 from torch.nn.functional import interpolate
 
-from ..core import UserError, digest
+from ..core import UserError, digest, require_memory
+from ..naming import inside, printable
 
 # %% ../../nbs/lips/00_readers.ipynb #31949ca8
 def read_video(
@@ -28,21 +31,44 @@ def read_video(
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist; expected a video file.")
+    name = printable(path.name)
     try:
-        with av.open(str(path)) as container:
+        with av.open(str(path), options=_ONLY_VIDEO) as container:
             if not container.streams.video:
-                raise UserError(f"{path.name} holds no video stream; expected a video of a mouth.")
-            frames = [frame.to_ndarray(format='gray') for frame in container.decode(video=0)]
+                raise UserError(f"{name} holds no video stream; expected a video of a mouth.")
+            frames = list(_grey_frames(container, name))
     except (FFmpegError, OSError, ValueError) as error:
-        why = f'{type(error).__name__}: {error}'
+        why = printable(f'{type(error).__name__}: {error}')
         raise UserError(
-            f"{path.name} cannot be read as a video ({why}); re-encode it, or take it out of the manifest."
+            f"{name} cannot be read as a video ({why}); re-encode it, or take it out of the manifest."
         ) from None
     if not frames:
-        raise UserError(f"{path.name} holds no frame; take it out of the manifest.")
-    if len({f.shape for f in frames}) > 1:
-        raise UserError(f"{path.name} changes its size from {frames[0].shape} on the way; re-encode it.")
+        raise UserError(f"{name} holds no frame; take it out of the manifest.")
     return np.stack(frames)
+
+
+_FEWER = 'Use fewer or smaller clips'
+_MOST_CLIP_BYTES = 192 * 2**20  # of grey frames: 4 s of full HD, or 20 min of 64 x 96 at 25 frames a second
+_ONLY_VIDEO = {  # neither playlists, which name other files, nor a network
+    'protocol_whitelist': 'file',
+    'format_whitelist': 'mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpeg,mpegts,mpegvideo,m4v,asf,flv,ogg,gif,wav,mp3',
+}
+
+
+def _grey_frames(container, name):
+    "The frames one after the other, as long as they are one clip of one size"
+    shape, taken = None, 0
+    for frame in container.decode(video=0):
+        shape = shape or (frame.height, frame.width)
+        if (frame.height, frame.width) != shape:
+            raise UserError(f"{name} changes its size from {shape} on the way; re-encode it.")
+        taken += frame.height * frame.width
+        if taken > _MOST_CLIP_BYTES:
+            raise UserError(
+                f"{name} has more than {_MOST_CLIP_BYTES // 2**20} MB of grey frames of {shape[1]} x {shape[0]} px; "
+                "expected a clip of a mouth. Cut the word and the mouth out of it."
+            )
+        yield frame.to_ndarray(format='gray')
 
 
 def write_video(
@@ -148,28 +174,60 @@ def _read_manifest(
     if len(twice):
         why = "one clip in two rows could end in two parts of a split"
         raise UserError(f"{path.name} lists {twice.iloc[0]} twice; {why}.")
-    frames = [read_video(path.parent / name) for name in table.video_path]
+    frames, taken = [], 0
+    for name in table.video_path:
+        frames.append(read_video(inside(path.parent, name)))
+        taken += frames[-1].nbytes
+        require_memory(taken / len(frames) * (len(table) - len(frames)), f'the clips of {printable(path.name)}', _FEWER)
     return Clips(frames, table.rename(columns={'video_path': 'clip', 'class': 'class_'}))
 
 # %% ../../nbs/lips/00_readers.ipynb #8be5e6b2
+_MOST_TIMES = 100  # that clips are larger than their packed file
+
+
+def _check_sizes(path):
+    "Refuse arrays by what their headers say, before any is read"
+    packed, unpacked = path.stat().st_size, 0
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
+                    version
+                ]
+                shape, _, dtype = read(file)
+            unpacked += math.prod(shape) * dtype.itemsize
+    if unpacked > max(_MOST_TIMES * packed, 64 * 2**20):
+        raise UserError(
+            f"{printable(path.name)} unpacks to more than {_MOST_TIMES} times its size, which clips do not; "
+            "expected frames (N, T, H, W), label, speaker."
+        )
+    require_memory(2 * unpacked, f'the clips of {printable(path.name)}', _FEWER)
+
+
 def _read_npz(
     path: str | Path,  # frames `(N, T, H, W)` uint8; label, speaker, utterance `(N,)`
 ) -> Clips:
     "Clips of one size in one file"
     path = Path(path)
     try:
+        _check_sizes(path)
         with np.load(path, allow_pickle=False) as file:
             arrays = {k: file[k] for k in file.files}
+    except UserError:
+        raise
     except Exception as error:
-        raise UserError(f"{path.name} cannot be read as npz ({type(error).__name__}: {error}).") from None
+        why = printable(f'{type(error).__name__}: {error}')
+        raise UserError(f"{printable(path.name)} cannot be read as npz ({why}).") from None
     frames = arrays.pop('frames', None)
     if frames is None:
         given = ', '.join(arrays) or 'none'
         raise UserError(
             f"{path.name} has no array `frames`; it has {given}. Expected frames (N, T, H, W), label, speaker."
         )
-    if frames.ndim != 4 or frames.dtype != np.uint8 or not len(frames):
-        raise UserError(f"{path.name}: frames are {frames.dtype} of shape {frames.shape}; expected uint8 (N, T, H, W).")
+    if frames.ndim != 4 or frames.dtype != np.uint8 or not frames.size:
+        given = f"frames are {frames.dtype} of shape {frames.shape}"
+        raise UserError(f"{path.name}: {given}; expected uint8 (N, T, H, W), none of them 0.")
     wrong = [k for k, v in arrays.items() if v.shape != (len(frames),)]
     if wrong:
         expected = f'({len(frames)},), one value a clip'
