@@ -30,9 +30,9 @@ from ..recipe import Kinds, Options
 class CloudLabels(Options):
     "Which lidar profiles are labels"
 
-    lowest_km: float = 0.1  # lower layers are the surface
-    highest_km: float = 2.0  # profiles with a higher base are left out
-    within_s: float = 0.5  # largest distance in time of a profile from its frame
+    lowest_km: Annotated[float, Field(ge=0, le=20)] = 0.1  # lower layers are the surface
+    highest_km: Annotated[float, Field(gt=0, le=20)] = 2.0  # profiles with a higher base are left out
+    within_s: Annotated[float, Field(ge=0, le=600)] = 0.5  # largest distance in time of a profile from its frame
 
 
 class CloudData(Kinds):

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from ..core import UserError
+from ..core import UserError, require_memory
+from ..naming import printable
 
 # %% ../../nbs/clouds/00_flights.ipynb #d5a53832
 _KINDS = {
@@ -29,19 +30,52 @@ _KINDS = {
 }  # data set -> its number of axes
 
 
+_MOST_TIMES = 200  # that a data set is larger than what the file holds of it
+
+
+def _found(file, name, links=0):
+    "What lies in a file under a name, None where nothing does; a link must not leave the file"
+    parts, place = [part for part in name.split('/') if part], file
+    for depth, part in enumerate(parts, 1):
+        link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
+        if link is None:
+            return None
+        if isinstance(link, h5py.ExternalLink) or links > 9:
+            where = 'links to another file' if links <= 9 else 'links in a circle'
+            raise UserError(f"{_shown(file)}: `{name}` {where}; expected the data in this file. Copy them into it.")
+        if isinstance(link, h5py.SoftLink):
+            start = link.path if link.path.startswith('/') else f'{place.name}/{link.path}'
+            return _found(file, '/'.join([start, *parts[depth:]]), links + 1)
+        place = place[part]
+    return place
+
+
+def _shown(file):
+    return printable(Path(file.filename).name)
+
+
 def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    "What lies in a file under a name, if it is a data set"
-    found = file[name]
+    "What lies in a file under a name, if it is numbers that the file holds"
+    found = _found(file, name)
     if not isinstance(found, h5py.Dataset):
-        raise UserError(
-            f"{Path(file.filename).name}: `{name}` is a {type(found).__name__.lower()}; expected a data set."
-        )
+        kind = 'missing' if found is None else f'a {type(found).__name__.lower()}'
+        raise UserError(f"{_shown(file)}: `{name}` is {kind}; expected a data set.")
+    if found.dtype.kind not in 'iuf':
+        raise UserError(f"{_shown(file)}: `{name}` holds {found.dtype}; expected numbers.")
+    if found.external or found.is_virtual:
+        raise UserError(f"{_shown(file)}: the values of `{name}` lie in other files; expected them in this one.")
+    if found.nbytes > max(_MOST_TIMES * found.id.get_storage_size(), 64 * 2**20):
+        told = f"`{name}` of shape {found.shape} would be {found.nbytes / 1e9:,.1f} GB"
+        held = f'{found.id.get_storage_size() / 1e6:,.1f} MB'
+        raise UserError(f"{_shown(file)}: {told}, and the file holds {held} of it; it is damaged or was never filled.")
     return found
 
 
 def _values(file: h5py.File, name: str) -> np.ndarray:
     "A data set as floats"
-    return np.asarray(_dataset(file, name)[:], float)
+    found = _dataset(file, name)
+    require_memory(16.0 * found.size, f'`{name}` of {_shown(file)}', 'Cut the flight into parts')
+    return np.asarray(found[:], float)
 
 
 def _file_kind(
@@ -50,9 +84,13 @@ def _file_kind(
     "What a file holds, by its data sets"
     try:
         with h5py.File(path, locking=False) as file:
-            shares = {kind: sum(name in file for name in names) / len(names) for kind, names in _KINDS.items()}
-    except OSError as error:
-        raise UserError(f"{path.name} is no HDF5 file that can be read ({error}); copy it again.") from None
+            shares = {
+                kind: sum(_found(file, name) is not None for name in names) / len(names)
+                for kind, names in _KINDS.items()
+            }
+    except (OSError, RuntimeError, KeyError) as error:
+        why = printable(str(error))
+        raise UserError(f"{printable(path.name)} is no HDF5 file that can be read ({why}); copy it again.") from None
     kind = max(shares, key=lambda kind: shares[kind])
     return kind if shares[kind] else ''
 
@@ -65,11 +103,11 @@ def _check_file(
     with h5py.File(path, locking=False) as file:
         lengths = {}
         for name, axes in _KINDS[kind].items():
-            if name not in file:
+            if _found(file, name) is None:
                 raise UserError(f"{path.name} has no `{name}`; a {kind} file holds {', '.join(_KINDS[kind])}.")
             shape = _dataset(file, name).shape
-            if len(shape) != axes:
-                expected = f"{axes} {'axis' if axes == 1 else 'axes'}"
+            if len(shape) != axes or 0 in shape[1:]:
+                expected = f"{axes} {'axis' if axes == 1 else 'axes'}, none of them empty"
                 raise UserError(f"{path.name}: `{name}` has shape {shape}; expected {expected}.")
             lengths[name] = shape[0]
     if len(set(lengths.values())) > 1:
@@ -104,14 +142,18 @@ class Flight:
         if not len(wanted):
             return np.empty((0, *self.shape), np.float32)
         with h5py.File(self.camera, locking=False) as file:
-            return np.asarray(_dataset(file, 'Product/Signal')[wanted], np.float32)[back]
+            frames = np.asarray(_dataset(file, 'Product/Signal')[wanted], np.float32)
+        if not (finite := np.isfinite(frames).all((1, 2))).all():
+            found = f"frame {wanted[~finite][0]} holds values that are no numbers, such as infinity"
+            raise UserError(f"{self.camera.name}: {found}; expected light. Take the frame out, or fill its pixels.")
+        return frames[back]
 
     def times_s(self) -> np.ndarray:  # `(N,)` s since 1970, UTC
         "When each frame was taken"
         with h5py.File(self.camera, locking=False) as file:
             times = _values(file, 'Time/TimeUTC')
-        if not np.isfinite(times).all() or (np.diff(times) <= 0).any():
-            found = "`Time/TimeUTC` does not rise from frame to frame"
+        if not ((times > 0) & (times < 4102444800)).all() or (np.diff(times) <= 0).any():  # 1970 to 2100
+            found = "`Time/TimeUTC` does not rise from frame to frame, or is out of 1970 to 2100"
             raise UserError(f"{self.camera.name}: {found}; expected seconds since 1970.")
         return times
 
@@ -119,7 +161,7 @@ class Flight:
         "Where the sun stood, frame by frame; gaps are filled with the flight's mean"
         with h5py.File(self.navigation, locking=False) as file:
             zenith, azimuth = _values(file, 'nav/solarZenith'), _values(file, 'nav/sunAzGrd')
-            heading = _values(file, 'nav/heading') if 'nav/heading' in file else 0.0
+            heading = _values(file, 'nav/heading') if _found(file, 'nav/heading') is not None else 0.0
         turned = np.radians(azimuth - heading)
         if not np.isfinite(zenith).any() or not np.isfinite(turned).any():
             raise UserError(f"{self.navigation.name} holds no angle that is a number; the sun's position is an input.")
@@ -175,8 +217,22 @@ def open_flight(
     with h5py.File(camera, locking=False) as file:
         signal = _dataset(file, 'Product/Signal')
         _, height, width = signal.shape
-        focal = float(signal.attrs.get('focal_px', _FOCAL_PX * width / 640))
+        focal = _focal_px(signal, camera.name)
+    require_memory(16.0 * height * width, f'a frame of {camera.name}', 'Shrink the frames')
     return Flight(folder.name, camera, found.get('lidar'), navigation, n['camera'], (height, width), focal)
+
+
+def _focal_px(signal, name):
+    "The focal length that a camera's frames say, else that of the camera with 640 columns"
+    said = signal.attrs.get('focal_px', _FOCAL_PX * signal.shape[2] / 640)
+    try:
+        focal = float(said)
+    except (TypeError, ValueError):
+        focal = np.nan
+    if not 1 <= focal <= 1e6:
+        got = printable(str(said), 40)
+        raise UserError(f"{name}: `focal_px` of `Product/Signal` is {got}; expected pixels a radian, 1 to 1,000,000.")
+    return focal
 
 
 def flight_folders(
@@ -210,6 +266,9 @@ def base_heights(
     with h5py.File(lidar, locking=False) as file:
         day, bases, seen, ground = (_values(file, name) for name in _KINDS['lidar'])
     day = day[:, day.shape[1] // 2]  # beginning, middle and end of a profile
+    if not ((day >= 0) & (day < 367)).all():
+        found = f"a day of {day[~((day >= 0) & (day < 367))][0]:g}"
+        raise UserError(f"{lidar.name} has a profile with {found}; expected decimal days of the year, 1 to 367.")
     ground_km = ground / 1000
     above = np.where(bases == _MISSING, np.nan, bases) - ground_km[:, None]
     lost = (seen == _MISSING) | ~np.isfinite(seen) | (abs(seen / 1000 - ground_km) > surface_km)

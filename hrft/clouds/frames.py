@@ -22,9 +22,11 @@ from ..recipe import Options, Share
 class CloudFrames(Options):
     "How frames become a model's input"
 
-    frames: Annotated[int, Field(ge=1)] = 5  # consecutive frames of a sample, the labelled one in the middle
+    frames: Annotated[int, Field(ge=1, le=99)] = 5  # consecutive frames of a sample, the labelled one in the middle
     rows: tuple[int, int] = (0, 0)  # rows kept, first and past the last; 0, 0 keeps all
-    size: Annotated[int, Field(ge=0)] = 0  # side of the square around the centre that is kept, px; 0 keeps the largest
+    size: Annotated[int, Field(ge=0, le=4096)] = (
+        0  # side of the square around the centre that is kept, px; 0 keeps the largest
+    )
     flat_field: bool = True  # divide by the flight's smoothed mean frame
     # contrast-limited equalisation; 0 leaves contrast alone
     clahe_clip_limit: Share = 0.01
