@@ -21,7 +21,7 @@ class CloudAugment(Options):
     mirror: bool = False  # exchange left and right in half of the samples; the sun's azimuth follows
     turn_deg: Annotated[float, Field(ge=0, le=180)] = 0.0  # turn by up to this much either way; the azimuth follows
     zoom: Annotated[float, Field(ge=1, le=4)] = 1.0  # magnify or shrink by up to this factor; the height follows
-    noise: Annotated[float, Field(ge=0)] = 0.0  # standard deviation of noise added to z-scored pixels
+    noise: Annotated[float, Field(ge=0, le=10)] = 0.0  # standard deviation of noise added to z-scored pixels
     tone: Annotated[float, Field(ge=0, le=1)] = 0.0  # bend the brightness of each sample by up to this much
     frames_drawn: Annotated[int, Field(ge=0)] = 0  # frames of a sample that a step sees, drawn at random; 0 shows all
 

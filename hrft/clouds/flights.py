@@ -37,8 +37,7 @@ def _found(file, name, links=0):
     "What lies in a file under a name, None where nothing does; a link must not leave the file"
     parts, place = [part for part in name.split('/') if part], file
     for depth, part in enumerate(parts, 1):
-        link = place.get(part, getlink=True) if isinstance(place, h5py.Group) else None
-        if link is None:
+        if not isinstance(place, h5py.Group) or (link := place.get(part, getlink=True)) is None:
             return None
         if isinstance(link, h5py.ExternalLink) or links > 9:
             where = 'links to another file' if links <= 9 else 'links in a circle'
@@ -74,7 +73,7 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
 def _values(file: h5py.File, name: str) -> np.ndarray:
     "A data set as floats"
     found = _dataset(file, name)
-    require_memory(16.0 * found.size, f'`{name}` of {_shown(file)}', 'Cut the flight into parts')
+    require_memory(16.0 * np.prod(found.shape), f'`{name}` of {_shown(file)}', 'Cut the flight into parts')
     return np.asarray(found[:], float)
 
 

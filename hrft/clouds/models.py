@@ -29,7 +29,7 @@ class HuberLoss(CloudLoss):
     "Squares near zero, absolute errors beyond"
 
     kind: Literal['huber'] = 'huber'
-    delta: Annotated[float, Field(gt=0)] = 1.0  # where squares become absolute errors
+    delta: Annotated[float, Field(gt=0, le=100)] = 1.0  # where squares become absolute errors
 
 
 class MixedLoss(CloudLoss):
@@ -47,7 +47,7 @@ class CloudModel(Options):
     temporal_attention: bool = True  # weights of the frames; without it, their mean
     # distances at which dark is correlated with bright, for the head beside what the convolutions say; frames must be
     # aligned with the sun. 0 leaves it out
-    shadow_px: Annotated[int, Field(ge=0)] = 0
+    shadow_px: Annotated[int, Field(ge=0, le=256)] = 0
     # the head corrects a height that rises with the shadow's length, instead of predicting alone; takes shadow_px
     shadow_line: bool = False
     film: bool = True  # the sun's angles scale and shift the first channels

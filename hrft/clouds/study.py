@@ -40,7 +40,7 @@ class CloudStage(Stage):
     "A stage, and which flights it sees"
 
     flights: tuple[str, ...] = ()  # that it trains and stops on; empty takes all training flights
-    overweight: Annotated[float, Field(gt=0)] = (
+    overweight: Annotated[float, Field(gt=0, le=1000)] = (
         1.0  # how often samples of `overweight_flight` are drawn, relative to the others
     )
     overweight_flight: str = ''  # none by default

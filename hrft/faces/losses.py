@@ -17,7 +17,7 @@ from .readers import CLASSES
 from ..recipe import Kinds
 
 # %% ../../nbs/faces/04_losses.ipynb #d3ca741a
-_Weight = Annotated[float, Field(ge=0)]
+_Weight = Annotated[float, Field(ge=0, le=1000)]
 
 
 class FacesLoss(Kinds):

@@ -24,7 +24,7 @@ class LipsModel(Kinds):
 
     # picture: the clip; motion: less its mean picture; change: frame differences
     inputs: Annotated[tuple[Literal['picture', 'motion', 'change'], ...], Field(min_length=1)] = ('motion', 'change')
-    members: Annotated[int, Field(ge=1)] = 1  # networks of other initial weights whose probabilities are averaged
+    members: Annotated[int, Field(ge=1, le=64)] = 1  # networks of other initial weights whose probabilities are averaged
     mirror: bool = False  # predict a clip and its mirror image, and average
 
     def network(self, n_classes: int) -> nn.Module:
@@ -36,7 +36,7 @@ class MotionModel(LipsModel):
     "A small net"
 
     kind: Literal['motion'] = 'motion'
-    channels: Annotated[int, Field(ge=1)] = 16  # of the first convolution
+    channels: Annotated[int, Field(ge=1, le=1024)] = 16  # of the first convolution
     dropout: tuple[_Rate] = (0.4,)  # before the head, half of it between the convolutions
 
     def network(self, n_classes):
