@@ -24,7 +24,8 @@ class LipsModel(Kinds):
 
     # picture: the clip; motion: less its mean picture; change: frame differences
     inputs: Annotated[tuple[Literal['picture', 'motion', 'change'], ...], Field(min_length=1)] = ('motion', 'change')
-    members: Annotated[int, Field(ge=1, le=64)] = 1  # networks of other initial weights whose probabilities are averaged
+    # networks of other initial weights whose probabilities are averaged
+    members: Annotated[int, Field(ge=1, le=64)] = 1
     mirror: bool = False  # predict a clip and its mirror image, and average
 
     def network(self, n_classes: int) -> nn.Module:
