@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from .points import Unreadable
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #432c643c
+# %% ../../../nbs/heart/03_files.markup.ipynb #bf0059ae
 _MOST_HEAD_BYTES, _PIECE_BYTES = 2**20, 2**16
 _DECLARED = re.compile(rb'\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]{1,40})["\']')
 _SINGLE_BYTES = re.compile(r'(?i)(iso|latin|windows|cp|koi8|mac|us-ascii|gb|big5|shift|sjis|euc)')
@@ -100,7 +100,7 @@ def looks_like_xml(head: bytes) -> bool:
         head.removeprefix(codecs.BOM_UTF8).lstrip(b' \t\r\n\0')[:1] == b'<'
     )
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #9e222862
+# %% ../../../nbs/heart/03_files.markup.ipynb #bc4f8de3
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _AMPERSAND = re.compile(rb'&(?!(?:amp|lt|gt|quot|apos);)(#(?:\d{1,7}|x[0-9A-Fa-f]{1,6});)?')
 
@@ -131,7 +131,7 @@ def clean_xml(
         if piece:
             yield _AMPERSAND.sub(_reference, piece) if b'&' in piece else piece
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #ce1297a4
+# %% ../../../nbs/heart/03_files.markup.ipynb #1c0be96a
 _MOST_TAG_BYTES, _MOST_DEEP, _MOST_NAMES, _MOST_RESTARTS = 2**20, 1000, 10_000, 100_000
 _RESTART, _NAME = b'<restart>', re.compile(rb'[^\s/>]+')
 _CODES = expat.errors.codes
@@ -222,6 +222,7 @@ class XmlStream:
         self._restarts += 1
         if self._restarts > _MOST_RESTARTS:
             raise Unreadable(f'It is broken in more than {_MOST_RESTARTS:,} places; it was not read further.')
+        self._parser.buffer_text = False  # hands on the text before the error
         mismatch = code == _CODES[expat.errors.XML_ERROR_TAG_MISMATCH]
         if not (mismatch and self._deep == 0):  # else it is the end of an element from before
             self.faults += 1
