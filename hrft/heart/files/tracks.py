@@ -15,12 +15,14 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from .markup import XmlStream, is_xml
-from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS
-from .points import Recording, Refusal, Unreadable, as_recording, unix_time
+from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Recording, Refusal, Unreadable
+
+# %% ../../../nbs/heart/05_files.tracks.ipynb #c9c9716d
+from .points import as_recording, unix_time
 from .sources import Format
 from .sports import sport_name
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #9690c2f7
+# %% ../../../nbs/heart/05_files.tracks.ipynb #cbeadbb0
 _SHARED_WORDS = {
     'point': 'trkpt trackpoint',
     'time': 'time',
@@ -64,7 +66,7 @@ class _Kinds(dict):
         kind = self[name] = self.words.get(plain, '')
         return kind
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #981906bd
+# %% ../../../nbs/heart/05_files.tracks.ipynb #41aaa71e
 _NUMBER = re.compile(r'\s*([+-]?\d+(?:[.,\u066b]\d+)?)\s*(\S{0,8})\s*$')
 _UNITS = dict.fromkeys(['', 'bpm', 'rpm', 'spm', 'w', 'watt', 'watts', 'm', 'm/s', 'mps', '°', '°c', 'c'], 1.0)
 _UNITS |= {'km/h': 1 / 3.6, 'kmh': 1 / 3.6, 'kph': 1 / 3.6, 'mph': 0.44704, 'km': 1000.0, 'mi': 1609.344, 'ft': 0.3048}
@@ -85,7 +87,7 @@ def _number(
         scale = _UNITS.get(found[2].lower(), np.nan) if found else np.nan
         return float(found[1].replace(',', '.').replace('\u066b', '.')) * scale if found else np.nan
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #17d317ca
+# %% ../../../nbs/heart/05_files.tracks.ipynb #86f59e73
 _MOST_TRACKS = 10_000
 _PLAIN_SPORTS = ('run', 'ride', 'walk', 'hike', 'swim')
 
@@ -96,7 +98,7 @@ class _Track:
     def __init__(self, planned: bool):
         self.planned, self.notes = planned, []
         self.sports = []  # (how reliable, the least first; what is said of the sport)
-        self.seconds, self.columns, self.unread = array('d'), {}, 0
+        self.seconds, self.columns = array('d'), {}
 
     def add(self, seconds, row):
         n = len(self.seconds)
@@ -125,14 +127,14 @@ class _Track:
             del columns['distance_m']  # it is written from point to point
         return np.frombuffer(self.seconds), columns
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #8f797aa0
+# %% ../../../nbs/heart/05_files.tracks.ipynb #c238469a
 class _Tracks:
     "The workouts of a GPX or TCX file, as its elements pass by"
 
     def __init__(self, stream, words):
         self.kinds, self.said, self.kind = _Kinds(words), [], ''
         self.track, self.point, self.seconds = None, None, np.nan
-        self.complete, self.begun, self.faults = [], 0, 0
+        self.complete, self.begun, self.faults, self.unread = [], 0, 0, 0
         self.sports, self.creator, self.linked = [], '', False  # what stands outside of the workouts
         self.xml = XmlStream(stream, self._start, self._end, self.said.append)
 
@@ -193,12 +195,12 @@ class _Tracks:
         elif kind in POSITION_COLUMNS:
             value = np.nan if text[-1].isalpha() else _number(text)
             self.point[kind] = value
-            self.track.unread += value != value and text.lower() != 'nan'
+            self.unread += value != value and text.lower() != 'nan'
         elif kind in POINT_DTYPES and (value := _number(text)) == value:
             self.point[kind] = value or self.point.get(kind, value)  # a 0 does not replace what is known
 
     def _say_sport(self, kind, text):
-        "A word for the sport: what a track says before what the file says, and notes only where they name a plain sport"
+        "A word for the sport: what a track says before what the file says; of notes, only the name of a plain sport"
         if kind == 'type' and self.track is not None and not self.linked:
             self.track.sports.append((0, text))
         elif kind == 'sport':
@@ -210,22 +212,22 @@ class _Tracks:
         self.begun += 1
         if self.begun > _MOST_TRACKS:
             raise Unreadable(f'It holds more than {_MOST_TRACKS:,} workouts; it was not read further.')
-        self.track, self.faults = _Track(kind == 'course'), self.xml.faults
+        self.track, self.faults, self.unread = _Track(kind == 'course'), self.xml.faults, 0
         self.track.sports += [(0, text[:100]) for name, text in attributes.items() if self.kinds[name] == 'sport']
+        return self.track
 
     def _open_point(self, attributes):
         self._close_point()
-        if self.track is None:
-            self._open('workout', {})
+        track = self.track or self._open('workout', {})
         self.linked, self.seconds = False, np.nan
-        if not self.track.planned:
+        if not track.planned:
             self.point = {}
             for name, text in attributes.items():
                 if (kind := self.kinds[name]) and (text := text.strip()):
                     self._say(kind, text)
 
     def _close_point(self):
-        if self.point is not None:
+        if self.track is not None and self.point is not None:
             self.track.add(self.seconds, self.point)
             self.point = None
 
@@ -236,8 +238,8 @@ class _Tracks:
             return
         self.track, faults = None, self.xml.faults - self.faults
         track.sports += self.sports
-        if track.unread:
-            track.notes.append(f'{track.unread:,} latitudes or longitudes are no numbers and were left out.')
+        if self.unread:
+            track.notes.append(f'Latitudes and longitudes left out because they are no numbers: {self.unread:,}.')
         if faults:
             track.notes.append(
                 f'The file is broken in {faults:,} place{"s" * (faults > 1)} ({self.xml.first_fault}), which cost what '
@@ -259,7 +261,8 @@ def _recordings(tracks, source, form, workout, keep_positions):
         elif not len(track.seconds):
             yield Refusal(name, ' '.join([f'The {workout} has no recorded points.', *track.notes]))
         else:
-            yield as_recording(*track.arrays(), track.sport(), name, note, keep_positions)
+            seconds, columns = track.arrays()
+            yield as_recording(seconds, columns, track.sport(), name, note, keep_positions)
     if not tracks.begun and tracks.xml.broke_off:
         raise Unreadable(f'The {form} file breaks off before its first point.')
     if not tracks.begun:
