@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from .points import Unreadable
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #1d01b6e8
+# %% ../../../nbs/heart/03_files.markup.ipynb #f72764af
 _ENTITIES = 'It declares XML entities, which no device or health export does, so it was not read.'
 _MOST_HEAD_BYTES, _PIECE_BYTES = 2**20, 2**16
 _DECLARED = re.compile(rb'\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]{1,40})["\']')
@@ -55,6 +55,11 @@ def _root_at(
     return -1
 
 
+def _read(stream):
+    "Up to 64 kB; of a stream that fails further on, what stands before that"
+    return getattr(stream, 'read1', stream.read)(_PIECE_BYTES)
+
+
 def _utf8(decoder, data):
     "The next bytes as UTF-8 of characters that XML knows"
     return decoder.decode(data, not data).replace('\uffff', '').replace('\ufffe', '').encode()
@@ -66,11 +71,11 @@ def _opened(
     bytes, codecs.IncrementalDecoder
 ]:  # UTF-8 from the root on, as far as it was read, and what decodes the rest
     "Step to the root; raises `Unreadable` for declared entities and where no element is found"
-    data = stream.read(_PIECE_BYTES)
+    data = _read(stream)
     decoder = codecs.getincrementaldecoder(_encoding(data))('replace')
     head = _utf8(decoder, data)
     while (root := _root_at(head)) < 0 and len(head) < _MOST_HEAD_BYTES and data:
-        data = stream.read(_PIECE_BYTES)
+        data = _read(stream)
         head += _utf8(decoder, data)
     if b'<!ENTITY' in head[:root] or (root < 0 and b'<!ENTITY' in head):
         raise Unreadable(_ENTITIES)
@@ -101,7 +106,7 @@ def looks_like_xml(head: bytes) -> bool:
         head.removeprefix(codecs.BOM_UTF8).lstrip(b' \t\r\n\0')[:1] == b'<'
     )
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #b4026ce6
+# %% ../../../nbs/heart/03_files.markup.ipynb #59d75861
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _AMPERSAND = re.compile(rb'&(?!(?:amp|lt|gt|quot|apos);)(#(?:\d{1,7}|x[0-9A-Fa-f]{1,6});)?')
 
@@ -123,7 +128,7 @@ def clean_xml(
     data, held = b' ', b''
     while data or head:
         if not head:
-            data = stream.read(_PIECE_BYTES)
+            data = _read(stream)
             head = _utf8(decoder, data)
         piece = held + head.translate(None, _CONTROLS)
         cut = piece.rfind(b'&', max(len(piece) - 12, 0)) if data else -1
@@ -132,7 +137,7 @@ def clean_xml(
         if piece:
             yield _AMPERSAND.sub(_reference, piece) if b'&' in piece else piece
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #e400d0db
+# %% ../../../nbs/heart/03_files.markup.ipynb #063ead48
 _MOST_TAG_BYTES, _MOST_DEEP, _MOST_NAMES, _MOST_RESTARTS = 2**20, 1000, 10_000, 100_000
 _RESTART, _NAME = b'<restart>', re.compile(rb'[^\s/>]+')
 _CODES = expat.errors.codes
