@@ -29,9 +29,9 @@ def _beginning(recipe, parent):
     return next(filter(None, [*(stage.start for stage in recipe.stages[:1]), parent, recipe.parent]), 'random weights')
 
 
-def _seeded(changes, seed):
-    "Changes of a recipe, the seed among them"
-    return [*changes, *([f'seed={seed}'] if seed is not None else [])]
+def _settled(seed):
+    "What an option decides in a recipe"
+    return {} if seed is None else {'seed': seed}
 
 
 @command(_app, 'hrft train heart/base --data data/runners --seed 1 --set stages.0.lr=5e-4')
@@ -52,7 +52,7 @@ def train(
     from hrft.train import fit
 
     base = named_run(parent) if parent else None
-    study, made = find_recipe(recipe, _seeded(changes, seed))
+    study, made = find_recipe(recipe, changes, _settled(seed))
     print(f'starts from {_beginning(made, base)}', flush=True)
     source = data or study.default_source()
     run = fit(study, made, source, runs, parent=base, threads=threads, device=device)
@@ -81,7 +81,7 @@ def sweep(
     from hrft.sweep import read_space, sweep as search
 
     base, tried = named_run(parent) if parent else None, read_space(space)
-    study, made = find_recipe(recipe, _seeded(changes, seed))
+    study, made = find_recipe(recipe, changes, _settled(seed))
     source = data or study.default_source()
     result = search(study, made, tried, trials, source, runs, parent=base, jobs=jobs, prune=not no_prune)
     print(result.table.drop(columns='run').to_string(index=False, na_rep='-', float_format='{:.4g}'.format))
