@@ -15,6 +15,7 @@ import pandas as pd
 from .compare import Comparison, long_table, ranking
 from .core import UserError, digest, recorded_study
 from .evaluate import Scoring, Sums, items_digest, main_score, scoring_of
+from .naming import printable
 from .recipe import flat_settings
 from .registry import find_study
 from .runfolder import Run
@@ -142,7 +143,8 @@ def _ranked(runs, scoring):
                 reason = _unlike_predictions(run, row, scoring or find_study(row['study']).scoring)
                 reason = reason and f'{run.path.name}: {reason}; train it again'
         except (UserError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of a file that is none
-            reason = f'{run.path.name}: {error if isinstance(error, UserError) else repr(error)}'
+            damage = f'its predictions cannot be scored ({printable(str(error), 100)})'
+            reason = f'{run.path.name}: {error if isinstance(error, UserError) else damage}'
         if (
             not reason
             and (first := known.setdefault((row['test_items'], row['group'], row['seed']), run.path)) != run.path
@@ -173,6 +175,8 @@ def _changes(rows):
             k for k in dict.fromkeys(k for s in others for k in s) if any(s.get(k) != others[0].get(k) for s in others)
         ]
         told.append(
-            ', '.join(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}" for k in keys if k in own)
+            ', '.join(
+                printable(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}") for k in keys if k in own
+            )
         )
     return told
