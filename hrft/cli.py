@@ -304,7 +304,7 @@ _REMEDIES = dict.fromkeys(
 
 
 def _refusal(error, words):
-    "What the system refused, and the remedy; empty where it is neither a matter of the machine nor of a file that was given"
+    "What the system refused, and the remedy; empty where neither the machine nor a file that was given is the cause"
     given = [Path(part).resolve() for word in words for part in (word, word.partition('=')[2])]
     place = '' if error.filename is None else os.fsdecode(str(error.filename))
     remedy = _REMEDIES.get(error.errno, 'choose another place' if place and Path(place).resolve() in given else '')
@@ -335,10 +335,11 @@ def main(
         if said := _refusal(error, words):
             return _say(said)
         raise
-    except MemoryError as error:
-        return _say(
-            f"there is not enough memory ({error or 'it is all taken'}); close other programs, or ask for less."
-        )
+    except (MemoryError, RuntimeError) as error:
+        said = str(error).partition('\n')[0] or 'it is all taken'
+        if not isinstance(error, MemoryError) and 'out of memory' not in said and 'allocate memory' not in said:
+            raise  # which torch says where Python has a MemoryError
+        return _say(f"there is not enough memory ({said}); close other programs, or ask for less.")
     except KeyboardInterrupt as ended:
         _say('interrupted; the same command goes on from the last finished epoch.')
         return 128 + (ended.args[0] if isinstance(ended, _Ended) else signal.SIGINT)

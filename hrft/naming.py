@@ -42,8 +42,8 @@ def checked_name(
     if isinstance(name, str) and _NAME.fullmatch(name):
         return name
     raise UserError(
-        f"{what} is called {printable(repr(name), 80)}; expected at most 64 letters, digits, '.', '_' and '-', the first "
-        "of them a letter, a digit or '_', since it names a file. Choose another name."
+        f"{what} is called {printable(repr(name), 80)}; expected at most 64 letters, digits, '.', '_' and '-', the "
+        "first of them a letter, a digit or '_', since it names a file. Choose another name."
     )
 
 # %% ../nbs/core/01_naming.ipynb #4c30c226

@@ -342,7 +342,8 @@ def _complaint(item, recipe_type):
     if kind.startswith('union_tag'):
         known = list(_kinds(_inside(options, path[-1])))
         if kind == 'union_tag_not_found':
-            return f"`{key}`: got {printable(repr(value), 80)}; expected one of {', '.join(known)}, or a table that names it"
+            got = printable(repr(value), 80)
+            return f"`{key}`: got {got}; expected one of {', '.join(known)}, or a table that names it"
         return f"`{key}` is {item['ctx']['tag']!r}; " + _guess(item['ctx']['tag'], known)
     words, told = item['msg'].removeprefix('Value error, '), not isinstance(value, (dict, Options))
     return f"`{key}`: {words[0].lower()}{words[1:]}" + (f", got {printable(repr(value), 80)}" if told else '')

@@ -233,8 +233,8 @@ def load_tensors(path: str | Path) -> Tensors:
     wrong = [name for name, tensor in tensors.items() if tensor.is_floating_point() and not tensor.isfinite().all()]
     if wrong:
         raise UserError(
-            f"{_place(path)} has numbers that are not finite, first in {printable(wrong[0], 80)}, and can predict nothing: "
-            "it is damaged. Train the run again."
+            f"{_place(path)} has numbers that are not finite, first in {printable(wrong[0], 80)}, and can predict "
+            "nothing: it is damaged. Train the run again."
         )
     return tensors
 
