@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from .core import UserError
+from .naming import page_text, plot_text
 
 # %% ../nbs/core/05_runlog.ipynb #efe1cd12
 RECORD = ('stage', 'epoch', 'step', 'split', 'metric', 'value', 'lr')  # keys of a record, in the order they are written
@@ -99,7 +100,7 @@ class RunLog:
     def _repr_html_(self):
         table = self.epochs()
         stages = ', '.join(dict.fromkeys(table.index.get_level_values(0)))
-        return f"<p>{len(table)} epochs in stages {stages}; the last:</p>{table.tail(5).to_html()}"
+        return f"<p>{len(table)} epochs in stages {page_text(stages)}; the last:</p>{table.tail(5).to_html()}"
 
 
 _TYPES = {'stage': str, 'split': str, 'metric': str, 'epoch': (int, float), 'step': (int, float)}
@@ -196,9 +197,9 @@ def plot_log(
             axes.axvline(i + 1.5, color='0.3', linewidth=0.8)
     for stage in dict.fromkeys(stages):
         middle, above = x[stages == stage].mean(), top.get_xaxis_transform()
-        top.text(middle, 1.01, stage, transform=above, ha='center', va='bottom', fontsize=9)
-    top.set(ylabel=f'{metric.removesuffix("_" + unit) if unit else metric}' + (f' ({unit})' if unit else ''))
+        top.text(middle, 1.01, plot_text(stage), transform=above, ha='center', va='bottom', fontsize=9)
+    top.set(ylabel=plot_text(metric.removesuffix(f'_{unit}') if unit else metric) + (f' ({unit})' if unit else ''))
     top.legend()
-    top.set_title(title, pad=18) if title else None
+    top.set_title(plot_text(title, 100), pad=18) if title else None
     bottom.set(xlabel='epoch', ylabel='learning rate', yscale='log')
     return figure

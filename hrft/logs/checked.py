@@ -24,6 +24,7 @@ from .statements import Claim
 from .symptoms import symptoms
 from .told import NO, UNSURE, VERDICTS, YES, Report, as_number, noise, scale_of, told_runs
 from .verdicts import JUDGES, judge_change
+from ..naming import page_sentence, page_text, plot_text
 
 # %% ../../nbs/logs/19_checked.ipynb #c3d8b20d
 def _standing(claim, run):
@@ -440,18 +441,16 @@ class Checked:
 
     def table(self) -> pd.DataFrame:  # columns line, text, claim, run, logs, verdict, why
         "One row a claim"
-        columns = ['line', 'text', 'claim', 'run', 'logs', 'verdict', 'why']
         rows = [
             (v.claim.line, v.claim.text, f'{v.claim.kind}: {v.claim.value}', v.run, v.logs, v.verdict, v.why)
             for v in self.verdicts
         ]
-        return pd.DataFrame(rows, columns=columns)
+        return pd.DataFrame(rows, columns=['line', 'text', 'claim', 'run', 'logs', 'verdict', 'why'])
 
     def counts(self) -> pd.DataFrame:  # index kind of claim; columns the verdicts
         "How many claims of each kind got which verdict"
-        found = pd.crosstab(
-            pd.Series([v.claim.kind for v in self.verdicts], name='claim'), [v.verdict for v in self.verdicts]
-        )
+        kinds = pd.Series([v.claim.kind for v in self.verdicts], name='claim')
+        found = pd.crosstab(kinds, [v.verdict for v in self.verdicts])
         return found.reindex(columns=list(VERDICTS), fill_value=0).rename_axis(columns=None)
 
     def summary(self) -> str:
@@ -461,12 +460,11 @@ class Checked:
 
     def as_dict(self) -> dict:
         "For JSON"
-        runs = [run.name for run in self.runs]
-        return {'report': self.name, 'logs': runs, 'claims': self.table().to_dict('records')}
+        return {'report': self.name, 'logs': [run.name for run in self.runs], 'claims': self.table().to_dict('records')}
 
     def markdown(self) -> str:
         "The contradicted claims first, then what the logs cannot tell, then what they bear out"
-        parts, table = [f'# Claims of {self.name}\n\n{self.summary()}.\n'], self.table()
+        parts, table = [f'# Claims of {page_text(self.name)}\n\n{page_sentence(self.summary())}.\n'], self.table()
         for verdict in reversed(VERDICTS):
             rows = table[table.verdict == verdict].drop(columns='verdict')
             parts += [f'## {verdict.capitalize()}\n\n{markdown_table(rows)}\n'] if len(rows) else []
@@ -483,7 +481,7 @@ class Checked:
         return written
 
     def _repr_markdown_(self):
-        return self.summary()
+        return page_sentence(self.summary())
 
 # %% ../../nbs/logs/19_checked.ipynb #a66ccfaf
 _TEXTS = ('.md', '.markdown', '.txt', '.rst')
@@ -497,8 +495,9 @@ def check_report(
     "The claims of a written report, each held against the logs"
     path = Path(report)
     if not path.is_file() or path.suffix.lower() not in _TEXTS:
-        ends = ', '.join(_TEXTS)
-        raise UserError(f"{path.name or path} is no written report; expected a file that ends with {ends}.")
+        raise UserError(
+            f"{path.name or path} is no written report; expected a file that ends with {', '.join(_TEXTS)}."
+        )
     runs = told_runs(logs, **options)
     if not runs:
         raise UserError(f"{path.name} needs logs to be held against; name them with --logs.")
@@ -522,7 +521,7 @@ def plot_verdicts(checked: Checked):
         right.scatter(lines, [verdict] * len(lines), marker='|', s=200, color=_COLOURS[verdict])
     left.set_xlabel('claims')
     right.set(xlabel='line of the document', ylim=(-0.5, 2.5))
-    figure.suptitle(checked.summary())
+    figure.suptitle(plot_text(checked.summary(), 100))
 
 
 def plot_claim(
@@ -547,4 +546,5 @@ def plot_claim(
         said = v.claim.said.value / (1 if v.claim.kind == 'epoch' else scale_of(v.claim.said, values))
         place(said, color=_COLOURS[v.verdict], linestyle=':', label=f'line {line}: {v.claim.value} ({v.verdict})')
     axes.set_xlabel('epoch')
-    axes.legend(fontsize='small')
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles, list(map(plot_text, labels)), fontsize='small')

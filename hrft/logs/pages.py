@@ -16,10 +16,11 @@ import numpy as np
 import pandas as pd
 
 from ..core import atomic_path, write_json
-from ..evidence import SEVERITIES, Finding, markdown_table, tied
+from ..evidence import SEVERITIES, Finding, markdown_list, markdown_table, tied
 from .compare import GRADES, Comparison, ranking
 from .curves import WINDOW, train_losses
 from .items import interval_of, listed
+from ..naming import page_sentence, plot_text
 
 # %% ../../nbs/logs/20_pages.ipynb #61a60fd0
 def summary(comparison: Comparison) -> list[str]:
@@ -183,7 +184,7 @@ def plot_curves(comparison: Comparison):
         losses = pd.Series(train_losses(log)[0])
         x = np.arange(1, len(losses) + 1)
         smooth = losses.rolling(min(WINDOW, max(len(losses) // 5, 1)), min_periods=1, center=True).mean()
-        shown = {} if label in labelled else {'label': label}
+        shown = {} if label in labelled else {'label': plot_text(label)}
         labelled.add(label)
         if few:
             axes[0].plot(x, losses, color=colour, alpha=0.2, linewidth=0.6)
@@ -208,7 +209,7 @@ def plot_curves(comparison: Comparison):
         if any(len(log.series('full_valid', comparison.metric)) for log in comparison.logs.values())
         else ''
     )
-    axes[1].set(xlabel=unit, ylabel=f'validation {comparison.metric}{dots}')
+    axes[1].set(xlabel=unit, ylabel=f'validation {plot_text(comparison.metric)}{dots}')
     axes[0].legend(fontsize=8) if labelled - {''} else None
     return figure
 
@@ -225,7 +226,7 @@ def plot_figures(comparison: Comparison):
         'stability': 'noise / level'
         if any('epoch_noise' in r for r in comparison.runs.values())
         else 'volatility / mean loss',
-        'performance': f'validation {comparison.metric}',
+        'performance': f'validation {plot_text(comparison.metric)}',
         'efficiency': 'spent / expected',
     }
     for axis, (kind, title) in zip(axes, titles.items()):
@@ -236,7 +237,7 @@ def plot_figures(comparison: Comparison):
             if row['low'] is not None:
                 axis.plot([row['low'], row['high']], [y, y], color='0.4')
             axis.plot(row['value'], y, 'o', color='C0' if row['rank'] == 1 else 'C3')
-        axis.set(xlabel=title, title=kind, yticks=range(len(names)), yticklabels=names)
+        axis.set(xlabel=title, title=kind, yticks=range(len(names)), yticklabels=list(map(plot_text, names)))
     axes[0].invert_yaxis()
     return figure
 
@@ -283,7 +284,7 @@ def page(
 ) -> str:  # compare.md
     "The comparison as Markdown"
     table, many = shown_table(comparison, sort), len(comparison.runs) > _MANY
-    parts = ["# Training runs compared", ' '.join(summary(comparison))]
+    parts = ["# Training runs compared", page_sentence(' '.join(summary(comparison)), 20_000)]
     parts += [markdown_table(table if many else table.T.rename_axis('figure'))]
     if comparison.groups:
         parts += ["## Recipes", *map(markdown_table, recipe_tables(comparison))]
@@ -292,19 +293,19 @@ def page(
         said = "`improvement_percent` compares the first and the last step; the line uses all of them."
         parts += ["## Epochs", said, markdown_table(epochs, 3)]
     lines = (f"{f.severity}: {f.claim} ({f.numbers()}) {f.suggestion}" for f in foremost(comparison.findings))
-    parts += ["## Findings", '\n'.join(f"- {line.replace(' () ', '')}".rstrip() for line in lines) or "None."]
-    parts += ["## The logs", '\n'.join(f'- {line}' for line in remarks(comparison)) or "No log needed repair."]
+    parts += ["## Findings", markdown_list(line.replace(' () ', '').rstrip() for line in lines) or "None."]
+    parts += ["## The logs", markdown_list(remarks(comparison)) or "No log needed repair."]
     return '\n\n'.join(parts) + '\n'
 
 
 def _rankings(comparison, most):
     "The rankings, or the first runs of each, and what they mean"
     thresholds = ', '.join(f'{k} up to {v:.0%}' for k, v in GRADES.items())
-    rows = comparison.rankings()
+    rows, judged = comparison.rankings(), page_sentence(str(comparison.watched))
     if rows.empty:
-        return [f"Judged by {comparison.watched}, which no run has in validation, and with too few losses for a rank."]
+        return [f"Judged by {judged}, which no run has in validation, and with too few losses for a rank."]
     return (
-        f"Judged by {comparison.watched}. Tied runs share a rank. Expected steps, unless given, are the fewest per "
+        f"Judged by {judged}. Tied runs share a rank. Expected steps, unless given, are the fewest per "
         "epoch among the runs times the epochs; for logs by epoch, those that reached the final level. "
         f"Grades by shortfall against the leader: {thresholds}, then F; whoever is tied with the leader has an A."
         + (f" The first {most} of each." if most else ''),

@@ -21,6 +21,7 @@ from ..evidence import level, markdown_table
 from .curves import curves
 from .diagnose import Evidence, causes, changes, gather, reached
 from .rows import TrainingLog
+from ..naming import page_sentence, page_text
 from ..recipe import Recipe, core_stage, override, validate
 from ..runlog import RunLog
 
@@ -163,14 +164,15 @@ class Proposal:
         return Path(path)
 
     def _repr_markdown_(self):
+        own = f"{self.settings.get('study', '')}/{self.settings.get('name', '')}"
         parts = [
-            f"**Next: {self.settings.get('study', '')}/{self.settings.get('name', '')}**",
+            f"**Next: {page_text(own)}**",
             markdown_table(self.diff) if len(self.diff) else "Nothing that was found calls for another recipe.",
             markdown_table(self.criteria),
             markdown_table(self.timeline),
         ]
         for title, lines in (('If it fails', self.if_it_fails), ('Watch', self.monitor)):
-            parts += [f"{title}: " + '; '.join(lines) + '.'] if lines else []
+            parts += [f"{title}: " + '; '.join(map(page_sentence, lines)) + '.'] if lines else []
         return '\n\n'.join(parts)
 
 

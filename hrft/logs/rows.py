@@ -13,10 +13,15 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
+from ..evidence import markdown_list
 from .names import meanings, number, plain_rows, refuse_numbered, spell
+from ..naming import page_text, printable
 from ..runlog import RECORD, epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
+_LONGEST = 2000  # characters of a name or a note
+
+
 @dataclass(frozen=True)
 class TrainingLog:
     "A log of any tool as records, with what had to be repaired"
@@ -30,6 +35,17 @@ class TrainingLog:
     directions: dict = field(default_factory=dict)  # metric -> whether lower is better, where it was told
     watched: str = ''  # validation metric that the user asked to judge by
     parts: tuple = ()  # the trainings, each a `TrainingLog`, where there are several
+
+    def __post_init__(self):
+        stages = {stage: printable(str(stage)) for stage in self.records.stage.unique()}
+        own = {
+            'name': printable(self.name, _LONGEST),
+            'notes': tuple(printable(note, _LONGEST) for note in self.notes),
+            'unused': {printable(str(k)): printable(why, _LONGEST) for k, why in self.unused.items()},
+            'records': self.records.assign(stage=self.records.stage.map(stages)),
+        }
+        for field_name, value in own.items():
+            object.__setattr__(self, field_name, value)
 
     def lower_is_better(self, metric: str) -> bool | None:  # None where neither the user nor the name tells
         "Which way a metric improves"
@@ -54,8 +70,8 @@ class TrainingLog:
     def _repr_markdown_(self):
         lines = [*self.notes, *(f"`{column}` is not used: {why}" for column, why in self.unused.items())]
         return (
-            f"**{self.name}** ({self.layout}): {len(self.epochs())} epochs, {self.records.step.nunique()} logged steps"
-            "\n\n" + '\n'.join(f'- {line}' for line in lines)
+            f"**{page_text(self.name)}** ({self.layout}): {len(self.epochs())} epochs, {self.records.step.nunique()} "
+            f"logged steps\n\n{markdown_list(lines)}"
         )
 
 

@@ -17,10 +17,9 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import yaml
-
 from ..core import UserError
 from .names import spell, split_of
+from .settings import read_settings
 
 # %% ../../nbs/logs/02_stores.ipynb #48e7e6b9
 class Table(NamedTuple):
@@ -245,8 +244,11 @@ def _metric_file(path, metric):
 
 
 def _settings(path):
-    "A flat YAML file of MLflow"
-    return yaml.safe_load(path.read_text(encoding='utf-8')) if path.is_file() else {}
+    "A flat YAML file of MLflow; nothing where it is damaged"
+    try:
+        return read_settings(path)
+    except UserError:
+        return {}
 
 
 def _is_metric_file(path):

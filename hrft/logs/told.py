@@ -18,34 +18,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core import UserError, read_json, read_toml
+from ..core import UserError
 from ..evidence import Interval, noise_sd
 from .curves import curves, figures
 from .documents import Number, passages
 from .readers import TrainingLog, read_log
+from .settings import read_settings
 from .statements import Claim, claims
-from ..recipe import flat_settings
 
 # %% ../../nbs/logs/17_told.ipynb #d9a11d83
 _SUFFIXES = ('.yaml', '.yml', '.toml', '.json')
-
-
-def _configuration(path):
-    "The settings in a YAML, TOML or JSON file"
-    import yaml
-
-    path = Path(path)
-    if path.suffix == '.toml':
-        return flat_settings(read_toml(path))
-    if path.suffix == '.json':
-        return flat_settings(read_json(path))
-    try:
-        found = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise UserError(
-            f"{path.name} is not YAML ({str(error).splitlines()[0]}); expected a run's configuration."
-        ) from None
-    return flat_settings(found if isinstance(found, dict) else {})
 
 
 def as_number(value: Any) -> float | None:
@@ -188,10 +170,10 @@ def told_runs(
         name, _, place = source.rpartition('=') if named else ('', '', source)
         path = Path(getattr(place, 'path', place)) if not isinstance(place, TrainingLog) else None
         if path and path.suffix in _SUFFIXES and runs and not _is_log(path):
-            runs[-1] = replace(runs[-1][0], settings=_configuration(path)), runs[-1][1]
+            runs[-1] = replace(runs[-1][0], settings=read_settings(path)), runs[-1][1]
             continue
         beside = next((p for s in _SUFFIXES if path and (p := path.with_suffix(s)) != path and p.is_file()), None)
-        settings = _configuration(beside) if beside else {}
+        settings = read_settings(beside) if beside else {}
         runs += [(Told(log, settings), path) for log in read_log(place, name, **options).trainings()]
     same = Counter(run.name for run, _ in runs)
     return [run if same[run.name] == 1 or not path else _called(run, path.parent.name) for run, path in runs]
