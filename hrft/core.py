@@ -305,18 +305,17 @@ def derive_seed(
     return int(digest([seed, *parts], 16), 16) % 2**31
 
 # %% ../nbs/core/00_core.ipynb #d6bfbacf
-def free_memory() -> int:  # bytes
-    "Memory that this process can still have, within the limit of its container"
-    try:
-        told = Path('/proc/meminfo').read_text()
-        free = 1024 * int(told.partition('MemAvailable:')[2].split()[0])
-    except (OSError, IndexError, ValueError):  # no Linux
-        free = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') // 2
-    try:
-        most, used = (int(Path(f'/sys/fs/cgroup/memory.{name}').read_text()) for name in ('max', 'current'))
-    except (OSError, ValueError):  # no container, or one without a limit
-        return free
-    return min(free, max(most - used, 0))
+def free_memory() -> float:  # bytes; infinite where the system does not say
+    "What can still be taken"
+    told = {line.split(':')[0]: line.split() for line in _lines('/proc/meminfo')}
+    free = float(told['MemAvailable'][1]) * 1024 if 'MemAvailable' in told else float('inf')
+    limit, used = (_lines(f'/sys/fs/cgroup/memory.{name}') for name in ('max', 'current'))
+    return min(free, float(limit[0]) - float(used[0])) if limit and used and limit[0].isdigit() else free
+
+
+def _lines(path):
+    "Lines of a file of the system; none where it has no such file"
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
 
 
 def require_memory(
@@ -348,16 +347,3 @@ def versions(
         except PackageNotFoundError:
             pass
     return found
-
-# %% ../nbs/core/00_core.ipynb #488faff2
-def free_memory() -> float:  # bytes; infinite where the system does not say
-    "What can still be taken"
-    told = {line.split(':')[0]: line.split() for line in _lines('/proc/meminfo')}
-    free = float(told['MemAvailable'][1]) * 1024 if 'MemAvailable' in told else float('inf')
-    limit, used = (_lines(f'/sys/fs/cgroup/memory.{name}') for name in ('max', 'current'))
-    return min(free, float(limit[0]) - float(used[0])) if limit and used and limit[0].isdigit() else free
-
-
-def _lines(path):
-    "Lines of a file of the system; none where it has no such file"
-    return Path(path).read_text().splitlines() if Path(path).is_file() else []
