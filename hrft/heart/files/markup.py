@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from .points import Unreadable
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #f72764af
+# %% ../../../nbs/heart/03_files.markup.ipynb #c7616868
 _ENTITIES = 'It declares XML entities, which no device or health export does, so it was not read.'
 _MOST_HEAD_BYTES, _PIECE_BYTES = 2**20, 2**16
 _DECLARED = re.compile(rb'\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]{1,40})["\']')
@@ -97,7 +97,7 @@ def is_xml(
     *roots: str,  # such as `gpx`
 ) -> bool:
     "Whether it is XML with one of these roots; raises `Unreadable` where it is XML that is not to be read"
-    return looks_like_xml(head) and xml_root(io.BytesIO(head)) in roots
+    return looks_like_xml(head) and xml_root(io.BytesIO(head)).lower() in {root.lower() for root in roots}
 
 
 def looks_like_xml(head: bytes) -> bool:
@@ -106,7 +106,7 @@ def looks_like_xml(head: bytes) -> bool:
         head.removeprefix(codecs.BOM_UTF8).lstrip(b' \t\r\n\0')[:1] == b'<'
     )
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #59d75861
+# %% ../../../nbs/heart/03_files.markup.ipynb #5c44efa7
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _AMPERSAND = re.compile(rb'&(?!(?:amp|lt|gt|quot|apos);)(#(?:\d{1,7}|x[0-9A-Fa-f]{1,6});)?')
 
@@ -137,7 +137,7 @@ def clean_xml(
         if piece:
             yield _AMPERSAND.sub(_reference, piece) if b'&' in piece else piece
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #063ead48
+# %% ../../../nbs/heart/03_files.markup.ipynb #61ee77b9
 _MOST_TAG_BYTES, _MOST_DEEP, _MOST_NAMES, _MOST_RESTARTS = 2**20, 1000, 10_000, 100_000
 _RESTART, _NAME = b'<restart>', re.compile(rb'[^\s/>]+')
 _CODES = expat.errors.codes

@@ -17,12 +17,12 @@ import numpy as np
 from .markup import XmlStream, is_xml
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Recording, Refusal, Unreadable
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #bcf40380
+# %% ../../../nbs/heart/05_files.tracks.ipynb #7bb7ff1a
 from .points import as_recording, unix_time
 from .sources import Format
 from .sports import sport_name
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #2781d8dc
+# %% ../../../nbs/heart/05_files.tracks.ipynb #274474de
 _SHARED_WORDS = {
     'point': 'trkpt trackpoint',
     'time': 'time',
@@ -66,7 +66,7 @@ class _Kinds(dict):
         kind = self[name] = self.words.get(plain, '')
         return kind
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #a3eedb6a
+# %% ../../../nbs/heart/05_files.tracks.ipynb #a61b4e27
 _NUMBER = re.compile(r'\s*([+-]?\d+(?:[.,\u066b]\d+)?)\s*(\S{0,8})\s*$')
 _UNITS = dict.fromkeys(['', 'bpm', 'rpm', 'spm', 'w', 'watt', 'watts', 'm', 'm/s', 'mps', '°', '°c', 'c'], 1.0)
 _UNITS |= {'km/h': 1 / 3.6, 'kmh': 1 / 3.6, 'kph': 1 / 3.6, 'mph': 0.44704, 'km': 1000.0, 'mi': 1609.344, 'ft': 0.3048}
@@ -87,7 +87,7 @@ def _number(
         scale = _UNITS.get(found[2].lower(), np.nan) if found else np.nan
         return float(found[1].replace(',', '.').replace('\u066b', '.')) * scale if found else np.nan
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #d16beec2
+# %% ../../../nbs/heart/05_files.tracks.ipynb #b7f4cf5c
 _MOST_TRACKS = 10_000
 _PLAIN_SPORTS = ('run', 'ride', 'walk', 'hike', 'swim')
 
@@ -127,7 +127,7 @@ class _Track:
             del columns['distance_m']  # it is written from point to point
         return np.frombuffer(self.seconds), columns
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #92bf4f73
+# %% ../../../nbs/heart/05_files.tracks.ipynb #506cd842
 class _Tracks:
     "The workouts of a GPX or TCX file, as its elements pass by"
 
@@ -153,7 +153,8 @@ class _Tracks:
         self._close()
         for track in self.complete:
             if self.xml.broke_off and track is self.complete[-1]:
-                track.notes.append(f'{why} {len(track.seconds):,} points could be read.')
+                n = len(track.seconds)
+                track.notes.append(f'{why} {n:,} points could be read.' if n else 'The file breaks off.')
             yield track
 
     def _start(self, name, attributes):
@@ -220,7 +221,9 @@ class _Tracks:
         if self.begun > _MOST_TRACKS:
             raise Unreadable(f'It holds more than {_MOST_TRACKS:,} workouts; it was not read further.')
         self.track, self.faults, self.unread = _Track(kind == 'course'), self.xml.faults, 0
-        self.track.sports += [(0, text[:100]) for name, text in attributes.items() if self.kinds[name] == 'sport']
+        self.track.sports += [
+            (0, text[:100]) for name, text in attributes.items() if self.kinds[name] in ('sport', 'type')
+        ]
         return self.track
 
     def _open_point(self, attributes):
