@@ -76,7 +76,7 @@ _RECORD = re.compile(
     rf'unit="([^"<]*)"(?: creationDate="[^"<]*")? startDate="{_WHEN}" endDate="{_WHEN}" '
     r'value="([\d.eE+-]+)"/?>'.encode()
 )
-_ODD = (b'<!', b'<?', b'&#', b'<Me ', b'<HealthData')  # what makes a block one for the parser
+_ODD = (b'<!', b'<?', b'&#')  # what makes a block one for the parser
 
 
 class _Scanned(NamedTuple):
@@ -112,12 +112,17 @@ def _workout_spans(block):
     return spans
 
 
+def _is_odd(block):
+    "Whether a block holds what only a parser understands; the second letters are rare, and found at once"
+    return any(odd[1:] in block and odd in block for odd in _ODD) or b'HKChar' in block or b'HealthData' in block
+
+
 def scan_block(
     block: bytes,  # of an export; one that begins with no record or workout is left to the parser
 ) -> _Scanned:
     "The records that workouts need, and what is left for a parser"
     spans = _workout_spans(block)
-    if spans is None or not block.startswith(_BOUNDARY[:2]) or any(odd in block for odd in _ODD):
+    if spans is None or not block.startswith(_BOUNDARY[:2]) or _is_odd(block):
         return _Scanned([], 0, block)
     edges = [0, *chain.from_iterable(spans), len(block)]
     outside = b' '.join(block[a:b] for a, b in zip(edges[::2], edges[1::2]))
@@ -528,9 +533,7 @@ def _once(samples):
 def _about_hr(workout, any_hr):
     "Why a workout has no heart rate, as part of a sentence"
     average = f', only an average of {workout.mean_hr_bpm:.0f} bpm is known' * bool(workout.mean_hr_bpm)
-    where = (
-        'none of its heart rate records lies within it' if any_hr else 'the export holds no heart rate record at all'
-    )
+    where = 'no heart rate record lies within its time' if any_hr else 'the export holds no heart rate record at all'
     return where + average
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #1cc59d5e
@@ -556,7 +559,7 @@ def _without_doubles(workouts):
     return kept, doubles
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #c34d121b
-_MOST_AT_ONCE, _FIRST_BLOCKS = 8, 32
+_MOST_AT_ONCE, _FIRST_BLOCKS = 8, 128
 _LEFT_OUT = {
     'broken': 'Workouts left out, their start and end missing, reversed or over 7 days apart: {}.',
     'bad': 'Records left out, their time, value or unit missing or not possible: {}.',
@@ -568,12 +571,14 @@ _LEFT_OUT = {
 
 
 def _scan(blocks):
-    "Scan blocks in their order, here the first of them, and those of a large export on all cores"
+    "Scan blocks in their order: the first half gigabyte here, the rest on as many cores as one reader can feed"
     yield from map(scan_block, islice(blocks, _FIRST_BLOCKS))
     if first := next(blocks, None):
-        from joblib import Parallel, delayed
+        from joblib import Parallel, cpu_count, delayed
 
-        yield from Parallel(-1, return_as='generator')(delayed(scan_block)(block) for block in chain([first], blocks))
+        yield from Parallel(min(4, cpu_count()), return_as='generator')(
+            delayed(scan_block)(block) for block in chain([first], blocks)
+        )
 
 
 def _not_crowded(workouts):
@@ -596,14 +601,18 @@ def _parsed(stream):
     try:
         for _ in parser:
             pass
+        if parser.broke_off:
+            wrong.append(
+                f'{blocks.damage} '.lstrip() + 'The health export breaks off; what stands before that is read.'
+            )
     except Unreadable as error:
         if not export.workouts:
             raise
         wrong.append(str(error))
     if parser.faults:
-        wrong.append(f'The health export is broken in {parser.faults} places ({parser.first_fault}); the rest is read.')
-    if parser.broke_off:
-        wrong.append(f'{blocks.damage} '.lstrip() + 'The health export breaks off; what stands before that is read.')
+        wrong.append(
+            f'The health export is broken in places ({parser.first_fault}): {parser.faults}; the rest is read.'
+        )
     return export, wrong, parser.broke_off
 
 
@@ -626,7 +635,9 @@ def read_apple(
     if not export.workouts and not export.left_out['broken']:
         yield Refusal(source, 'The health export holds no workout.')
     records = {key: _sorted_records(export.records.pop(key)) for key in list(export.records)}
-    any_hr = any(record_type == 'HeartRate' and len(start) for (record_type, _), (start, *_) in records.items())
+    any_hr = broke_off or any(
+        record_type == 'HeartRate' and len(start) for (record_type, _), (start, *_) in records.items()
+    )
     open_once = _Once(open_route)
     for workout in workouts:
         workout.samples = _samples_of(workout, records)
