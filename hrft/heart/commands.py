@@ -26,7 +26,7 @@ def ingest(
     "Read workout files into a store"
     from hrft.heart.files.ingest import ingest as read_into
     from hrft.heart.files.store import Store
-    from hrft.heart.prepare.workouts import usable_sentence, usable_workouts
+    from hrft.heart.prepare.usable import usable_sentence, usable_workouts
 
     report = read_into(sources, out, person=person, keep_positions=keep_positions)
     print(report)

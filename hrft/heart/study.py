@@ -27,7 +27,7 @@ from .prepare.data import HeartItems, HeartSplits, WorkoutLoader
 from .prepare.features import STEP_FEATURES
 from .prepare.history import Population
 from .prepare.options import HeartData
-from .prepare.workouts import UsableRule, usable_sentence, usable_workouts
+from .prepare.usable import UsableRule, usable_sentence, usable_workouts
 from ..intervals import coverage, source_text
 from ..recipe import Recipe, read_recipe, recorded_recipe
 from ..registry import find_parent

@@ -24,7 +24,8 @@ from .augment import augment
 from .features import training_loads
 from .history import Past, Population, Workout, drawn_pasts, frozen_pasts, known_past, population
 from .options import USUAL, Augment, HeartData
-from .workouts import on_grid, recording_digest, usable_grids, usable_sentence, usable_workouts
+from .usable import UsableRule, usable_grids, usable_sentence, usable_workouts
+from .workouts import on_grid, recording_digest
 
 # %% ../../../nbs/heart/19_prepare.data.ipynb #af2c512a
 def person_workouts(
@@ -33,15 +34,17 @@ def person_workouts(
     options: HeartData = USUAL,
 ) -> list[Workout]:  # in order of date
     "A person's usable workouts"
-    return list(_read_workouts(store, person, options.grid_step_s, options.smooth_s))
+    return list(_read_workouts(store, person, options.grid_step_s, options.smooth_s, options.rule))
 
 
 @lru_cache(maxsize=64)
-def _read_workouts(store: Store, person: str, grid_step_s: float, smooth_s: float) -> tuple[Workout, ...]:
+def _read_workouts(
+    store: Store, person: str, grid_step_s: float, smooth_s: float, rule: UsableRule
+) -> tuple[Workout, ...]:
     "The same, remembered"
     own = store.workouts[store.workouts.person == person].set_index('workout')
     loads = dict(zip(own.index, training_loads(own.day.to_numpy(), own.duration_s.to_numpy() / 3600)))
-    usable = usable_grids(store, person, grid_step_s, smooth_s)
+    usable = usable_grids(store, person, grid_step_s, smooth_s, rule)
     return tuple(
         Workout.from_grid(
             each.grid, each.workout, person, own.day[each.workout], grid_step_s, loads[each.workout], each.recording
@@ -190,7 +193,7 @@ def one_person(
     workouts = person_workouts(store, person, options)
     if len(workouts) < 3:
         raise UserError(
-            f"{person} has too few runs: {usable_sentence(usable_workouts(store, person))} Expected 3 usable ones "
+            f"{person} has too few runs: {usable_sentence(usable_workouts(store, person, options.rule))} Expected 3 usable ones "
             "or more, to train, validate and test. Add workouts."
         )
     return split_person(workouts, options, normalisation, seed, store.digest([person]))

@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from .features import HISTORY_FEATURES, STEP_FEATURES
+from .usable import UsableRule
 from ...recipe import Options, Share
 
 # %% ../../../nbs/heart/16_prepare.options.ipynb #58c83451
@@ -45,6 +46,7 @@ class HeartData(Options):
         'no_history',
     )  # columns of a grid step: `STEP_FEATURES`, `HISTORY_FEATURES`, and `person` for a model that embeds people
     grid_step_s: Annotated[float, Field(gt=0)] = 10.0  # width of a grid step, s
+    rule: UsableRule = UsableRule()  # which workouts count
     smooth_s: Annotated[float, Field(gt=0)] = 30.0  # window of speed and altitude, s
     # training uses a workout's first grid steps, at most these; 0 uses all. Scores always use all
     max_steps: Annotated[int, Field(ge=0)] = 720
