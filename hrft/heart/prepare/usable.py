@@ -6,7 +6,7 @@
 __all__ = ['UsableRule', 'measure', 'usable_workouts', 'rule_counts', 'usable_sentence', 'usable_ids', 'UsableWorkout',
            'usable_grids']
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #fa69948c
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #5204fa44
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -19,11 +19,13 @@ from ...core import UserError
 from ..files.store import Store
 from ...recipe import Bounds, Options, Share
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #55405cd7
-from .workouts import Limits, column_values, distance_travelled, on_grid, recording_digest
-from .workouts import spikes, step_changes, workout_codes
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #a6cfb15d
+from .workouts import Limits, column_values, on_grid, recording_digest, spikes, workout_codes
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #09c37451
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #0a426b1c
+from .workouts import distance_travelled, step_changes
+
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #7ac7ac33
 class _Part(NamedTuple):
     "One part of the rule: a measure between two limits"
 
@@ -65,7 +67,7 @@ class _Part(NamedTuple):
         found = self.unknown if pd.isna(value) else self.words.format(self._told(value))
         return f'{found}, expected {self.asked}'
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #5b350519
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #97b3ae8a
 _DAY, _SPEED = 'few runs last a day', 'nobody runs faster than 12 m/s'
 
 
@@ -126,13 +128,13 @@ class UsableRule(Options):
         return ['; '.join(parts) for parts in why]
 
 
-_USABLE = UsableRule()
+_USABLE, _RUNNER = UsableRule(), Limits()
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #342281c0
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #b973d8e8
 def measure(
     points: pd.DataFrame,  # points as recorded, of one workout or several
     rule: UsableRule = _USABLE,  # how long a reading counts
-    limits: Limits = Limits(),  # what a jump is
+    limits: Limits = _RUNNER,  # what a jump is
 ) -> pd.DataFrame:  # one row a workout, its name as index
     "What the rule of usable runs looks at, measured on the recording as it came"
     codes, names = workout_codes(points)
@@ -165,12 +167,12 @@ def measure(
     table['mean_speed_m_s'] = table.distance_m / table.duration_s.where(table.duration_s > 0)
     return table.set_axis(names, axis=0).rename_axis('workout')
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #886076cf
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #3c8227f9
 def usable_workouts(
     store: Store,
     person: str | Iterable[str] | None = None,  # one person or several; everybody by default
     rule: UsableRule = _USABLE,
-    limits: Limits = Limits(),  # what a jump is
+    limits: Limits = _RUNNER,  # what a jump is
 ) -> pd.DataFrame:  # one row a workout in order of date: its measures, `fails`, the first fault or '', and `why`
     "Every workout judged by the rule of usable runs"
     people = store.people if person is None else [person] if isinstance(person, str) else list(person)
@@ -192,7 +194,7 @@ def _judged(
     faults = rule.faults(table)
     return table.assign(fails=np.select(list(faults.values()), list(faults), ''), why=rule.why(table))
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #eadbcf0a
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #c411fa35
 def rule_counts(
     table: pd.DataFrame,  # as `usable_workouts` gives it
     rule: UsableRule = _USABLE,  # the rule it was made with
@@ -223,7 +225,7 @@ def usable_ids(
     "Names of the usable runs"
     return list(table.workout[table.fails == ''])
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #8534db93
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #3b109e44
 @dataclass(frozen=True)
 class UsableWorkout:
     "One usable workout of a store"

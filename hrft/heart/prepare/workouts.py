@@ -308,8 +308,8 @@ def on_grid(
     last = pd.Series(time_s).groupby(codes).max().to_numpy()
     if last.max() > limits.duration_max_s:
         raise UserError(
-            f"{names[last.argmax()] or 'the workout'} goes on for {last.max() / 86400:,.0f} days by its times; expected at most "
-            f"{limits.duration_max_s / 86400:g}. Remove it, or mend the clock of its points."
+            f"{names[last.argmax()] or 'the workout'} goes on for {last.max() / 86400:,.0f} days by its times; "
+            f"expected at most {limits.duration_max_s / 86400:g}. Remove it, or mend the clock of its points."
         )
     n_bins = np.maximum(1, np.ceil(last / grid_step_s)).astype(np.int64)  # a point on the last edge is in the last bin
     begin = np.cumsum(n_bins) - n_bins
