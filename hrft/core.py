@@ -6,7 +6,7 @@
 __all__ = ['UserError', 'project_root', 'shared_path', 'package_path', 'shown_path', 'declared', 'recorded_study',
            'study_reference', 'search_modules_in', 'study_folder', 'shipped_weights', 'study_file', 'atomic_path',
            'made_once', 'write_json', 'read_json', 'read_toml', 'parsed_toml', 'digest', 'file_digest', 'set_seed',
-           'derive_seed', 'versions']
+           'derive_seed', 'versions', 'free_memory']
 
 # %% ../nbs/core/00_core.ipynb #11dfb066
 import difflib
@@ -323,3 +323,16 @@ def versions(
         except PackageNotFoundError:
             pass
     return found
+
+# %% ../nbs/core/00_core.ipynb #488faff2
+def free_memory() -> float:  # bytes; infinite where the system does not say
+    "What can still be taken"
+    told = {line.split(':')[0]: line.split() for line in _lines('/proc/meminfo')}
+    free = float(told['MemAvailable'][1]) * 1024 if 'MemAvailable' in told else float('inf')
+    limit, used = (_lines(f'/sys/fs/cgroup/memory.{name}') for name in ('max', 'current'))
+    return min(free, float(limit[0]) - float(used[0])) if limit and used and limit[0].isdigit() else free
+
+
+def _lines(path):
+    "Lines of a file of the system; none where it has no such file"
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []
