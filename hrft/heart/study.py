@@ -108,7 +108,8 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
         if len(person_workouts(store, store.check(recipe.person), recipe.data)) < 3:
             raise UserError(
                 f"{recipe.person} has too few runs: "
-                f"{usable_sentence(usable_workouts(store, recipe.person, recipe.data.rule))} Expected 3 usable ones or more, to train, validate and test. Add workouts."
+                f"{usable_sentence(usable_workouts(store, recipe.person, recipe.data.rule))} "
+                "Expected 3 usable ones or more, to train, validate and test. Add workouts."
             )
         splits = one_person(store, recipe.person, recipe.data, parent and parent.normalisation)
         return replace(splits, intervals=parent and parent.intervals)

@@ -6,7 +6,7 @@
 __all__ = ['UsableRule', 'measure', 'usable_workouts', 'rule_counts', 'usable_sentence', 'usable_ids', 'UsableWorkout',
            'usable_grids']
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #5204fa44
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #e4679892
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -19,13 +19,13 @@ from ...core import UserError
 from ..files.store import Store
 from ...recipe import Bounds, Options, Share
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #a6cfb15d
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #54c8571e
 from .workouts import Limits, column_values, on_grid, recording_digest, spikes, workout_codes
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #0a426b1c
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #32bf5e06
 from .workouts import distance_travelled, step_changes
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #7ac7ac33
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #7c8aef6b
 class _Part(NamedTuple):
     "One part of the rule: a measure between two limits"
 
@@ -58,8 +58,10 @@ class _Part(NamedTuple):
         "What is wrong with workouts that fail it, such as 'a gap of over 300 s between points'"
         if self.least is None or self.most is None:
             short = f'over {self._told(self.most)}' if self.least is None else f'under {self._told(self.least)}'
+        elif self.least == self.most:
+            short = f'other than {self.least}'
         else:
-            short = f'other than {self.asked}'
+            short = f'under {self._told(self.least)} or over {self._told(self.most)}'
         return self.words.format(short)
 
     def why(self, value: Any) -> str:
@@ -67,7 +69,7 @@ class _Part(NamedTuple):
         found = self.unknown if pd.isna(value) else self.words.format(self._told(value))
         return f'{found}, expected {self.asked}'
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #97b3ae8a
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #f285ac97
 _DAY, _SPEED = 'few runs last a day', 'nobody runs faster than 12 m/s'
 
 
@@ -130,7 +132,7 @@ class UsableRule(Options):
 
 _USABLE, _RUNNER = UsableRule(), Limits()
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #b973d8e8
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #2a975ae1
 def measure(
     points: pd.DataFrame,  # points as recorded, of one workout or several
     rule: UsableRule = _USABLE,  # how long a reading counts
@@ -167,7 +169,7 @@ def measure(
     table['mean_speed_m_s'] = table.distance_m / table.duration_s.where(table.duration_s > 0)
     return table.set_axis(names, axis=0).rename_axis('workout')
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #3c8227f9
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #877feb11
 def usable_workouts(
     store: Store,
     person: str | Iterable[str] | None = None,  # one person or several; everybody by default
@@ -194,7 +196,7 @@ def _judged(
     faults = rule.faults(table)
     return table.assign(fails=np.select(list(faults.values()), list(faults), ''), why=rule.why(table))
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #c411fa35
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #ec240e7e
 def rule_counts(
     table: pd.DataFrame,  # as `usable_workouts` gives it
     rule: UsableRule = _USABLE,  # the rule it was made with
@@ -225,7 +227,7 @@ def usable_ids(
     "Names of the usable runs"
     return list(table.workout[table.fails == ''])
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #3b109e44
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #621e0b38
 @dataclass(frozen=True)
 class UsableWorkout:
     "One usable workout of a store"
