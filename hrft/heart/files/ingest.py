@@ -360,7 +360,7 @@ def _taken(
     except Exception as error:  # of points that are made when they are asked for
         return refusal_of(item.source, error)
 
-# %% ../../../nbs/heart/12_files.ingest.ipynb #7380f317
+# %% ../../../nbs/heart/12_files.ingest.ipynb #0bc9533d
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 

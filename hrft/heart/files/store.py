@@ -121,7 +121,7 @@ def _read_workouts(
         if wrong.any():
             row = table.iloc[wrong.argmax()]
             raise UserError(
-                f"{file} gives {printable(str(row.workout), 80)} the {name} {printable(str(row[name]), 40)!r}; expected "
+                f"{file} gives {printable(str(row.workout), 80)} the {name} {printable(str(row[name]), 40)}; expected "
                 f"{low:,} to {high:,}. {_AGAIN}"
             )
     for person in table.person.unique():
