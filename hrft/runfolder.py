@@ -8,6 +8,7 @@ __all__ = ['T', 'R', 'Number', 'Named', 'Scores', 'Tensors', 'H', 'checked', 'Ke
 
 # %% ../nbs/core/08_runfolder.ipynb #8c92fa53
 import json
+import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 import torch
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError, field_serializer
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
@@ -192,7 +193,11 @@ def _save_tensors(
     "Write arrays as safetensors, whole or not at all"
     copies = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
     with atomic_path(path) as temporary:
-        save_file(copies, temporary, metadata)
+        try:
+            save_file(copies, temporary, metadata)
+        except SafetensorError as error:  # which the system may have caused, as by a full disk
+            number = re.search(r'os error (\d+)', str(error))
+            raise OSError(int(number[1]), str(error), str(path)) if number else error from None
 
 
 def save_weights(

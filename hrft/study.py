@@ -7,6 +7,7 @@ __all__ = ['Split', 'R', 'D', 'H', 'Data', 'DataFacts', 'Recordings', 'Study', '
            'study_weights', 'study_name', 'load_run', 'evaluate', 'kept_lineage']
 
 # %% ../nbs/core/11_study.ipynb #22476fe9
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -277,21 +278,28 @@ def built(
     training: bool = False,  # whether it is to be trained
 ) -> nn.Module:  # on the CPU
     "A fresh model, if it fits into the memory that is free"
-    try:
-        with torch.device('meta'):
-            tensors = list(chain((sketch := study.build(recipe, facts)).parameters(), sketch.buffers()))
-    except UserError:
-        raise
-    except Exception:  # it reads values as it is built, which `meta` has not; what is really wrong comes up below
-        tensors = []
-    count, size = sum(t.numel() for t in tensors), sum(t.numel() * t.element_size() for t in tensors)
-    needed = size * (4 if training else 1)
-    if needed > free_memory():
+    count, needed, free = *_size(study, recipe, facts), free_memory()
+    needed *= 4 if training else 1
+    if needed > free:
+        size = f'{count:.2g} numbers and take {needed / 1e9:,.3g} GB{" in training" if training else ""}'
         raise UserError(
-            f"the model of {recipe} would have {count:.2g} numbers, which take {needed / 1e9:,.3g} GB{' in training' if training else ''}; "
-            f"{free_memory() / 1e9:.3g} GB of memory are free. Choose a smaller one."
+            f"the model of {recipe} would have {size if count < math.inf else 'more numbers than can be counted'}; "
+            f"{free / 1e9:.3g} GB of memory are free. Choose a smaller one."
         )
     return study.build(recipe, facts)
+
+
+def _size(study, recipe, facts):
+    "How many numbers a model holds, and in how many bytes"
+    try:
+        with torch.device('meta'):
+            sketch = study.build(recipe, facts)
+    except UserError:
+        raise
+    except Exception as error:  # it reads values as it is built, which `meta` has not; or no number can count it
+        return (math.inf, math.inf) if 'overflow' in str(error).lower() else (0, 0)
+    tensors = [*sketch.parameters(), *sketch.buffers()]
+    return sum(t.numel() for t in tensors), sum(t.numel() * t.element_size() for t in tensors)
 
 # %% ../nbs/core/11_study.ipynb #ca341628
 def study_weights(

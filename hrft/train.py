@@ -186,7 +186,8 @@ def _train_and_score(training, device):
         study.solve(recipe, training.data, model)
         run.save_stage('solved', model)
         done = [_untrained('solved')]
-    _judge(training, model, ([_untrained('base')] if parent else []) + done)
+    with _threads(1):  # so that the same weights have the same scores, whatever they were trained with
+        _judge(training, model, ([_untrained('base')] if parent else []) + done)
 
 
 def _first_model(training, device):

@@ -5,29 +5,121 @@
 # %% auto #0
 __all__ = ['sport_name']
 
+# %% ../../../nbs/heart/00_files.sports.ipynb #ec31221e
+import re
+import unicodedata
+from functools import lru_cache
+
+from ...naming import printable
+
 # %% ../../../nbs/heart/00_files.sports.ipynb #fc3632b0
-_SPORTS = {
-    'run': ['run', 'running', 'trail_running', 'trailrunning', 'track_running', 'street_running', '9'],
-    'ride': [
-        'ride',
-        'bike',
-        'biking',
-        'cycling',
-        'road_biking',
-        'road_cycling',
-        'mountain_biking',
-        'gravel_cycling',
-        '1',
-    ],
+_ANOTHER = """
+    ski* *ski *skiing narc* biegow* lyz* sifut* *langlauf* hiiht* langren* langd* лыж* лиж* *スキー* *滑雪* *스키*
+    skat* *skating skojt* skridsk* luistel* *schlittschuh* eislauf* inline* roller* rollschuh* patin* pattin*
+    *スケート* *滑冰* *스케이트* wheelchair* wheel_chair* rollstuhl* rolstoel* rullstol* rullestol* fauteuil_*
+    *轮椅* *車いす* hand_* handcycl* handbik* motor* moto triathlon* triatlon* duathlon* duatlon* aquathlon*
+    swimrun* multisport* *transition* orient* snowshoe_run* schnee* elliptical* crosstrainer cross_trainer aqua_*
+    water_run* deep_water* rowing stair* horse* equestrian* reiten sled* sledge*
+"""  # words that make another sport of it
+_WORDS = {
+    'ride': """
+        ride rides *ride *bike* *biking *bicycl* *cycling *cycle bmx mtb bici* cicli* ciclo* pedalad* pedalata
+        spinning spin gravel cyclo* rad rad* fahrrad* rennrad* *radfahr* *radfahrt *radtour fahrt *fahrt
+        mountainbik* *fiets* wielren* rit velo velos vtt vae cyclis* cykel* cykl* *cykling sykl* sykkel* *sykling
+        pyorail* *pyoraily kolars* rowerz* rowerow* kole bicyk* *kerekpar* bisiklet* biciklism* biciklizam kolesarj*
+        rattas* ritenbrauk* dvirac* вело* заезд* велик* ποδηλα* רכיב* אופני* دراج* *サイクリング* *ライド *自転車*
+        *バイク* *骑行* *骑车* *单车* *自行车* *騎行* *騎車* *單車* *自行車* *사이클* *자전거* *라이딩* *จักรยาน*
+        dap_xe xe_dap bersepeda *साइकिल*
+    """,
+    'swim': """
+        swim* *swim *swimming *schwimm* zwem* *zwemmen simning svom* *svomning uinti* natation nage nager natacion
+        nadar natacao nuoto nuotata natacio plywan* plavan* plavec* uszas inot yuzme плава* заплыв* κολυμ* שחי*
+        *سباح* *水泳* *スイム* *游泳* *수영* *ว่ายน้ำ* boi berenang renang ujumi* peldes* plauk* open_water
+    """,
+    'run': """
+        run runs runner running *run *running jog jogs jogge* *jogging jogg footing parkrun* lauf laufe* *lauf
+        *laufen laufsport joggen course_* carrera* correr corriendo corrida* corsa* cursa* hardlo* rennen loping
+        lopning* lopp lopt* lopetur* *lopning *loping *lopp lob *lob lobe* *juoksu* bieg bieganie beh behani* futas
+        *futas alergar* kosu* kosma* бег бега *бег пробеж* трейл* біг пробіж* τρεξ* ריצ* جري الجري ركض الركض
+        *ランニング* *ラン *ジョギング* *ジョグ *跑* *달리기* *러닝* *런닝* *조깅* *วิ่ง* chay chay_bo lari berlari
+        trcan* jooks* skries* begim* бяган* *दौड* korrika* hlaup
+    """,
+    'hike': """
+        hike hikes hiker hiking *hike *hiking trek trekking *wandern *wanderung trektocht* *vandring* vandretur*
+        fottur* vaellus* randon* rando senderis* excursio* escursion* trilha* caminhada_na_natureza wedrow*
+        turystyka* piesz* turisti* tura tura* drumet* doga_yuruyus* поход* похід* хайк* туриз* πεζοπορ* טיול*
+        *ハイキング* *ハイク* *徒步* *远足* *遠足* *하이킹* *등산* *เดินป่า* di_bo_duong_dai mendaki planinar*
+        pohodnis* matk* pargajien* zygi*
+    """,
+    'walk': """
+        walk walks walker walking *walk *walking walken gehen *spazier* marche marcher marcha* paseo* camin* andar
+        cammin* passegg* wandel* promenad* gang *gang gatur* kavely* *kavely spacer* chodz* marsz* chuze prochaz*
+        chodza gyalog* seta mers plimbare yuruyus* ходьб* прогул* περπατ* הליכ* مشي المشي *ウォーキング* *ウォーク*
+        *散歩* *步行* *走路* *健走* *散步* *徒歩* *걷기* *워킹* *산책* *เดิน* di_bo jalan* berjalan hodanj* hoja
+        kondimi* iesana ejim* ходене *पैदल* stroll* ruck*
+    """,
+}  # by language; `*` is any letters, `_` a space; where a word fits several, the first of them
+_ALONE = """
+    treadmill* trail ultra laufband lopband lobeband loopband tapis* cinta esteira nastro biezni* juoksumat*
+    tredemol* дорожк* トレッドミル 트레드밀 jg
+"""  # words that say running where no other sport is said
+
+# %% ../../../nbs/heart/00_files.sports.ipynb #013fb39d
+_NUMBERS = {
+    'strava': dict(run=[9], ride=[1, 17], walk=[10], hike=[4], swim=[16]),  # <type> in GPX
+    'fit': dict(run=[1], ride=[2, 21], walk=[11], hike=[17], swim=[5]),
+    'suunto': dict(run=[1, 22, 53], ride=[2, 10, 52], walk=[0, 24], hike=[11, 70], swim=[21, 83]),  # its app
+    'movescount': dict(run=[3, 82], ride=[4, 5, 17], walk=[12, 84], hike=[11], swim=[6, 83]),  # its watches' JSON
+    'polar': dict(run=[1, 4, 17, 27], ride=[2, 5, 18, 38], walk=[3, 9], hike=[11], swim=[23, 103, 105]),
+    'coros': dict(
+        run=[100, 101, 102, 103], ride=[200, 201, 202, 203, 204, 205, 299], walk=[900], hike=[104], swim=[300, 301]
+    ),
+    'apple': dict(run=[37], ride=[13], walk=[52], hike=[24], swim=[46]),
+    'google fit': dict(
+        run=[8, 56, 57, 58], ride=[1, 15, 16, 17, 18, 19], walk=[7, 93, 94, 95, 116], hike=[35], swim=[82, 83, 84]
+    ),
+    'health connect': dict(run=[56, 57], ride=[8, 9], walk=[79], hike=[37], swim=[73, 74]),
+    'zepp': dict(run=[1, 7, 8], ride=[9, 10], walk=[6], swim=[14, 15]),
+    'endomondo': dict(run=[0, 88], ride=[1, 2, 3, 21], walk=[14, 18], hike=[16], swim=[20]),
 }
 
 
+def _plain(text):
+    "Words in lower case with a space between them, without accents and case"
+    text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', text)
+    text = unicodedata.normalize('NFKD', text.translate(str.maketrans('øłđıØŁĐ', 'oldiold'))).casefold()
+    return ' '.join(re.findall(r'[^\W_]+', ''.join(c for c in text if not unicodedata.combining(c))))
+
+
+def _pattern(words):
+    "One expression that finds any of the words"
+    parts = (re.split(r'([*_])', word) for word in words.split())
+    joined = '|'.join(''.join({'*': r'\w*', '_': ' '}.get(p) or _plain(p) for p in ps) for ps in parts)
+    return re.compile(rf'(?<!\S)(?:{joined})(?!\S)')
+
+
+_SAID = {sport: _pattern(words) for sport, words in _WORDS.items()}
+_SAID_ANOTHER, _SAID_ALONE = _pattern(_ANOTHER), _pattern(_ALONE)
+
+
+@lru_cache(4096)
+def _sport(word, scheme):
+    "One word for a sport, of at most 64 characters"
+    word = printable(word.strip(), 64).removeprefix('HKWorkoutActivityType')
+    if re.fullmatch(r'\d{1,9}(\.0*)?', word):
+        number = int(float(word))
+        return next((sport for sport, numbers in _NUMBERS[scheme].items() if number in numbers), f'{scheme} {number}')
+    plain = _plain(word)
+    said = [sport for sport, pattern in _SAID.items() if pattern.search(plain)]
+    several = len({'run', 'ride', 'swim'}.intersection(said)) > 1
+    if said and not several and not _SAID_ANOTHER.search(plain):
+        return said[0]
+    return 'run' if not said and _SAID_ALONE.search(plain) else word.lower().replace('-', '_') or 'unknown'
+
+
 def sport_name(
-    word: str | None,  # the source's word
-) -> str:  # 'run', 'ride', or the word in lower case; 'unknown' if there is none
+    word: str | int | None,  # the source's word, or its number
+    scheme: str = 'strava',  # whose numbers they are: a name in `_NUMBERS`
+) -> str:  # 'run', 'ride', 'walk', 'hike', 'swim', or the word in lower case; 'unknown' if there is none
     "One word for a sport, whatever the format calls it"
-    word = str(word or '').strip().removeprefix('HKWorkoutActivityType').lower().replace('-', '_')
-    for name, words in _SPORTS.items():
-        if word.replace(' ', '_') in words:
-            return name
-    return word or 'unknown'
+    return _sport('' if word is None else str(word)[:200], scheme)
