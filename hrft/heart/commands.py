@@ -40,10 +40,11 @@ def ingest(
     again = ['hrft', 'ingest', *map(printable, sources), '--out', printable(out)]
     again += [*(['--person', person] if person else []), *['--keep-positions'] * keep_positions]
     if not report.counts['added'] + report.counts['duplicate']:
-        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], '# a recording with heart rate; above stands why not')
+        why = '# recordings with heart rate; above stands what is wrong with these'
+        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], *why.split())
         return 1
     if dry_run:
-        say_next(*again, '# adds them')
+        say_next(*again)
         return 0
     _say_what_is_usable(out, list(report.table.person[report.table.person != ''].unique()))
     return 0
@@ -60,17 +61,12 @@ def _say_what_is_usable(out, people):
     print(usable_sentence(table))
     if usable.get(owner, 0) >= 3:
         say_next('hrft', 'personalize', printable(out), '--person', owner)
-    elif len(table) >= 3:
-        say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', f'# {_lacks_runs(usable, owner)}')
     else:
-        say_next(
-            'hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, f'# {_lacks_runs(usable, owner)}'
-        )
-
-
-def _lacks_runs(usable, owner):
-    "Why nothing can be trained yet"
-    return f'personalize needs 3 usable runs, and {owner} has {usable.get(owner, 0) or "none"}'
+        why = f'# personalize needs 3 usable runs, and {owner} has {usable.get(owner, 0) or "none"}'.split()
+        if len(table) >= 3:
+            say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', *why)
+        else:
+            say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, *why)
 
 
 @command(app, 'hrft store data/me --workouts')
@@ -86,14 +82,8 @@ def store(
     "Who is in a store, what they did, and what of it is usable"
     from hrft.heart.files.store import Store
     from hrft.heart.prepare.usable import UsableRule, usable_sentence
-    from hrft.heart.results.stores import (
-        faults_table,
-        people_table,
-        plot_store,
-        seen_workouts,
-        sports_table,
-        workouts_table,
-    )
+    from hrft.heart.results.stores import faults_table, people_table, plot_store, seen_workouts, sports_table
+    from hrft.heart.results.stores import workouts_table
     from hrft.recipe import override, validate
 
     if plot and Path(plot).suffix.lower() not in ('.png', '.pdf', '.svg', '.jpg'):
@@ -112,7 +102,7 @@ def store(
         say_written(*written)
     if not workouts:
         own = ['--person', person] if person else []
-        say_next('hrft', 'store', printable(store), *own, '--workouts', '# which part of the rule refuses which')
+        say_next('hrft', 'store', printable(store), *own, '--workouts')
 
 
 def _lines(table, most):

@@ -6,7 +6,7 @@
 __all__ = ['UsableRule', 'measure', 'usable_workouts', 'rule_counts', 'usable_sentence', 'usable_ids', 'UsableWorkout',
            'usable_grids']
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #e4679892
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #0dd40014
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, NamedTuple
@@ -19,13 +19,13 @@ from ...core import UserError
 from ..files.store import Store
 from ...recipe import Bounds, Options, Share
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #54c8571e
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #e0db4078
 from .workouts import Limits, column_values, on_grid, recording_digest, spikes, workout_codes
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #32bf5e06
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #784246cb
 from .workouts import distance_travelled, step_changes
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #7c8aef6b
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #47d212a4
 class _Part(NamedTuple):
     "One part of the rule: a measure between two limits"
 
@@ -51,7 +51,9 @@ class _Part(NamedTuple):
         "What it asks, such as 'at most 300 s'"
         if self.least is None or self.most is None:
             return f'at most {self._told(self.most)}' if self.least is None else f'at least {self._told(self.least)}'
-        return self.least if self.least == self.most else f'{self._told(self.least)} to {self._told(self.most)}'
+        if self.least == self.most:
+            return self.least
+        return f'{self._told(self.least).removesuffix(self.unit)} to {self._told(self.most)}'
 
     @property
     def fault(self) -> str:
@@ -69,7 +71,7 @@ class _Part(NamedTuple):
         found = self.unknown if pd.isna(value) else self.words.format(self._told(value))
         return f'{found}, expected {self.asked}'
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #f285ac97
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #a2220449
 _DAY, _SPEED = 'few runs last a day', 'nobody runs faster than 12 m/s'
 
 
@@ -132,7 +134,7 @@ class UsableRule(Options):
 
 _USABLE, _RUNNER = UsableRule(), Limits()
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #2a975ae1
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #98fa3039
 def measure(
     points: pd.DataFrame,  # points as recorded, of one workout or several
     rule: UsableRule = _USABLE,  # how long a reading counts
@@ -169,7 +171,7 @@ def measure(
     table['mean_speed_m_s'] = table.distance_m / table.duration_s.where(table.duration_s > 0)
     return table.set_axis(names, axis=0).rename_axis('workout')
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #877feb11
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #e9fb99ba
 def usable_workouts(
     store: Store,
     person: str | Iterable[str] | None = None,  # one person or several; everybody by default
@@ -196,7 +198,7 @@ def _judged(
     faults = rule.faults(table)
     return table.assign(fails=np.select(list(faults.values()), list(faults), ''), why=rule.why(table))
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #ec240e7e
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #5778ee02
 def rule_counts(
     table: pd.DataFrame,  # as `usable_workouts` gives it
     rule: UsableRule = _USABLE,  # the rule it was made with
@@ -227,7 +229,7 @@ def usable_ids(
     "Names of the usable runs"
     return list(table.workout[table.fails == ''])
 
-# %% ../../../nbs/heart/14_prepare.usable.ipynb #621e0b38
+# %% ../../../nbs/heart/14_prepare.usable.ipynb #0b4e138a
 @dataclass(frozen=True)
 class UsableWorkout:
     "One usable workout of a store"
