@@ -82,22 +82,21 @@ def store(
     "Who is in a store, what they did, and what of it is usable"
     from hrft.heart.files.store import Store
     from hrft.heart.prepare.usable import UsableRule, usable_sentence
-    from hrft.heart.results.stores import faults_table, people_table, plot_store, seen_workouts, sports_table
-    from hrft.heart.results.stores import workouts_table
+    from hrft.heart.results import stores
     from hrft.recipe import override, validate
 
     if plot and Path(plot).suffix.lower() not in ('.png', '.pdf', '.svg', '.jpg'):
         raise UserError(f"{printable(plot)} is no picture; expected a name that ends in .png, .pdf, .svg or .jpg.")
-    seen = seen_workouts(Store(store), person, validate(UsableRule, override({}, rule), 'rule'))
-    tables = [people_table(seen), sports_table(seen), faults_table(seen)]
-    for table in [workouts_table(seen)] if workouts else tables:
+    seen = stores.seen_workouts(Store(store), person, validate(UsableRule, override({}, rule), 'rule'))
+    shown = [stores.workouts_table] if workouts else [stores.people_table, stores.sports_table, stores.faults_table]
+    for table in (make(seen) for make in shown):
         print('\n'.join(_lines(table, len(seen) if workouts else 20)) + '\n')
     print(usable_sentence(seen))
     if out:
         with atomic_path(out) as temporary:
             seen.to_csv(temporary, index=False)
     if plot:
-        plot_store(seen, Path(store).resolve().name).savefig(plot, dpi=120)
+        stores.plot_store(seen, Path(store).resolve().name).savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
     if not workouts:
@@ -131,7 +130,7 @@ def personalize(
     start = named_run(base) if base else None
     run = personalized(store, person, runs=runs, base=start, seed=seed, overrides=changes)
     show_run(run)
-    print(verdict_of(run)['sentence'])
+    print(printable(verdict_of(run)['sentence'], 2000))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
 
 
