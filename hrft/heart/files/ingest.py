@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -172,6 +172,8 @@ def _column(points: pd.DataFrame, name: str, type: pa.DataType) -> pa.Array:
     "One column in the store's type, null where it is missing or does not fit"
     if name not in points:
         return pa.nulls(len(points), type)
+    if str(points[name].dtype).lower() == str(type) and pa.types.is_integer(type):
+        return pa.array(points[name].array, type)
     values = points[name].to_numpy(np.float64, na_value=np.nan)
     missing = ~np.isfinite(values)
     if pa.types.is_integer(type):
@@ -180,9 +182,12 @@ def _column(points: pd.DataFrame, name: str, type: pa.DataType) -> pa.Array:
     return pa.array(np.where(missing, 0, values).astype(type.to_pandas_dtype()), type, mask=missing)
 
 
+@cache
 def _schema(keep_positions: bool) -> pa.Schema:
-    "The columns of a store's points"
-    return pa.schema([*POINT_SCHEMA, *(pa.field(name, pa.float64()) for name in POSITION_COLUMNS * keep_positions)])
+    "The columns of a store's points, with what `pd.read_parquet` asks for"
+    schema = pa.schema([*POINT_SCHEMA, *(pa.field(name, pa.float64()) for name in POSITION_COLUMNS * keep_positions)])
+    pandas = pa.Schema.from_pandas(point_frame(schema.empty_table()), preserve_index=False)
+    return schema.with_metadata(pandas.metadata)
 
 
 _GROUP_ROWS = 2**18
@@ -208,7 +213,9 @@ class _Spool:
     def __init__(self, file: Path, keep_positions: bool):
         self.file, self.keep_positions, self.batches, self.reader = file, keep_positions, 0, None
         schema = pa.schema(list(_schema(keep_positions))[1:])
-        self.writer = pa.ipc.new_file(file, schema, options=pa.ipc.IpcWriteOptions(compression='lz4'))
+        self.writer = pa.ipc.new_file(
+            file, schema, options=pa.ipc.IpcWriteOptions(compression='lz4', use_threads=False)
+        )
 
     def add(self, batch: pa.RecordBatch) -> int:  # its number
         self.writer.write_batch(batch)
@@ -225,7 +232,7 @@ class _Spool:
                 yield table.filter(pc.is_in(names, pa.array(known)))
         if self.reader is None:
             self.writer.close()
-            self.reader = pa.ipc.open_file(pa.OSFile(str(self.file)))
+            self.reader = pa.ipc.open_file(str(self.file), options=pa.ipc.IpcReadOptions(use_threads=False))
         for entry in new:
             table = pa.Table.from_batches([self.reader.get_batch(entry.batch)])
             yield table.add_column(0, 'workout', pa.repeat(entry.name, len(table)))
@@ -238,8 +245,6 @@ class _Spool:
     ) -> None:
         "Write one person's points: those that the store has, then the new ones"
         schema = _schema(self.keep_positions or bool(known) and POSITION_COLUMNS[0] in pq.read_schema(file).names)
-        empty = point_frame(schema.empty_table())
-        schema = schema.with_metadata(pa.Schema.from_pandas(empty, preserve_index=False).metadata)  # `pd.read_parquet`
         with atomic_path(file) as temporary, pq.ParquetWriter(temporary, schema, compression='zstd') as writer:
             waiting = []
             for table in self._tables(file, known, new):

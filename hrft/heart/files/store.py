@@ -85,7 +85,7 @@ def _check_points(points: pd.DataFrame, listed: list[str], file: Path) -> None:
         if wrong.any():
             at = points.iloc[int(wrong.argmax())]
             raise UserError(
-                f"{file} has a {name} of {at[name]:.5g} in {printable(str(at.workout), 80)}; expected {low:,.0f} to "
+                f"{file} has the {name} {at[name]:.5g} in {printable(str(at.workout), 80)}; expected {low:,.0f} to "
                 f"{high:,.0f}. {_AGAIN}"
             )
     lacking = [name for name in listed if name not in set(points.workout.cat.categories)]
@@ -184,6 +184,11 @@ class Store:
         "Refuse a store of which a file is damaged"
         for person in self.people:
             self._read(pq.read_schema, person)
+
+    def left_out(self, person: str) -> list[str]:
+        "Workouts that the person's file has and workouts.csv does not list, as an ingest leaves them that was ended"
+        names = pq.read_table(self._file(self.check(person)), columns=['workout'])['workout'].cast(pa.string()).unique()
+        return sorted(set(names.to_pylist()) - set(self.workouts.workout))
 
     def check(self, person: str) -> str:
         "The person's name, if the store has them"
