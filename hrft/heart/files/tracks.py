@@ -17,12 +17,12 @@ import numpy as np
 from .markup import XmlStream, is_xml
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Recording, Refusal, Unreadable
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #cff7a9a6
+# %% ../../../nbs/heart/05_files.tracks.ipynb #129b3ac4
 from .points import TOO_MANY_POINTS, as_recording, unix_time
 from .sources import Format
 from .sports import sport_name
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #b9ac3009
+# %% ../../../nbs/heart/05_files.tracks.ipynb #3f110d95
 _SHARED_WORDS = {
     'point': 'trkpt trackpoint',
     'time': 'time',
@@ -66,7 +66,7 @@ class _Kinds(dict):
         kind = self[name] = self.words.get(plain, '')
         return kind
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #e7e6e4ca
+# %% ../../../nbs/heart/05_files.tracks.ipynb #fe069bd6
 _NUMBER = re.compile(r'\s*([+-]?\d+(?:[.,\u066b]\d+)?)\s*(\S{0,8})\s*$')
 _UNITS = dict.fromkeys(['', 'bpm', 'rpm', 'spm', 'w', 'watt', 'watts', 'm', 'm/s', 'mps', '°', '°c', 'c'], 1.0)
 _UNITS |= {'km/h': 1 / 3.6, 'kmh': 1 / 3.6, 'kph': 1 / 3.6, 'mph': 0.44704, 'km': 1000.0, 'mi': 1609.344, 'ft': 0.3048}
@@ -87,7 +87,7 @@ def _number(
         scale = _UNITS.get(found[2].lower(), np.nan) if found else np.nan
         return float(found[1].replace(',', '.').replace('\u066b', '.')) * scale if found else np.nan
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #b33c45c8
+# %% ../../../nbs/heart/05_files.tracks.ipynb #baf3c495
 _MOST_TRACKS = 10_000
 _PLAIN_SPORTS = ('run', 'ride', 'walk', 'hike', 'swim')
 
@@ -127,7 +127,7 @@ class _Track:
             del columns['distance_m']  # it is written from point to point
         return np.frombuffer(self.seconds), columns
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #13a26642
+# %% ../../../nbs/heart/05_files.tracks.ipynb #e6b74873
 class _Tracks:
     "The workouts of a GPX or TCX file, as its elements pass by"
 
