@@ -167,6 +167,7 @@ def parse_block(
 _BLOCK_BYTES, _BLOCK_LINES = 4 * 2**20, 1000
 _FIRST_KEY = re.compile(rb"""^[\s\[,]*\{\s*['"]\w+['"]\s*:""", re.M)
 _SERIES = re.compile(rb"""['"](?:heart_rate|timestamp|longitude|latitude)['"]\s*:\s*\[""")
+_PICKLED = b'\x93NUMPY'
 _BETWEEN = re.compile(rb'\}\s*,\s*\{')
 
 
@@ -188,6 +189,11 @@ def line_blocks(
         except (EOFError, OSError, zlib.error, Unreadable) as error:
             said = str(error) if isinstance(error, Unreadable) else 'The compressed file is damaged.'
             raise Unreadable(f'{said} Lines read before that: {number - 1}.') from None
+        if chunk.startswith(_PICKLED) and members is None:
+            raise Unreadable(
+                "It is a NumPy file, as FitRec's processed workouts are, which are normalised; expected endomondoHR.json "
+                'or endomondoHR_proper.json.'
+            )
         if members is None:
             first = chunk.lstrip(b' \t\r\n\xef\xbb\xbf').partition(b'\n')[0]
             members = first.startswith(b'[') or first.rstrip().endswith((b'{', b','))
@@ -220,15 +226,7 @@ def read_endomondo(
         yield Refusal(source, str(error))
 
 # %% ../../../nbs/heart/06_files.endomondo.ipynb #3a8ab9d7
-_PICKLED = b'\x93NUMPY'
-
-
 def _read_lines(file, keep_positions):
-    if file.head().startswith(_PICKLED):
-        raise Unreadable(
-            "It is a NumPy file, as FitRec's processed workouts are, which are normalised; expected endomondoHR.json "
-            'or endomondoHR_proper.json.'
-        )
     with file.open() as stream:
         yield from read_endomondo(stream, file.name, keep_positions)
 
@@ -309,6 +307,8 @@ def _read_archive(file, keep_positions):
 
 
 FORMATS = [
-    Format('Endomondo', lambda head: is_endomondo(head) or head.startswith(_PICKLED), _read_lines),
+    Format(
+        'Endomondo', lambda head: is_endomondo(head) or head.startswith(_PICKLED), _read_lines, line_blocks, parse_block
+    ),
     Format("Endomondo's archive", lambda head: bool(_SINGLE.match(head)), _read_archive),
 ]

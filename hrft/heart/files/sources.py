@@ -116,9 +116,10 @@ class Format:
     name: str  # as its users call it
     recognises: Callable[[bytes], bool]  # by the first 256 kB, unpacked
     read: Callable[[Source, bool], Iterable[Recording | Refusal]]  # and whether the points keep their positions
-    # where each line is a workout: what a block of whole lines holds, given the number of its first line, the name
-    # of the file and whether positions are kept
-    read_lines: Callable[[bytes, int, str, bool], Iterable[Recording | Refusal]] | None = None
+    # where each line is a workout: blocks of whole lines of a stream, with the number of the first; and what such a
+    # block holds, given its number, the name of the file and whether positions are kept
+    parts: Callable[[BinaryIO], Iterable[tuple[int, bytes]]] | None = None
+    read_part: Callable[[bytes, int, str, bool], list[Recording | Refusal]] | None = None
 
 # %% ../../../nbs/heart/02_files.sources.ipynb #ff0358a5
 def disk_source(
