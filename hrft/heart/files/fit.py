@@ -290,7 +290,8 @@ def _records(part):
         values = part.column(_RECORD, field) / scale - shift
         columns[name] = np.where(np.isfinite(values), values, columns.get(name, np.nan))
     for name, values in chain(_packed_columns(part), _developer_columns(part)):
-        columns[name] = np.where(np.isfinite(columns[name]), columns[name], values)
+        missing = ~(columns[name] > 0) if name == 'heart_rate_bpm' else np.isnan(columns[name])
+        columns[name] = np.where(missing & np.isfinite(values), values, columns[name])
     return columns
 
 
@@ -524,6 +525,15 @@ def read_fit(
             yield from _workouts(part, name, keep_positions)
 
 # %% ../../../nbs/heart/04_files.fit.ipynb #e12489b6
-FORMATS = [
-    Format('FIT', lambda head: head[8:12] == b'.FIT', lambda file, keep: read_fit(file.whole(), file.name, keep))
-]
+_MOST_BYTES = 128 * 2**20  # a day with every sensor is 20 MB
+
+
+def _read(file, keep_positions):
+    with file.open() as stream:
+        data = stream.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise Unreadable(f'The FIT file is larger than {_MOST_BYTES // 2**20} MB; expected one workout.')
+    yield from read_fit(data, file.name, keep_positions)
+
+
+FORMATS = [Format('FIT', lambda head: head[8:12] == b'.FIT', _read)]
