@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'parsed_json', 'listed_numbers', 'SeriesWorkout', 'numbered_sports', 'start_of_name', 'cheetah_time']
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #7fe197c2
+# %% ../../../nbs/heart/08_files.documents.ipynb #8edec880
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import orjson
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #30dc928e
+# %% ../../../nbs/heart/08_files.documents.ipynb #30e3c483
 from .points import MOST_POINTS, Recording, Refusal, Unreadable, as_recording, unix_time
 from .sources import Format, Source
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #da75a6b6
-_MOST_BYTES = 256 * 2**20  # of a JSON text and its objects
-_NO_NUMBER = re.compile(rb'(?<=[\[:,\s])[-+]?(?:NaN|Infinity)(?=[\s,\]}])')
+# %% ../../../nbs/heart/08_files.documents.ipynb #c4eae1d7
+_MOST_BYTES, _MOST_OBJECT_BYTES = 64 * 2**20, 300 * 2**20
 
 
 def parsed_json(
@@ -32,16 +31,18 @@ def parsed_json(
         data = data.decode('utf-16', errors='replace').encode()
     data = data.removeprefix(b'\xef\xbb\xbf')
     size = 2 * len(data) + 170 * data.count(b'{') + 70 * data.count(b'[') + 70 * data.count(b',')
-    if size > _MOST_BYTES:
+    if len(data) > _MOST_BYTES or size > _MOST_OBJECT_BYTES:
         raise Unreadable(
-            f'The JSON would take more than {_MOST_BYTES // 2**20} MB of memory; a workout of 19 hours takes less.'
+            f'The JSON is larger than {_MOST_BYTES // 2**20} MB or would take more than {_MOST_OBJECT_BYTES // 2**20} MB '
+            'of memory; a workout of 19 hours takes less.'
         )
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
         pass
     try:
-        return orjson.loads(_NO_NUMBER.sub(b'null', data))
+        data = data.replace(b'-Infinity', b'null').replace(b'Infinity', b'null')
+        return orjson.loads(data.replace(b'NaN', b'null'))
     except orjson.JSONDecodeError as error:
         raise Unreadable(f'The JSON is broken at character {error.pos + 1} ({error.msg[:80]}).') from None
 
@@ -74,7 +75,7 @@ def _field(rows, key):
     "One field of every row, None where it is missing"
     return [row.get(key) if isinstance(row, dict) else None for row in rows]
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #10e1e8d9
+# %% ../../../nbs/heart/08_files.documents.ipynb #49de2acd
 @dataclass(frozen=True)
 class SeriesWorkout:
     "One workout, as several series with times of their own"
@@ -115,7 +116,7 @@ class _Document:
     def recordings(self, file, keep_positions):
         "The workouts of a file"
         with file.open() as stream:
-            value = parsed_json(stream.read(_MOST_BYTES // 2 + 1))
+            value = parsed_json(stream.read(_MOST_BYTES + 1))
         try:
             workouts = list(self.read(value, file))
         except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
@@ -145,7 +146,7 @@ def _begins(*alternatives):
     "The pattern of a text whose first key is one of these, or whose first row's is"
     return re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[?\s*\{\s*"(?:' + b'|'.join(alternatives) + rb')"\s*:')
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #8b31dd23
+# %% ../../../nbs/heart/08_files.documents.ipynb #bf06b2d0
 _POLAR_COLUMNS = {
     'heartRate': 'heart_rate_bpm',
     'distance': 'distance_m',
@@ -222,7 +223,7 @@ _POLAR = _Document(
     _polar,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #af83979a
+# %% ../../../nbs/heart/08_files.documents.ipynb #56e0e56a
 _SUUNTO_COLUMNS = {  # name: (column, factor, what is added)
     'HR': ('heart_rate_bpm', 60, 0),
     'Distance': ('distance_m', 1, 0),
@@ -269,7 +270,7 @@ _SUUNTO = _Document(
     'the Suunto app', re.compile(rb'^\s*\{\s*"(?:DeviceLog"\s*:|Samples"\s*:\s*\[\s*\{\s*"Attributes")'), _suunto
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #6f964c20
+# %% ../../../nbs/heart/08_files.documents.ipynb #e1c9b137
 _GARMIN_COLUMNS = {
     'directHeartRate': 'heart_rate_bpm',
     'sumDistance': 'distance_m',
@@ -315,7 +316,7 @@ def _garmin(document, file):
 
 _GARMIN = _Document('Garmin Connect', re.compile(rb'^\s*\{(?=[\s\S]*"metricDescriptors"\s*:\s*\[)'), _garmin)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #91b2c1db
+# %% ../../../nbs/heart/08_files.documents.ipynb #a8715010
 _NAMED_START = re.compile(
     r'(?<!\d)((?:19|20)\d\d)[-_. ]?([01]\d)[-_. ]?([0-3]\d)'
     r'[-_.T ]{0,3}([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?(?!\d)'
@@ -387,7 +388,7 @@ _STREAMS = _Document(
     _streams,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #a525f893
+# %% ../../../nbs/heart/08_files.documents.ipynb #7aca8dd1
 _CHEETAH_COLUMNS = {  # name: (column, factor)
     'HR': ('heart_rate_bpm', 1),
     'KM': ('distance_m', 1000),
@@ -419,7 +420,7 @@ def _cheetah(document, file):
 
 _CHEETAH = _Document('GoldenCheetah', _begins(rb'RIDE'), _cheetah)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #a16766a4
+# %% ../../../nbs/heart/08_files.documents.ipynb #2718321a
 _GARMIN_KEYS = (
     rb'"(?:summarizedActivitiesExport|userProfile(?:PK|Pk|Id)|calendarDate|deviceAndContentInfo|activityTypeDTO|'
     rb'sleepStartTimestampGMT|gearDTOS|wellness\w+)"\s*:'

@@ -6,7 +6,7 @@
 __all__ = ['UNITS', 'Column', 'known_column', 'written_moment', 'written_clock', 'encoding_of', 'line_cells', 'Heading',
            'first_lines', 'find_heading', 'rows_below', 'Cells', 'read_cells']
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #f3c9675a
+# %% ../../../nbs/heart/08a_files.headings.ipynb #0f75e04e
 import codecs
 import csv
 import functools
@@ -21,11 +21,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #3db9b9b6
+# %% ../../../nbs/heart/08a_files.headings.ipynb #60eaccf8
 from .points import MOST_POINTS, Unreadable
 from .sources import Source
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #a9b2569b
+# %% ../../../nbs/heart/08a_files.headings.ipynb #0084e0d4
 _WORDS = {  # column -> what headings call it, in lower case without blanks
     'time': 'time times timestamp timestamps datetime dateandtime date&time localtime utctime utc gmt timestring '
     'sampletime recordtime elapsed elapsedtime elapsedseconds timeelapsed secs seconds sec second timer '
@@ -128,7 +128,7 @@ def known_column(
             return Column(index, 'pace' if '/km' in unit or '/mi' in unit else column, unit, heading.strip()[:40])
     return None
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #c0e74cba
+# %% ../../../nbs/heart/08a_files.headings.ipynb #0f04c845
 _MOMENT = re.compile(
     r'\s*(\d{1,4})([-./])(\d{1,2})\2(\d{1,4})'
     r'(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d(?:[.,]\d+)?))?\s*(?:([AaPp])\.?[Mm]\.?)?)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?\s*'
@@ -198,7 +198,7 @@ def _plain_number(text):
     except ValueError:
         return float('nan')
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #827db188
+# %% ../../../nbs/heart/08a_files.headings.ipynb #a9e8c9c4
 _LONGEST_LINE, _MOST_COLUMNS, _HEADING_LINES = 2**16, 1000, 60
 
 
@@ -222,6 +222,8 @@ def line_cells(
     delimiter: str,  # between its cells
 ) -> list[str]:  # none where the line is no row
     "The cells of one line"
+    if '"' not in line:
+        return line.rstrip('\n').split(delimiter)
     try:
         return next(csv.reader([line], delimiter=delimiter), [])
     except csv.Error:
@@ -277,25 +279,13 @@ def rows_below(
 ) -> Iterator[list[str]]:  # cells
     "Every row below a heading; raises `Unreadable` where a line is no row"
     text = io.TextIOWrapper(stream, heading.encoding, errors='replace', newline=None)
-    for _ in range(len(heading.above) + 1):
-        text.readline(_LONGEST_LINE)
-    reader = csv.reader(iter(lambda: text.readline(_LONGEST_LINE), ''), delimiter=heading.delimiter)
-    before = 0
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise Unreadable(f'Row {before + 1} is no row of a table ({error}).') from None
-        if reader.line_num - before > 1:
-            raise Unreadable(f'The quote that opens in row {before + 1} is not closed there.')
-        if sum(map(len, row)) + len(row) >= _LONGEST_LINE:
-            raise Unreadable(f'Row {before + 1} is longer than {_LONGEST_LINE // 2**10} kB.')
-        before = reader.line_num
-        yield row
+    for number, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ''), -len(heading.above)):
+        if len(line) == _LONGEST_LINE:
+            raise Unreadable(f'Row {number} is longer than {_LONGEST_LINE // 2**10} kB.')
+        if number > 0 and not line.isspace():
+            yield line_cells(line, heading.delimiter)
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #17b72c0e
+# %% ../../../nbs/heart/08a_files.headings.ipynb #e10c1e43
 @dataclass(frozen=True)
 class Cells:
     "What stands in a column"
@@ -326,27 +316,34 @@ def _parser(kind):
     return _plain_number
 
 
+def _until_damage(rows, ended):
+    "The rows up to the first that is none, or to the millionth; the sentence goes to `ended`"
+    try:
+        for number, row in enumerate(rows):
+            if number == MOST_POINTS:
+                raise Unreadable(f'It has more than {MOST_POINTS:,} rows.')
+            yield row
+    except Unreadable as error:
+        ended.append(str(error))
+
+
 def read_cells(
     file: Source, heading: Heading
 ) -> tuple[list[Cells], str | None, str]:  # of every known column; the sport that one tells; what ended the rows early
     "The rows of a recording"
+    columns = [column for column in heading.columns if column.name != 'sport']
+    words = [column.index for column in heading.columns if column.name == 'sport']
+    values, ended = [array('d') for _ in columns], []
     with file.open() as stream:
-        rows, note = rows_below(stream, heading), ''
+        rows = _until_damage(rows_below(stream, heading), ended)
         first = list(itertools.islice(rows, 100))
-        columns = [column for column in heading.columns if column.name != 'sport']
-        words = [c.index for c in heading.columns if c.name == 'sport']
-        sport = next((row[i] for row in first for i in words if i < len(row) and row[i].strip()), None)
         kinds = [_kind(c, [row[c.index] for row in first if c.index < len(row)]) for c in columns]
-        values = [array('d') for _ in columns]
         parsed = [(c.index, _parser(kind), each.append) for c, kind, each in zip(columns, kinds, values)]
-        try:
-            for number, row in enumerate(itertools.chain(first, rows)):
-                if number == MOST_POINTS:
-                    raise Unreadable(f'It has more than {MOST_POINTS:,} rows.')
-                for index, parse, append in parsed:
-                    append(parse(row[index]) if index < len(row) else np.nan)
-        except Unreadable as error:
-            if not values[0]:
-                raise
-            note = f'{error} The {len(values[0]):,} rows before were read.'
+        for row in itertools.chain(first, rows):
+            for index, parse, append in parsed:
+                append(parse(row[index]) if index < len(row) else np.nan)
+    if not values[0]:
+        raise Unreadable(ended[0] if ended else 'There is no row below the heading.')
+    sport = next((row[i] for row in first for i in words if i < len(row) and row[i].strip()), None)
+    note = f'{ended[0]} The {len(values[0]):,} rows before were read.' if ended else ''
     return [Cells(*each) for each in zip(columns, kinds, map(np.array, values))], sport, note

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'strava_sports']
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #57b4510b
+# %% ../../../nbs/heart/09_files.tables.ipynb #820e68c8
 import csv
 import functools
 import io
@@ -19,19 +19,19 @@ from time import monotonic
 
 import numpy as np
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #d618e634
+# %% ../../../nbs/heart/09_files.tables.ipynb #93594546
 from .documents import SeriesWorkout, cheetah_time, listed_numbers, numbered_sports
 from .headings import UNITS, Heading, encoding_of, find_heading, first_lines, known_column
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unreadable, as_recording
 from .sources import Format
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #45709ea5
+# %% ../../../nbs/heart/09_files.tables.ipynb #ce1bdaae
 from .documents import parsed_json, start_of_name
 from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #cfbc21ae
+# %% ../../../nbs/heart/09_files.tables.ipynb #61f4e464
 def _merged(cells, name):
-    "The column of a name in the store's unit, the first of several where it has a value, and its unit; or None"
+    "`(values, unit)` of a name in the store's unit, the first of several columns where it has a value; or None"
     out = None
     for each in cells:
         if each.column.name == name:
@@ -52,8 +52,8 @@ def _pace_of(unix_s, distance_m):
 
 def _measured(cells, unix_s):
     "The store's columns, and what was assumed on the way"
-    found = {name: _merged(cells, name) for name in (*POINT_DTYPES, *POSITION_COLUMNS, 'pace')}
-    columns, notes = {name: each[0] for name, each in found.items() if each}, []
+    found = {name: each for name in (*POINT_DTYPES, *POSITION_COLUMNS, 'pace') if (each := _merged(cells, name))}
+    columns, notes = {name: values for name, (values, _) in found.items()}, []
     distance_m = columns.get('distance_m')
     if distance_m is not None and not found['distance_m'][1] and 0 < _pace_of(unix_s, distance_m) < 0.1:
         columns['distance_m'] = distance_m = 1000 * distance_m
@@ -71,7 +71,7 @@ def _measured(cells, unix_s):
             notes.append('Its speed names no unit and was left out.')
     return columns, notes
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #264e7277
+# %% ../../../nbs/heart/09_files.tables.ipynb #d1344dfc
 _TAKEN_AS_UTC = 'Its times carry no offset and were taken as UTC.'
 
 
@@ -137,7 +137,7 @@ def _moments(cells, heading, name):
         )
     return start_s + elapsed, note
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #c227ad79
+# %% ../../../nbs/heart/09_files.tables.ipynb #db86b214
 @functools.lru_cache(1)
 def _rides(data):
     "`(person, sex, [(start, sport)])` of an athlete's JSON"
@@ -191,7 +191,8 @@ def _read_recording(file, heading, keep_positions):
         raise Unreadable('Its times go back and forth; expected the rows of one recording in their order.')
     if len(steps) and np.median(steps) > 120:
         raise Unreadable(
-            f'Its rows are {np.median(steps):.0f} s apart; expected a recording, with a row at least every 2 minutes.'
+            f'Its rows are {np.median(steps) / 60:.0f} minutes apart; expected a recording, with a row every 2 minutes '
+            'or less.'
         )
     columns, notes = _measured(cells, unix_s)
     rates = columns['heart_rate_bpm'][columns['heart_rate_bpm'] > 0]
@@ -208,7 +209,7 @@ def _read_recording(file, heading, keep_positions):
         **about,
     )
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #adac67fd
+# %% ../../../nbs/heart/09_files.tables.ipynb #1ed06085
 _LISTS = [  # headings that are all there, of one kind of list, and the sentence
     (
         {'activityid activitydate activitytype', 'aktivitätsid aktivitätsdatum aktivitätsart'},
@@ -298,7 +299,7 @@ def strava_sports(
         pass  # what stood before the damage counts
     return sports
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #f070c892
+# %% ../../../nbs/heart/09_files.tables.ipynb #70d238ce
 _SAMSUNG_SPORTS = numbered_sports(
     '1001 walking, 1002 running, 11007 cycling, 13001 hiking, 14001 swimming, 15003 indoor cycling, '
     '15005 treadmill running'
@@ -358,7 +359,7 @@ def _read_samsung(file, keep_positions):
             sport = _SAMSUNG_SPORTS.get(kind, f'samsung sport {kind}')
             yield SeriesWorkout(series, sport).recording(name, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #48375feb
+# %% ../../../nbs/heart/09_files.tables.ipynb #1a9f9b58
 def _read_table(file, keep_positions):
     "The workouts of a table, or why it has none"
     head = file.head()
@@ -376,7 +377,7 @@ def _recognises_table(head):
     "Whether a text is a table"
     return _is_samsung(head) or _is_table(head) or _list_sentence(head) is not None or find_heading(head) is not None
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #3c44240f
+# %% ../../../nbs/heart/09_files.tables.ipynb #206a4165
 _MOST_DATABASE_BYTES = 2 * 2**30
 _CONNECT_SPORTS = numbered_sports(
     '4 biking, 5 indoor cycling, 21 hiking, 33 running, 34 treadmill running, 45 strength training, '
