@@ -175,7 +175,7 @@ class _Blocks:
 
     def _piece(self):
         try:
-            return self.stream.read(2**18)
+            return self.stream.read(2**16)
         except Unreadable as error:
             self.damage = str(error)
             return b''
@@ -335,9 +335,9 @@ class HealthExport:
             self.n_locations += 1
             workout.locations.append(_apple_time(attributes.get('date')))
             workout.locations.extend(_float(attributes.get(key)) for key in LOCATION)
-        elif name == 'WorkoutStatistics' and 'Distance' in attributes.get('type', '') and not workout.distance_m:
+        elif name == 'WorkoutStatistics' and 'Distance' in attributes.get('type', ''):
             metres = _float(attributes.get('sum')) * _METRES.get(attributes.get('unit', ''), np.nan)
-            workout.distance_m = _within(metres, 2e6)
+            workout.distance_m = max(workout.distance_m, _within(metres, 2e6))  # of its parts (`WorkoutActivity`), too
         elif name == 'WorkoutStatistics' and attributes.get('type', '') == f'{_PREFIX}HeartRate':
             scale = _UNITS['heart_rate_bpm'].get(attributes.get('unit', ''), np.nan)
             workout.mean_hr_bpm = _within(_float(attributes.get('average')) * scale, 254)
