@@ -7,194 +7,47 @@ __all__ = ['FORMATS', 'read_apple']
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #8a593155
 from array import array
-from bisect import bisect_right
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from functools import lru_cache
-from xml.parsers import expat
+from heapq import heappop, heappush
+from typing import BinaryIO
 
 import numpy as np
 
-from .markup import is_xml, xml_parser
-from .points import Recording, Refusal, Unreadable, as_recording, hr_quality, unix_time
+from .health import LOCATION, QUANTITIES, Workout, read_export
+from .markup import is_xml
+from .points import Recording, Refusal, Unreadable, as_recording, hr_quality
 from .sources import Format, named_beside
 from .tracks import gpx_tracks
 
-# %% ../../../nbs/heart/07_files.apple.ipynb #b7201a51
-def _parse(stream, start, end=lambda name: None):
-    "Run expat over `stream` with these handlers; raises `Unreadable` in a sentence"
-    parser = xml_parser()
-    parser.StartElementHandler, parser.EndElementHandler = start, end
-    fed = 0
-    try:
-        while chunk := stream.read(2**20):
-            parser.Parse(chunk, False)
-            fed += len(chunk)
-            if fed - parser.CurrentByteIndex > 16 * 2**20:
-                raise Unreadable('An element of the health export is longer than 16 MB; it was not read further.')
-        parser.Parse(b'', True)
-    except expat.ExpatError as error:
-        raise Unreadable(
-            f'The health export is broken at line {error.lineno} ({expat.errors.messages[error.code]}).'
-        ) from None
-
-
-@lru_cache(maxsize=4096)
-def _hour_start(hour, offset):
-    "Seconds since 1970 of an hour such as `2019-07-19 10` at an offset such as `-0700`"
-    return unix_time(f'{hour}:00:00 {offset}')
-
-
-def _apple_time(
-    text: str | None,  # such as `2019-07-19 10:36:11 -0700`
-) -> float:  # seconds since 1970, UTC; NaN where it is no time
-    "Read one time of an export, remembering the hours: an export has millions of times in few hours"
-    text = text or ''
-    try:
-        return _hour_start(text[:13], text[20:]) + 60 * int(text[14:16]) + int(text[17:19])
-    except (ValueError, IndexError):
-        return unix_time(text)
-
-# %% ../../../nbs/heart/07_files.apple.ipynb #a6243296
-_METRES = {'km': 1000.0, 'm': 1.0, 'mi': 1609.344, 'ft': 0.3048, 'yd': 0.9144, 'cm': 0.01}
-
-
-@dataclass
-class _Workout:
-    "One workout of an export"
-
-    start: float  # s since 1970
-    end: float  # s since 1970
-    kind: str  # Apple's word
-    app: str  # who wrote it
-    distance_m: float = 0.0  # in total, 0 where unknown
-    routes: list = field(default_factory=list)  # paths of route files
-    locations: list = field(default_factory=list)  # arrays of locations inside the export
-    # (quantity, source) -> packed (time, value), or (start, end, value) for distances
-    samples: dict = field(default_factory=dict)
-
-
-_LOCATION = {'latitude': 'latitude_deg', 'longitude': 'longitude_deg', 'altitude': 'altitude_m', 'speed': 'speed_m_s'}
-
-
-def _float(text):
-    "A number, NaN where there is none"
-    try:
-        return float(text)
-    except (TypeError, ValueError):
-        return float('nan')
-
-
-def _workouts(stream):
-    "Every workout, and the person's sex where it is given"
-    workouts, about, inside = [], {}, []
-
-    def start(name, attributes):
-        if name == 'Workout':
-            kind, length = (
-                attributes.get('workoutActivityType', ''),
-                _METRES.get(attributes.get('totalDistanceUnit'), np.nan),
-            )
-            workouts.append(
-                _Workout(
-                    _apple_time(attributes.get('startDate')),
-                    _apple_time(attributes.get('endDate')),
-                    kind,
-                    attributes.get('sourceName', ''),
-                    np.nan_to_num(_float(attributes.get('totalDistance')) * length),
-                )
-            )
-            inside.append(name)
-        elif name == 'Me':
-            sex = (
-                attributes.get('HKCharacteristicTypeIdentifierBiologicalSex', '')
-                .removeprefix('HKBiologicalSex')
-                .lower()
-            )
-            about['sex'] = sex if sex in ('male', 'female') else None
-        elif inside:
-            _workout_part(workouts[-1], name, attributes)
-
-    def end(name):
-        if name == 'Workout':
-            inside.clear()
-
-    _parse(stream, start, end)
-    sound = [w for w in workouts if 0 < w.end - w.start <= 7 * 86400]
-    return sound, about.get('sex'), len(workouts) - len(sound)
-
-
-def _workout_part(workout, name, attributes):
-    "What stands inside of a workout"
-    if name == 'FileReference':
-        workout.routes.append(attributes.get('path', ''))
-    elif name == 'Location':
-        workout.locations.append((_apple_time(attributes.get('date')), *(_float(attributes.get(k)) for k in _LOCATION)))
-    elif name == 'WorkoutStatistics' and 'Distance' in attributes.get('type', '') and not workout.distance_m:
-        workout.distance_m = np.nan_to_num(_float(attributes.get('sum')) * _METRES.get(attributes.get('unit'), np.nan))
-
 # %% ../../../nbs/heart/07_files.apple.ipynb #083354e4
-_QUANTITIES = {
-    'HKQuantityTypeIdentifier' + k: v
-    for k, v in {
-        'HeartRate': 'heart_rate_bpm',
-        'RunningSpeed': 'speed_m_s',
-        'RunningPower': 'power_w',
-        'CyclingSpeed': 'speed_m_s',
-        'CyclingPower': 'power_w',
-        'CyclingCadence': 'cadence_rpm',
-        'DistanceWalkingRunning': 'distance_m',
-        'DistanceCycling': 'distance_m',
-    }.items()
-}
-_UNITS = {
-    'heart_rate_bpm': {'count/min': 1.0, 'count/s': 60.0},
-    'speed_m_s': {'m/s': 1.0, 'km/hr': 1 / 3.6, 'mi/hr': 0.44704},
-    'power_w': {'W': 1.0},
-    'cadence_rpm': {'count/min': 1.0},
-    'distance_m': _METRES,
-}
+def _fits(record_type, kind):
+    "Whether records of a type say something about workouts of a kind: a phone counts steps on the bicycle too"
+    sport = next((sport for sport in ('Cycling', 'Swimming') if sport in kind), '')
+    return record_type == 'HeartRate' or (
+        sport in record_type if sport else not record_type.endswith(('Swimming', 'Cycling'))
+    )
 
 
-def _fits(quantity, record_type, kind):
-    "Whether a record says something about a workout of this kind: a phone counts steps on the bicycle too"
-    return quantity != 'distance_m' or record_type.endswith('Cycling') == ('Cycling' in kind)
-
-
-def _collect(stream, workouts):
-    "Fill the samples of `workouts`, which are sorted by start"
-    starts, latest, ends = [w.start for w in workouts], 0.0, []
-    for workout in workouts:
-        ends.append(latest := max(latest, workout.end))  # the last end so far: where looking back may stop
-
-    def start(name, attributes):
-        if name != 'Record' or (quantity := _QUANTITIES.get(attributes.get('type'))) is None:
-            return
-        first = _apple_time(attributes.get('startDate'))
-        i = bisect_right(starts, first + (600 if quantity == 'distance_m' else 0)) - 1
-        if i < 0 or not ends[i] >= first:
-            return
-        last, value = (
-            _apple_time(attributes.get('endDate')),
-            _float(attributes.get('value')) * _UNITS[quantity].get(attributes.get('unit'), np.nan),
-        )
-        if not value == value:
-            return
-        while i >= 0 and ends[i] >= first:
-            workout = workouts[i]
-            if first <= workout.end and last >= workout.start and _fits(quantity, attributes['type'], workout.kind):
-                kept = workout.samples.setdefault((quantity, attributes.get('sourceName', '')), array('d'))
-                kept.extend((first, last, value) if quantity == 'distance_m' else (first, value))
-            i -= 1
-
-    _parse(stream, start)
+def _samples_of(workout, records):
+    "The samples of one workout: (quantity, source) -> `(N, 2)` of time and value, or `(N, 3)` of start, end and metres"
+    samples = {}
+    for (record_type, source), (start, end, value) in records.items():
+        quantity = QUANTITIES[record_type]
+        first = workout.start - (600 if quantity == 'distance_m' else 0)
+        if not len(start) or start[-1] < first or start[0] > workout.end or not _fits(record_type, workout.kind):
+            continue
+        some = slice(np.searchsorted(start, first), np.searchsorted(start, workout.end, 'right'))
+        inside = end[some] >= workout.start
+        columns = (start[some], end[some], value[some]) if quantity == 'distance_m' else (start[some], value[some])
+        if inside.any():
+            samples[quantity, source] = np.column_stack([column[inside] for column in columns]).astype(float)
+    return samples
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #0e0661ea
-def _densest_first(samples, quantity, width):
-    "The arrays `(N, width)` of one quantity, the source with the most samples first, each sorted by time"
-    arrays = [np.frombuffer(v, dtype=float).reshape(-1, width) for (q, _), v in samples.items() if q == quantity]
-    return [a[np.argsort(a[:, 0], kind='stable')] for a in sorted(arrays, key=len, reverse=True)]
+def _densest_first(samples, quantity):
+    "The arrays `(N, 2)` of one quantity, the source with the most samples first, each sorted by time"
+    return sorted((v for (q, _), v in samples.items() if q == quantity), key=len, reverse=True)
 
 
 def _joined(arrays, apart_s=15):
@@ -213,11 +66,7 @@ def _joined(arrays, apart_s=15):
 # %% ../../../nbs/heart/07_files.apple.ipynb #189ce949
 def _distance_knots(workout):
     "`(time (N,), metres (N,))` of the workout's distance records; empty where they cover less than half of it"
-    sources = {
-        source: np.frombuffer(v, dtype=float).reshape(-1, 3)
-        for (q, source), v in workout.samples.items()
-        if q == 'distance_m'
-    }
+    sources = {source: spans for (q, source), spans in workout.samples.items() if q == 'distance_m'}
 
     def coverage(source):
         begin, end = sources[source][:, 0], sources[source][:, 1]
@@ -228,7 +77,7 @@ def _distance_knots(workout):
     best = max(sources, key=lambda s: (s == workout.app and covering[s] >= 0.5, covering[s]), default=None)
     if best is None or covering[best] < 0.5:
         return np.empty(0), np.empty(0)
-    spans = sources[best][np.argsort(sources[best][:, 0], kind='stable')]
+    spans = sources[best]
     begin, end = np.maximum(spans[:, 0], workout.start), np.minimum(spans[:, 1], workout.end)
     long_s = spans[:, 1] - spans[:, 0]
     amount = spans[:, 2] * (end - begin) / np.maximum(long_s, 1e-9)  # a record across the edge counts in part
@@ -246,7 +95,7 @@ def _overlap(begin, end, workout):
 def _clock_shift_s(
     begin: float,  # first time of the route, s since 1970
     end: float,  # its last time
-    workout: _Workout,
+    workout: Workout,
 ) -> float | None:  # seconds to add, 0 where it lies there already, None where no time zone explains it
     "The offset that puts a route on its workout"
     shift = 900 * round((workout.start + workout.end - begin - end) / 1800)
@@ -262,8 +111,8 @@ def _route(workout, open_route):
     "`(seconds (T,), columns, note)` of a workout's routes and locations"
     parts, notes = [], []
     if workout.locations:
-        table = np.array(workout.locations)
-        parts.append((table[:, 0], dict(zip(_LOCATION.values(), table[:, 1:].T))))
+        table = np.array(workout.locations).reshape(-1, 1 + len(LOCATION))
+        parts.append((table[:, 0], dict(zip(LOCATION.values(), table[:, 1:].T))))
     for path in workout.routes:
         name = path.replace('\\', '/').rpartition('/')[2]
         try:
@@ -303,11 +152,11 @@ def _between(samples, at, longest_s):
     return np.where(close | (right == at), np.interp(at, times, values), np.nan)
 
 
-def _recording(workout, open_route, sex, source, keep_positions):
+def _recording(workout, open_route, any_hr, sex, source, keep_positions):
     "Join one workout's samples with its route"
     seconds, columns, note = _route(workout, open_route)
     series = {
-        q: _joined(_densest_first(workout.samples, q, 2))
+        q: _joined(_densest_first(workout.samples, q))
         for q in ('heart_rate_bpm', 'speed_m_s', 'power_w', 'cadence_rpm')
     }
     hr = series['heart_rate_bpm'] = _once(series['heart_rate_bpm'])
@@ -315,8 +164,10 @@ def _recording(workout, open_route, sex, source, keep_positions):
     at = np.unique(np.floor(np.concatenate([seconds, hr[:, 0], *([knots] if not len(seconds) else [])])))
     at = at[(at >= np.floor(workout.start) - 60) & (at <= workout.end + 60)]
     minutes = (workout.end - workout.start) / 60
+    note = '; '.join(filter(None, [note, _about_hr(workout, any_hr) if not len(hr) else '']))
     if not len(hr) and not len(seconds):
-        return Refusal(source, _nothing(workout, note))
+        kind = workout.kind.removeprefix('HKWorkoutActivityType').lower()
+        return Refusal(source, f'The {kind} workout has neither heart rate nor route: {note}.')
     joined = {q: _between(_once(s), at, 20) for q, s in series.items() if len(s)}
     if len(knots):
         joined['distance_m'] = np.interp(at, knots, metres, left=0)
@@ -354,11 +205,11 @@ def _once(samples):
     )
 
 
-def _nothing(workout, note):
-    "The sentence for a workout without points"
-    kind = workout.kind.removeprefix('HKWorkoutActivityType').lower()
-    told = f' ({note})' * bool(note)
-    return f'The {kind} workout has neither heart rate records nor a route within its time{told}.'
+def _about_hr(workout, any_hr):
+    "Why a workout has no heart rate, as part of a sentence"
+    average = f', only an average of {workout.mean_hr_bpm:.0f} bpm is known' * bool(workout.mean_hr_bpm)
+    where = 'no heart rate record lies within its time' if any_hr else 'the export holds no heart rate record at all'
+    return where + average
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #1cc59d5e
 def _without_doubles(workouts):
@@ -383,42 +234,75 @@ def _without_doubles(workouts):
     return kept, doubles
 
 # %% ../../../nbs/heart/07_files.apple.ipynb #c34d121b
+_MOST_AT_ONCE = 8
+
+
+def _not_crowded(workouts):
+    "Of workouts sorted by start, those that begin while fewer than `_MOST_AT_ONCE` go on"
+    kept, ends = [], []
+    for workout in workouts:
+        while ends and ends[0] <= workout.start:
+            heappop(ends)
+        if len(ends) < _MOST_AT_ONCE:
+            heappush(ends, workout.end)
+            kept.append(workout)
+    return kept
+
+
 def read_apple(
-    open_export: Callable,  # () -> a binary stream of export.xml; called twice
+    stream: BinaryIO,  # export.xml
     source: str,  # the export's name
     open_route: Callable,  # path of a route file -> its bytes; raises `OSError` where there is none
     keep_positions: bool = False,  # whether the points keep their positions
 ) -> Iterator[Recording | Refusal]:
     "The workouts of an Apple Health export, by their start"
-    with open_export() as stream:
-        workouts, sex, broken = _workouts(stream)
-    if broken:
-        yield Refusal(
-            source, f'Workouts left out, their start and end missing, reversed or over 7 days apart: {broken}.'
-        )
-    if not workouts and not broken:
+    export = read_export(stream)
+    yield from (Refusal(source, sentence) for sentence in export.sentences())
+    if not export.workouts and not export.left_out['broken']:
         yield Refusal(source, 'The health export holds no workout.')
-    workouts, doubles = _without_doubles(sorted(workouts, key=lambda w: (w.start, w.end)))
-    for workout in doubles:
-        yield Refusal(
-            _named(source, workout),
-            'The workout is in the export twice; the one with a route, or the longer one, is read.',
-        )
-    if workouts:
-        with open_export() as stream:
-            _collect(stream, workouts)
-    while workouts:
-        workout = workouts.pop(0)
-        yield _recording(workout, open_route, sex, _named(source, workout), keep_positions)
+    single, doubles = _without_doubles(sorted(export.workouts, key=lambda workout: (workout.start, workout.end)))
+    workouts = _not_crowded(single)
+    if doubles:
+        told = f'Workouts left out, since they are in the export twice: {len(doubles)}'
+        yield Refusal(source, f'{told}; the longer one, or the one with a route, is read.')
+    if crowded := len(single) - len(workouts):
+        told = f'Workouts left out, since {_MOST_AT_ONCE} others were going on when they began: {crowded}.'
+        yield Refusal(source, told)
+    records = export.sorted_records()
+    any_hr = export.broke_off or any(kind == 'HeartRate' and len(start) for (kind, _), (start, *_) in records.items())
+    open_once = _Once(open_route)
+    for workout in workouts:
+        workout.samples = _samples_of(workout, records)
+        named = _named(source, workout)
+        got = _recording(workout, open_once, any_hr, export.sex, named, keep_positions)
+        if export.broke_off and isinstance(got, Recording):
+            got.note = '; '.join(filter(None, [got.note, 'the export breaks off']))
+        yield got
+        workout.samples, workout.locations = {}, array('d')
 
 
-def _read(file, keep_positions):
-    return read_apple(file.open, file.name, lambda path: named_beside(file, path), keep_positions)
+class _Once:
+    "Opens each route file for one workout only: the time that a file takes is taken once"
 
+    def __init__(self, open_route):
+        self.open_route, self.opened = open_route, set()
 
-FORMATS = [Format('Apple Health export', lambda head: is_xml(head, 'HealthData'), _read)]
+    def __call__(self, path: str) -> bytes:
+        name = path.replace('\\', '/').rpartition('/')[2]
+        if name in self.opened:
+            raise Unreadable('it belongs to another workout')
+        self.opened.add(name)
+        return self.open_route(path)
 
 
 def _named(source, workout):
     "The source with the workout's start"
     return f'{source} workout of {datetime.fromtimestamp(int(workout.start), timezone.utc):%Y-%m-%d %H:%M} UTC'
+
+
+def _read(file, keep_positions):
+    with file.open() as stream:
+        yield from read_apple(stream, file.name, lambda path: named_beside(file, path), keep_positions)
+
+
+FORMATS = [Format('Apple Health export', lambda head: is_xml(head, 'HealthData'), _read)]

@@ -182,27 +182,40 @@ def line_blocks(
     stream: BinaryIO,  # unpacked
 ) -> Iterator[tuple[int, bytes]]:  # the number of the first line, and whole lines
     "A file in blocks of lines; raises `Unreadable` after the last whole line where it is damaged"
-    number, rest, members, chunk = 1, b'', None, None
-    while chunk != b'':
-        try:
-            chunk = stream.read(_BLOCK_BYTES)
-        except (EOFError, OSError, zlib.error, Unreadable) as error:
-            said = str(error) if isinstance(error, Unreadable) else 'The compressed file is damaged.'
-            raise Unreadable(f'{said} Lines read before that: {number - 1}.') from None
-        if chunk.startswith(_PICKLED) and members is None:
-            raise Unreadable(
-                "It is a NumPy file, as FitRec's processed workouts are, which are normalised; expected endomondoHR.json "
-                'or endomondoHR_proper.json.'
-            )
+    number, rest, members = 1, b'', None
+    while True:
+        chunk, damage = _chunk(stream)
         if members is None:
             first = chunk.lstrip(b' \t\r\n\xef\xbb\xbf').partition(b'\n')[0]
             members = first.startswith(b'[') or first.rstrip().endswith((b'{', b','))
         rest += chunk.replace(b'\n', b' ') if members else chunk
         lines = (_BETWEEN.sub(b'}\n{', rest) if members else rest).split(b'\n')
-        rest = lines.pop()[: _LONGEST_LINE + 1] if chunk else b''  # of a line too long, no more than tells that it is
+        going_on = chunk or damage
+        rest = lines.pop()[: _LONGEST_LINE + 1] if going_on else b''  # of a line too long, enough to tell that it is
         for i in range(0, len(lines), _BLOCK_LINES):
             yield number + i, b'\n'.join(lines[i : i + _BLOCK_LINES])
         number += len(lines)
+        if damage:
+            raise Unreadable(f'{damage} Lines read before that: {number - 1}.')
+        if not chunk:
+            return
+
+
+def _chunk(stream):
+    "The next bytes, and what is wrong with the stream after them"
+    pieces = []
+    try:
+        while len(pieces) < _BLOCK_BYTES // 2**16 and (piece := stream.read(2**16)):
+            pieces.append(piece)
+    except (EOFError, OSError, zlib.error, Unreadable) as error:
+        damage = str(error) if isinstance(error, Unreadable) else 'The compressed file is damaged.'
+        return b''.join(pieces), damage
+    if pieces and pieces[0].startswith(_PICKLED):
+        raise Unreadable(
+            "It is a NumPy file, as FitRec's processed workouts are, which are normalised; expected endomondoHR.json "
+            'or endomondoHR_proper.json.'
+        )
+    return b''.join(pieces), ''
 
 
 def read_endomondo(
