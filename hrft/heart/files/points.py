@@ -236,7 +236,7 @@ def _on_the_clock(unix_s):
     dated = kept & (unix_s >= _CLOCK_SET_S)
     if dated.sum() >= 0.2 * kept.sum():
         kept = dated
-    for apart_s, others in ((86400, 0.2), (3600, 0.01)):
+    for apart_s, others in ((7 * 86400, 0.2), (86400, 0.05), (3600, 0.01)):
         times = np.sort(unix_s[kept])
         if len(times) and times[-1] - times[0] > apart_s:
             edges = np.r_[0, np.flatnonzero(np.diff(times) > apart_s) + 1, len(times)]
