@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'parsed_json', 'listed_numbers', 'SeriesWorkout', 'numbered_sports', 'start_of_name', 'cheetah_time']
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #8edec880
+# %% ../../../nbs/heart/08_files.documents.ipynb #4e395012
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #30e3c483
+# %% ../../../nbs/heart/08_files.documents.ipynb #f7c6d565
 from .points import MOST_POINTS, Recording, Refusal, Unreadable, as_recording, unix_time
 from .sources import Format, Source
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #c4eae1d7
+# %% ../../../nbs/heart/08_files.documents.ipynb #679c2955
 _MOST_BYTES, _MOST_OBJECT_BYTES = 64 * 2**20, 300 * 2**20
 
 
@@ -33,8 +33,8 @@ def parsed_json(
     size = 2 * len(data) + 170 * data.count(b'{') + 70 * data.count(b'[') + 70 * data.count(b',')
     if len(data) > _MOST_BYTES or size > _MOST_OBJECT_BYTES:
         raise Unreadable(
-            f'The JSON is larger than {_MOST_BYTES // 2**20} MB or would take more than {_MOST_OBJECT_BYTES // 2**20} MB '
-            'of memory; a workout of 19 hours takes less.'
+            f'The JSON is larger than {_MOST_BYTES // 2**20} MB or takes over {_MOST_OBJECT_BYTES // 2**20} MB of '
+            'memory; a workout of 19 hours takes less.'
         )
     try:
         return orjson.loads(data)
@@ -75,7 +75,7 @@ def _field(rows, key):
     "One field of every row, None where it is missing"
     return [row.get(key) if isinstance(row, dict) else None for row in rows]
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #49de2acd
+# %% ../../../nbs/heart/08_files.documents.ipynb #daf0acca
 @dataclass(frozen=True)
 class SeriesWorkout:
     "One workout, as several series with times of their own"
@@ -146,7 +146,7 @@ def _begins(*alternatives):
     "The pattern of a text whose first key is one of these, or whose first row's is"
     return re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[?\s*\{\s*"(?:' + b'|'.join(alternatives) + rb')"\s*:')
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #bf06b2d0
+# %% ../../../nbs/heart/08_files.documents.ipynb #95becb6c
 _POLAR_COLUMNS = {
     'heartRate': 'heart_rate_bpm',
     'distance': 'distance_m',
@@ -223,7 +223,7 @@ _POLAR = _Document(
     _polar,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #56e0e56a
+# %% ../../../nbs/heart/08_files.documents.ipynb #a42d9c51
 _SUUNTO_COLUMNS = {  # name: (column, factor, what is added)
     'HR': ('heart_rate_bpm', 60, 0),
     'Distance': ('distance_m', 1, 0),
@@ -270,7 +270,7 @@ _SUUNTO = _Document(
     'the Suunto app', re.compile(rb'^\s*\{\s*"(?:DeviceLog"\s*:|Samples"\s*:\s*\[\s*\{\s*"Attributes")'), _suunto
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #e1c9b137
+# %% ../../../nbs/heart/08_files.documents.ipynb #288e7d79
 _GARMIN_COLUMNS = {
     'directHeartRate': 'heart_rate_bpm',
     'sumDistance': 'distance_m',
@@ -316,7 +316,7 @@ def _garmin(document, file):
 
 _GARMIN = _Document('Garmin Connect', re.compile(rb'^\s*\{(?=[\s\S]*"metricDescriptors"\s*:\s*\[)'), _garmin)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #a8715010
+# %% ../../../nbs/heart/08_files.documents.ipynb #b76ffbcd
 _NAMED_START = re.compile(
     r'(?<!\d)((?:19|20)\d\d)[-_. ]?([01]\d)[-_. ]?([0-3]\d)'
     r'[-_.T ]{0,3}([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?(?!\d)'
@@ -388,7 +388,7 @@ _STREAMS = _Document(
     _streams,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #7aca8dd1
+# %% ../../../nbs/heart/08_files.documents.ipynb #14990f74
 _CHEETAH_COLUMNS = {  # name: (column, factor)
     'HR': ('heart_rate_bpm', 1),
     'KM': ('distance_m', 1000),
@@ -420,7 +420,7 @@ def _cheetah(document, file):
 
 _CHEETAH = _Document('GoldenCheetah', _begins(rb'RIDE'), _cheetah)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #2718321a
+# %% ../../../nbs/heart/08_files.documents.ipynb #419446fd
 _GARMIN_KEYS = (
     rb'"(?:summarizedActivitiesExport|userProfile(?:PK|Pk|Id)|calendarDate|deviceAndContentInfo|activityTypeDTO|'
     rb'sleepStartTimestampGMT|gearDTOS|wellness\w+)"\s*:'

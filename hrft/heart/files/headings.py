@@ -6,7 +6,7 @@
 __all__ = ['UNITS', 'Column', 'known_column', 'written_moment', 'written_clock', 'encoding_of', 'line_cells', 'Heading',
            'first_lines', 'find_heading', 'rows_below', 'Cells', 'read_cells']
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #0f75e04e
+# %% ../../../nbs/heart/08a_files.headings.ipynb #9b5332ba
 import codecs
 import csv
 import functools
@@ -21,46 +21,45 @@ from typing import BinaryIO
 
 import numpy as np
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #60eaccf8
+# %% ../../../nbs/heart/08a_files.headings.ipynb #e08ce237
 from .points import MOST_POINTS, Unreadable
 from .sources import Source
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #0084e0d4
+# %% ../../../nbs/heart/08a_files.headings.ipynb #7c8a5935
 _WORDS = {  # column -> what headings call it, in lower case without blanks
-    'time': 'time times timestamp timestamps datetime dateandtime date&time localtime utctime utc gmt timestring '
-    'sampletime recordtime elapsed elapsedtime elapsedseconds timeelapsed secs seconds sec second timer '
-    'timertime t ts epoch unixtime unixtimestamp millis zeit uhrzeit zeitstempel sekunden datumzeit '
+    'time': 'time times minutes timestamp timestamps datetime dateandtime date&time localtime utctime utc gmt '
+    'timestring sampletime recordtime elapsed elapsedtime elapsedseconds timeelapsed secs seconds sec second '
+    'timer timertime t ts epoch unixtime unixtimestamp millis zeit uhrzeit zeitstempel sekunden datumzeit '
     'datumuhrzeit zeitpunkt temps heure horodatage secondes tiempo hora marcadetiempo segundos tempo ora '
     'secondi dataora dataehora tijd tijdstip tijdstempel seconden czas tid aika время 时间 時間 時刻 タイム 시간',
     'date': 'date day datum fecha data jour dato päivä päivämäärä дата 日付 日期 날짜',
-    'heart_rate_bpm': 'hr heartrate heartbeat bpm pulse pulserate hrbpm heartratevalue currenthr puls herzfrequenz '
-    'hf herzschlag fc frequencecardiaque fréquencecardiaque pouls frecuenciacardiaca '
-    'frecuenciacardíaca pulsaciones pulso ppm frequenzacardiaca frequênciacardíaca '
-    'frequenciacardiaca batimentos hartslag hartfrequentie tętno pulsfrekvens syke пульс чсс 心拍数 '
-    '心拍 心率 심박수',
+    'heart_rate_bpm': 'hr heartrate heartbeat bpm pulse pulserate hrate hrbpm heartratevalue currenthr puls '
+    'herzfrequenz hf herzschlag fc frequencecardiaque fréquencecardiaque pouls frecuenciacardiaca '
+    'frecuenciacardíaca pulsaciones pulso ppm frequenzacardiaca frequênciacardíaca frequenciacardiaca '
+    'batimentos hartslag hartfrequentie tętno pulsfrekvens syke пульс чсс 心拍数 心拍 心率 심박수',
     'distance_m': 'distance dist totaldistance cumulativedistance distances km kms kilometers kilometres miles '
-    'strecke distanz entfernung distancia distanza distância afstand dystans distans matka '
-    'дистанция расстояние 距離 距离 거리',
-    'speed_m_s': 'speed velocity velocitysmooth enhancedspeed currentspeed gpsspeed kph kmh mph geschwindigkeit '
-    'vitesse velocidad velocidade velocità velocita snelheid prędkość hastighet nopeus скорость 速度 スピード '
-    '속도',
+    'strecke distanz entfernung distancia distanza distância afstand dystans distans matka дистанция '
+    'расстояние 距離 距离 거리',
+    'speed_m_s': 'km/h speed velocity velocitysmooth enhancedspeed currentspeed gpsspeed kph kmh mph '
+    'geschwindigkeit vitesse velocidad velocidade velocità velocita snelheid prędkość hastighet nopeus '
+    'скорость 速度 スピード 속도',
     'pace': 'pace allure ritmo passo tempo 配速 ペース',
-    'altitude_m': 'altitude alt altm elevation ele elev enhancedaltitude gpsaltitude höhe hoehe altitud elevación '
-    'altura altitudine quota elevação hoogte wysokość høyde höjd korkeus высота 高度 標高 海拔 고도',
+    'altitude_m': 'altitude alt altm elevation ele elev enhancedaltitude gpsaltitude höhe hoehe altitud '
+    'elevación altura altitudine quota elevação hoogte wysokość høyde höjd korkeus высота 高度 標高 海拔 고도',
     'cadence_rpm': 'cadence cad runcadence bikecadence trittfrequenz schrittfrequenz kadenz cadencia cadenza '
     'cadência cadans kadencja 步频 ケイデンス',
-    'power_w': 'power watts watt pwr leistung puissance potencia potenza potência vermogen moc effekt teho мощность '
-    '功率 パワー',
+    'power_w': 'power watts watt pwr leistung puissance potencia potenza potência vermogen moc effekt teho '
+    'мощность 功率 パワー',
     'temperature_c': 'temperature temp temperatures temperatur température temperatura temperatuur 温度 気温',
     'latitude_deg': 'latitude lat positionlat latitudedegrees breite breitengrad latitud latitudine',
-    'longitude_deg': 'longitude lon lng long positionlong positionlon longitudedegrees länge längengrad longitud '
-    'longitudine',
+    'longitude_deg': 'longitude lon lng long positionlong positionlon longitudedegrees länge längengrad '
+    'longitud longitudine',
     'sport': 'sport activity activitytype sporttype sportart type',
 }  # fmt: skip
 _NAMES = {word: column for column, words in reversed(_WORDS.items()) for word in words.split()}
 _NAMED_UNITS = {  # of names that say their unit
     'km': 'km', 'kms': 'km', 'kilometers': 'km', 'kilometres': 'km', 'miles': 'mi', 'kph': 'km/h', 'kmh': 'km/h',
-    'mph': 'mph',
+    'mph': 'mph', 'km/h': 'km/h', 'minutes': 'min',
     'velocitysmooth': 'm/s', 'enhancedspeed': 'm/s', 'altm': 'm', 'millis': 'ms', 'ts': '',
 }  # fmt: skip
 
@@ -128,7 +127,7 @@ def known_column(
             return Column(index, 'pace' if '/km' in unit or '/mi' in unit else column, unit, heading.strip()[:40])
     return None
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #0f04c845
+# %% ../../../nbs/heart/08a_files.headings.ipynb #2ae23a38
 _MOMENT = re.compile(
     r'\s*(\d{1,4})([-./])(\d{1,2})\2(\d{1,4})'
     r'(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d(?:[.,]\d+)?))?\s*(?:([AaPp])\.?[Mm]\.?)?)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?\s*'
@@ -198,7 +197,7 @@ def _plain_number(text):
     except ValueError:
         return float('nan')
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #a9e8c9c4
+# %% ../../../nbs/heart/08a_files.headings.ipynb #a983fb64
 _LONGEST_LINE, _MOST_COLUMNS, _HEADING_LINES = 2**16, 1000, 60
 
 
@@ -267,7 +266,8 @@ def find_heading(
                 continue
             columns = [known_column(*cell) for cell in enumerate(line_cells(line, delimiter))]
             columns = [column for column in columns if column]
-            if {'time', 'heart_rate_bpm'} <= {column.name for column in columns}:
+            names = {column.name for column in columns}
+            if 'heart_rate_bpm' in names and names & {'time', 'date'}:
                 above = [line_cells(each, delimiter) for each in lines[:number]]
                 found.append((len(columns), -number, Heading(encoding, delimiter, columns, above)))
     return max(found, key=lambda each: each[:2])[2] if found else None
@@ -285,7 +285,7 @@ def rows_below(
         if number > 0 and not line.isspace():
             yield line_cells(line, heading.delimiter)
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #e10c1e43
+# %% ../../../nbs/heart/08a_files.headings.ipynb #289d53de
 @dataclass(frozen=True)
 class Cells:
     "What stands in a column"

@@ -23,7 +23,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
@@ -229,7 +228,7 @@ class _Spool:
                 names = batch['workout'].cast(pa.string())
                 columns = [name for name in batch.schema.names[1:] if name in _schema(True).names]
                 table = pa.Table.from_batches([batch.select(columns)]).add_column(0, 'workout', names)
-                yield table.filter(pc.is_in(names, pa.array(known)))
+                yield table.filter(pa.array(np.isin(names.to_numpy(zero_copy_only=False), known)))
         if self.reader is None:
             self.writer.close()
             self.reader = pa.ipc.open_file(str(self.file), options=pa.ipc.IpcReadOptions(use_threads=False))
@@ -377,10 +376,10 @@ def _writable(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK and not isinstance(error, (FileExistsError, NotADirectoryError)):
             raise
+        why = os.strerror(error.errno or errno.EIO)
         raise UserError(
-            f'{printable(str(out))} cannot be written ({os.strerror(error.errno)}); it is as it was before. Expected a '
-            'folder of your own with room for it: choose another with --out, or make room, and run the same command '
-            'again.'
+            f'{printable(str(out))} cannot be written ({why}); it is as it was before. Expected a folder of your own with '
+            'room for it: choose another with --out, or make room, and run the same command again.'
         ) from None
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'strava_sports']
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #820e68c8
+# %% ../../../nbs/heart/09_files.tables.ipynb #a639adc8
 import csv
 import functools
 import io
@@ -19,17 +19,17 @@ from time import monotonic
 
 import numpy as np
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #93594546
+# %% ../../../nbs/heart/09_files.tables.ipynb #40a577ad
 from .documents import SeriesWorkout, cheetah_time, listed_numbers, numbered_sports
 from .headings import UNITS, Heading, encoding_of, find_heading, first_lines, known_column
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unreadable, as_recording
 from .sources import Format
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #ce1bdaae
+# %% ../../../nbs/heart/09_files.tables.ipynb #dbd6467c
 from .documents import parsed_json, start_of_name
 from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #61f4e464
+# %% ../../../nbs/heart/09_files.tables.ipynb #b182401b
 def _merged(cells, name):
     "`(values, unit)` of a name in the store's unit, the first of several columns where it has a value; or None"
     out = None
@@ -71,7 +71,7 @@ def _measured(cells, unix_s):
             notes.append('Its speed names no unit and was left out.')
     return columns, notes
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #d1344dfc
+# %% ../../../nbs/heart/09_files.tables.ipynb #abacf9e4
 _TAKEN_AS_UTC = 'Its times carry no offset and were taken as UTC.'
 
 
@@ -83,7 +83,7 @@ def _since_1970(values):
     middle = np.median(known)
     factor = next((by for least, by in ((1e17, 1e-9), (1e14, 1e-6), (1e11, 1e-3), (3e8, 1)) if middle >= least), None)
     if factor is None and 2e4 < middle < 8e4 and len(known) > 1 and abs(np.median(np.diff(known))) < 0.01:
-        return np.round((values - 25569) * 86400, 3)
+        return (values - 25569) * 86400
     return None if factor is None else values * factor
 
 
@@ -110,16 +110,15 @@ def _clocks(values):
 
 def _moments(cells, heading, name):
     "`(seconds since 1970 (T,), note)` of the rows"
-    times = {each.kind: each for each in reversed(cells) if each.column.name == 'time'}
+    times = {each.kind: each for each in reversed(cells) if each.column.name in ('time', 'date')}
     if 'moment' in times:
         return times['moment'].values, ''
     if 'number' in times and (unix_s := _since_1970(times['number'].values)) is not None:
         return unix_s + 631065600 * times['number'].column.heading.startswith('record.'), ''  # FIT counts from 1990
     if 'local' in times:
         return times['local'].values, _TAKEN_AS_UTC
-    days = next((each.values for each in cells if each.kind == 'day'), None)
-    if days is not None and 'clock' in times:
-        return days + times['clock'].values, _TAKEN_AS_UTC
+    if 'day' in times and 'clock' in times:
+        return times['day'].values + times['clock'].values, _TAKEN_AS_UTC
     start_s, day_s, note = _begun(heading, name)
     if 'clock' in times:
         elapsed = _clocks(times['clock'].values)
@@ -137,7 +136,7 @@ def _moments(cells, heading, name):
         )
     return start_s + elapsed, note
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #db86b214
+# %% ../../../nbs/heart/09_files.tables.ipynb #7e27c2fb
 @functools.lru_cache(1)
 def _rides(data):
     "`(person, sex, [(start, sport)])` of an athlete's JSON"
@@ -186,6 +185,7 @@ def _read_recording(file, heading, keep_positions):
         unix_s, note = (start_s + cells[0].values, '') if start_s == start_s else _moments(cells, heading, file.name)
     else:
         unix_s, note = _moments(cells, heading, file.name)
+    unix_s = np.round(unix_s, 2)  # minutes and days have rounded fractions
     steps = np.diff(unix_s[np.isfinite(unix_s)])
     if len(steps) and np.mean(steps < 0) > 0.1:
         raise Unreadable('Its times go back and forth; expected the rows of one recording in their order.')
@@ -209,7 +209,7 @@ def _read_recording(file, heading, keep_positions):
         **about,
     )
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #1ed06085
+# %% ../../../nbs/heart/09_files.tables.ipynb #d8a6538a
 _LISTS = [  # headings that are all there, of one kind of list, and the sentence
     (
         {'activityid activitydate activitytype', 'aktivitätsid aktivitätsdatum aktivitätsart'},
@@ -299,7 +299,7 @@ def strava_sports(
         pass  # what stood before the damage counts
     return sports
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #70d238ce
+# %% ../../../nbs/heart/09_files.tables.ipynb #ec47f862
 _SAMSUNG_SPORTS = numbered_sports(
     '1001 walking, 1002 running, 11007 cycling, 13001 hiking, 14001 swimming, 15003 indoor cycling, '
     '15005 treadmill running'
@@ -359,7 +359,7 @@ def _read_samsung(file, keep_positions):
             sport = _SAMSUNG_SPORTS.get(kind, f'samsung sport {kind}')
             yield SeriesWorkout(series, sport).recording(name, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #1a9f9b58
+# %% ../../../nbs/heart/09_files.tables.ipynb #9aac0d7e
 def _read_table(file, keep_positions):
     "The workouts of a table, or why it has none"
     head = file.head()
@@ -377,7 +377,40 @@ def _recognises_table(head):
     "Whether a text is a table"
     return _is_samsung(head) or _is_table(head) or _list_sentence(head) is not None or find_heading(head) is not None
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #206a4165
+# %% ../../../nbs/heart/09_files.tables.ipynb #17e777d5
+_HRM_COLUMNS = {  # column -> factor from metric and from imperial units
+    'speed_m_s': (1 / 36, 0.044704),
+    'cadence_rpm': (1, 1),
+    'altitude_m': (1, 0.3048),
+    'power_w': (1, 1),
+}
+
+
+def _read_hrm(file, keep_positions):
+    "The workout of an HRM file"
+    with file.open() as stream:
+        text = stream.read(16 * 2**20).decode('cp1252', errors='replace')
+    params = dict(re.findall(r'^(\w+)=(.*?)\s*$', text.partition('[HRData]')[0], re.M))
+    rows = [line.split() for line in text.partition('[HRData]')[2].strip().splitlines()]
+    moment = written_moment(
+        f"{params.get('Date', '')}{params.get('StartTime', '').partition('.')[0].replace(':', '').zfill(6)}"
+    )
+    interval = params.get('Interval', '')
+    if moment is None or not interval.isdigit() or not int(interval) or len(rows) > MOST_POINTS:
+        raise Unreadable('The HRM file tells no Date, StartTime and Interval, or has over a million rows.')
+    rates = listed_numbers([row[0] if row else None for row in rows])
+    if interval == '238':
+        seconds, columns = np.nancumsum(rates) / 1000, {'heart_rate_bpm': 60_000 / np.where(rates > 0, rates, np.nan)}
+    else:
+        mode = params.get('SMode', '').ljust(9, '0')
+        present = [name for name, digit in zip(_HRM_COLUMNS, mode) if digit == '1']
+        seconds, columns = int(interval) * np.arange(len(rows)), {'heart_rate_bpm': rates}
+        for index, name in enumerate(present, 1):
+            values = listed_numbers([row[index] if index < len(row) else None for row in rows])
+            columns[name] = values * _HRM_COLUMNS[name][mode[7] == '1']
+    yield as_recording(moment[0] + seconds, columns, None, file.name, _TAKEN_AS_UTC, keep_positions)
+
+# %% ../../../nbs/heart/09_files.tables.ipynb #97d8878f
 _MOST_DATABASE_BYTES = 2 * 2**30
 _CONNECT_SPORTS = numbered_sports(
     '4 biking, 5 indoor cycling, 21 hiking, 33 running, 34 treadmill running, 45 strength training, '
@@ -467,5 +500,6 @@ def _read_connect(file, keep_positions):
 
 FORMATS: list[Format] = [
     Format('CSV of a recording', _recognises_table, _read_table),
+    Format('HRM', lambda head: head.lstrip().startswith(b'[Params]'), _read_hrm),
     Format('Health Connect', lambda head: head.startswith(b'SQLite format 3\0'), _read_connect),
 ]
