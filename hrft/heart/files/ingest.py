@@ -7,6 +7,7 @@ __all__ = ['IngestReport', 'ingest']
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #73b12866
 import errno
+import json
 import os
 import re
 import shutil
@@ -28,7 +29,7 @@ from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ...core import UserError, atomic_path, digest, read_json, write_json
+from ...core import UserError, atomic_path, digest, write_json
 from .points import POSITION_COLUMNS, Recording, Refusal
 from .readers import found, n_workers, read_all, refusal_of
 from .store import POINT_SCHEMA, WORKOUT_COLUMNS, Store, point_frame
@@ -80,12 +81,12 @@ def _dates(file: Path) -> dict:  # person -> name of a workout -> what is known 
                 )
                 for name, entry in workouts.items()
             }
-            for person, workouts in (read_json(file) if file.exists() else {}).items()
+            for person, workouts in (json.loads(file.read_text('utf-8')) if file.exists() else {}).items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         raise UserError(
-            f'{file} is of another form; expected the start, duration_s and source of every workout, as ingest writes '
-            'it. Bring back a copy of it, or ingest into another folder with --out.'
+            f'{file} is damaged or of another form; expected the start, duration_s and source of every workout, as '
+            'ingest writes it. Bring back a copy of it, or ingest into another folder with --out.'
         ) from None
 
 
@@ -378,8 +379,8 @@ def _writable(out: Path) -> Iterator[None]:
             raise
         why = os.strerror(error.errno or errno.EIO)
         raise UserError(
-            f'{printable(str(out))} cannot be written ({why}); it is as it was before. Expected a folder of your own with '
-            'room for it: choose another with --out, or make room, and run the same command again.'
+            f'{printable(str(out))} cannot be written ({why}); it is as it was before. Expected a folder of your own '
+            'with room for it: choose another with --out, or make room, and run the same command again.'
         ) from None
 
 

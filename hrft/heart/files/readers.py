@@ -31,6 +31,7 @@ from . import apple, documents, endomondo, fit, tables, tracks
 from .markup import looks_like_xml, xml_root
 from .points import Recording, Refusal, Unreadable
 from .sources import Format, Source, disk_source, most_in_zip, zip_members
+from .sports import sport_name
 from ...naming import printable
 
 # %% ../../../nbs/heart/10_files.readers.ipynb #f45f0e27
@@ -130,10 +131,13 @@ def read_source(
     "The recordings of one file; whatever goes wrong is a refusal"
     try:
         head = source.head()
-        for each in _recognise(head).read(source, keep_positions):
+        form = _recognise(head)
+        for each in form.read(source, keep_positions):
             if isinstance(each, Recording):
-                each.sport = source.sport if each.sport == 'unknown' and source.sport else each.sport
+                each.sport = sport_name(source.sport) if each.sport == 'unknown' else each.sport
                 each.note = f'{each.note} {_ROUTE}'.strip() if b'"Apple Health Export"' in head[:4096] else each.note
+            elif source.export and form in tables.FORMATS:
+                each.expected = True  # such an archive holds its workouts in other forms
             yield each
     except Exception as error:
         yield refusal_of(source.name, error, expected=isinstance(error, _Other) and bool(source.export))
@@ -215,11 +219,12 @@ def _unzipped(path, name, scratch, most_bytes, nested=False):
 
 def _in_exports(files):
     "The files, each with the archive that it is a part of"
-    roots = {}
+    roots, sports = {}, {}
     for file in files:
         for pattern, export in _EXPORTS.items():
             if (mark := re.fullmatch(pattern, file.name)) and mark[1] not in roots:
                 roots[mark[1]] = export
+                sports |= _strava_sports(file, mark[1]) if export == 'Strava' else {}
         if file.name.lower().endswith('.xml') and _is_apple(file):
             roots[file.name.rpartition('/')[0] + '/' * ('/' in file.name)] = 'Apple'
     for file in files:
@@ -230,7 +235,15 @@ def _in_exports(files):
         elif roots[root] == 'Apple' and file.name.startswith(f'{root}workout-routes/'):
             yield Refusal(file.name, 'The route belongs to a workout of the export.', expected=True)
         else:
-            yield replace(file, export=roots[root])
+            yield replace(file, export=roots[root], sport=sports.get(file.name, ''))
+
+
+def _strava_sports(file, root):
+    "What activities.csv says of the files beside it, some of which do not say it themselves"
+    try:
+        return {f'{root}{name}': sport for name, sport in tables.strava_sports(file.whole()).items()}
+    except (Unreadable, OSError):
+        return {}  # it is refused when its turn comes
 
 
 def _is_apple(file):
