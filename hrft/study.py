@@ -308,7 +308,7 @@ def study_weights(
 ) -> tuple[Tensors, H]:  # state dict, header
     "A run's weights and header, if it is one of this study"
     path, found = weights_path(run), _header(run).recipe.get('study')
-    if path.name == 'model.safetensors' and (whole := Run(path.parent)).finished:
+    if path.name == 'model.safetensors' and (whole := Run(path.parent)).finished and (path.parent / 'run.json').exists():
         whole.check()
     if found != study.name:
         raise UserError(

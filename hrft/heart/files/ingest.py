@@ -6,13 +6,19 @@
 __all__ = ['IngestReport', 'ingest']
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #73b12866
+import errno
+import json
+import os
 import re
 import shutil
 import sys
+import tempfile
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +29,11 @@ from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ...core import UserError, atomic_path, read_json, write_json
+from ...core import UserError, atomic_path, digest, write_json
 from .points import POSITION_COLUMNS, Recording, Refusal
-from .readers import read_recordings
+from .readers import found, n_workers, read_all, refusal_of
 from .store import POINT_SCHEMA, WORKOUT_COLUMNS, Store, point_frame
+from ...naming import checked_name, page_text, printable
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #9493663f
 @dataclass(slots=True)
@@ -60,47 +67,52 @@ class _Workout:
         )
 
 
+def _dates(file: Path) -> dict:  # person -> name of a workout -> what is known of it
+    "What ingest.json says"
+    try:
+        return {
+            checked_name(person, 'a person'): {
+                name: _Workout(
+                    person,
+                    name=name,
+                    source=str(entry['source']),
+                    duration_s=float(entry['duration_s']),
+                    start_s=datetime.fromisoformat(entry['start']).timestamp(),
+                )
+                for name, entry in workouts.items()
+            }
+            for person, workouts in (json.loads(file.read_text('utf-8')) if file.exists() else {}).items()
+        }
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise UserError(
+            f'{file} is damaged or of another form; expected the start, duration_s and source of every workout, as '
+            'ingest writes it. Bring back a copy of it, or ingest into another folder with --out.'
+        ) from None
+
+
 class _Ledger:
     "What a store holds, with the dates from ingest.json"
 
     def __init__(self, out: Path):
-        self.table = (
-            Store(out).workouts if (out / 'workouts.csv').exists() else pd.DataFrame(columns=list(WORKOUT_COLUMNS))
-        )
-        dates = read_json(out / 'ingest.json') if (out / 'ingest.json').exists() else {}
+        store = Store(out) if (out / 'workouts.csv').exists() else None
+        if store:
+            store.check_files()
+        self.out, self.table = out, store.workouts if store else pd.DataFrame(columns=list(WORKOUT_COLUMNS))
         listed, self.known = set(self.table.workout), {}
-        for person, workouts in dates.items():
-            kept = {name: start for name, start in workouts.items() if name in listed}
-            if kept:
-                self.known[person] = {
-                    name: _Workout(
-                        person,
-                        name=name,
-                        source=entry['source'],
-                        duration_s=entry['duration_s'],
-                        start_s=datetime.fromisoformat(entry['start']).timestamp(),
-                    )
-                    for name, entry in kept.items()
-                }
-        self.undated = set(self.table.person) - {
-            person for person in self.known if len(self.known[person]) == (self.table.person == person).sum()
-        }
-        self.out = out
+        for person, workouts in _dates(out / 'ingest.json').items():
+            if kept := {name: entry for name, entry in workouts.items() if name in listed}:
+                self.known[person] = kept
+        counts = self.table.person.value_counts()
+        self.undated = {person for person, n in counts.items() if len(self.known.get(person, ())) != n}
 
-    def check(self, person: str) -> str:
-        "The person's name, if workouts can be added to it"
-        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9_.-]{0,63}', person):
-            raise UserError(
-                f"the person is called {person!r}; expected letters, digits, '-', '_' and '.', since it names a file. "
-                "Choose another --person name."
-            )
-        if person in self.undated:
-            raise UserError(
-                f"{self.out} holds workouts of {person} without their dates (in no ingest.json), so nothing can "
-                "be added "
-                f"to {person}. Choose another --person name, or another folder."
-            )
-        return person
+    def closed(self, person: str) -> str:
+        "Why no workout can be added to a person; '' if one can"
+        if person not in self.undated:
+            return ''
+        return (
+            f'{self.out.name} holds workouts of {person} without their dates (in no ingest.json), so nothing can be '
+            f'added to {person}. Choose another --person name, or another folder.'
+        )
 
     def write(self, workouts: dict) -> None:  # person -> all their workouts, known and new
         "Write ingest.json, then workouts.csv"
@@ -160,6 +172,8 @@ def _column(points: pd.DataFrame, name: str, type: pa.DataType) -> pa.Array:
     "One column in the store's type, null where it is missing or does not fit"
     if name not in points:
         return pa.nulls(len(points), type)
+    if str(points[name].dtype).lower() == str(type) and pa.types.is_integer(type):
+        return pa.array(points[name].array, type)
     values = points[name].to_numpy(np.float64, na_value=np.nan)
     missing = ~np.isfinite(values)
     if pa.types.is_integer(type):
@@ -168,59 +182,78 @@ def _column(points: pd.DataFrame, name: str, type: pa.DataType) -> pa.Array:
     return pa.array(np.where(missing, 0, values).astype(type.to_pandas_dtype()), type, mask=missing)
 
 
+@cache
+def _schema(keep_positions: bool) -> pa.Schema:
+    "The columns of a store's points, with what `pd.read_parquet` asks for"
+    schema = pa.schema([*POINT_SCHEMA, *(pa.field(name, pa.float64()) for name in POSITION_COLUMNS * keep_positions)])
+    pandas = pa.Schema.from_pandas(point_frame(schema.empty_table()), preserve_index=False)
+    return schema.with_metadata(pandas.metadata)
+
+
+_GROUP_ROWS = 2**18
+
+
+def _group(waiting: list[pa.Table], schema: pa.Schema) -> tuple[pa.Table, list[pa.Table]]:
+    "The first rows of some tables with the names of workouts as a dictionary, and what is left"
+    whole = pa.concat_tables(waiting, promote_options='default')
+    group = whole[:_GROUP_ROWS]
+    names = group['workout'].combine_chunks().dictionary_encode()
+    names = pa.DictionaryArray.from_arrays(names.indices.cast(pa.int16()), names.dictionary)
+    missing = pa.nulls(len(group))
+    columns = [
+        group[name].cast(type) if name in group.column_names else missing.cast(type)
+        for name, type in zip(schema.names[1:], schema.types[1:])
+    ]
+    return pa.table([names, *columns], schema=schema), [whole[_GROUP_ROWS:]]
+
+
 class _Spool:
     "Points of new workouts on disk, a batch a workout, to be read back person by person"
 
     def __init__(self, file: Path, keep_positions: bool):
-        positions = [pa.field(name, pa.float64()) for name in POSITION_COLUMNS] if keep_positions else []
-        self.file, self.schema, self.batches, self.reader = (
-            file,
-            pa.schema([*list(POINT_SCHEMA)[1:], *positions]),
-            0,
-            None,
+        self.file, self.keep_positions, self.batches, self.reader = file, keep_positions, 0, None
+        schema = pa.schema(list(_schema(keep_positions))[1:])
+        self.writer = pa.ipc.new_file(
+            file, schema, options=pa.ipc.IpcWriteOptions(compression='lz4', use_threads=False)
         )
-        self.writer = pa.ipc.new_file(file, self.schema, options=pa.ipc.IpcWriteOptions(compression='lz4'))
 
-    def add(self, points: pd.DataFrame) -> int:  # the batch's number
-        self.writer.write_batch(
-            pa.record_batch(
-                [_column(points, name, type) for name, type in zip(self.schema.names, self.schema.types)],
-                schema=self.schema,
-            )
-        )
+    def add(self, batch: pa.RecordBatch) -> int:  # its number
+        self.writer.write_batch(batch)
         self.batches += 1
         return self.batches - 1
+
+    def _tables(self, file: Path, known: Sequence[str], new: list[_Workout]) -> Iterator[pa.Table]:
+        "The points that a person's file has of known workouts, and those of new ones"
+        if known:
+            for batch in pq.ParquetFile(file).iter_batches(_GROUP_ROWS):
+                names = batch['workout'].cast(pa.string())
+                columns = [name for name in batch.schema.names[1:] if name in _schema(True).names]
+                table = pa.Table.from_batches([batch.select(columns)]).add_column(0, 'workout', names)
+                yield table.filter(pa.array(np.isin(names.to_numpy(zero_copy_only=False), known)))
+        if self.reader is None:
+            self.writer.close()
+            self.reader = pa.ipc.open_file(str(self.file), options=pa.ipc.IpcReadOptions(use_threads=False))
+        for entry in new:
+            table = pa.Table.from_batches([self.reader.get_batch(entry.batch)])
+            yield table.add_column(0, 'workout', pa.repeat(entry.name, len(table)))
 
     def write_person(
         self,
         file: Path,  # the person's parquet, which is replaced
-        known: Iterable[str],  # workouts to keep from it
+        known: Sequence[str],  # workouts to keep from it
         new: list[_Workout],  # workouts to add
     ) -> None:
         "Write one person's points: those that the store has, then the new ones"
-        if self.reader is None:
-            self.writer.close()
-            self.reader = pa.ipc.open_file(pa.OSFile(str(self.file)))
-        names, tables, codes = [*known, *(entry.name for entry in new)], [], []
-        if known:
-            table = pq.read_table(file)
-            column = table['workout'].cast(pa.string()).combine_chunks().dictionary_encode()
-            place = np.array([names.index(name) if name in known else -1 for name in column.dictionary.to_pylist()])[
-                column.indices.to_numpy()
-            ]
-            tables, codes = [table.drop_columns(['workout']).filter(pa.array(place >= 0))], [place[place >= 0]]
-        for code, entry in enumerate(new, len(names) - len(new)):
-            tables.append(pa.Table.from_batches([self.reader.get_batch(entry.batch)]))
-            codes.append(np.full(len(tables[-1]), code))
-        column = pa.DictionaryArray.from_arrays(
-            pa.array(np.concatenate(codes), pa.int16()), pa.array(names, pa.string())
-        )
-        table = pa.concat_tables(tables, promote_options='default').add_column(0, POINT_SCHEMA.field('workout'), column)
-        table = table.replace_schema_metadata(
-            pa.Schema.from_pandas(point_frame(table[:0]), preserve_index=False).metadata
-        )  # for `pd.read_parquet`
-        with atomic_path(file) as temporary:
-            pq.write_table(table, temporary, compression='zstd')
+        schema = _schema(self.keep_positions or bool(known) and POSITION_COLUMNS[0] in pq.read_schema(file).names)
+        with atomic_path(file) as temporary, pq.ParquetWriter(temporary, schema, compression='zstd') as writer:
+            waiting = []
+            for table in self._tables(file, known, new):
+                waiting.append(table)
+                while sum(map(len, waiting)) >= _GROUP_ROWS:
+                    group, waiting = _group(waiting, schema)
+                    writer.write_table(group)
+            if sum(map(len, waiting)):
+                writer.write_table(_group(waiting, schema)[0])
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #a9071932
 @dataclass
@@ -228,8 +261,10 @@ class IngestReport:
     "What became of each source"
 
     out: str  # the store's name
-    # dicts of source, outcome ('added', 'duplicate' or 'refused'), person, workout, reason
+    # dicts of source, outcome ('added', 'duplicate', 'refused', or 'expected' for what belongs to an archive and is no
+    # workout), person, workout, reason
     rows: list = field(default_factory=list)
+    dry_run: bool = False  # whether nothing was written
 
     def add(self, source: str, outcome: str, reason: str = '', person: str = '', workout: str = '') -> None:
         self.rows.append(dict(source=source, outcome=outcome, person=person, workout=workout, reason=reason))
@@ -240,166 +275,252 @@ class IngestReport:
 
     @property
     def counts(self) -> dict:
-        return {outcome: int((self.table.outcome == outcome).sum()) for outcome in ('added', 'duplicate', 'refused')}
+        outcomes = [row['outcome'] for row in self.rows]
+        return {outcome: outcomes.count(outcome) for outcome in ('added', 'duplicate', 'refused')}
 
     def write(self, path: str | Path) -> Path:
         "Write it as JSON"
         return write_json(path, dict(store=self.out, **self.counts, sources=self.rows))
 
-    def _lines(self, form: str) -> list[str]:  # the first 20: what was not added, then what was with a reservation
-        lines = [
-            form.format(**row).rstrip()
-            for row in sorted(self.rows, key=lambda row: row['outcome'] == 'added')
-            if row['outcome'] != 'added' or row['reason']
-        ]
-        return lines[:20] + [f'... and {len(lines) - 20:,} more'] * (len(lines) > 20)
+    def _lines(
+        self, form: str, shown
+    ) -> list[str]:  # the first 20: what was not added, then what was with a reservation
+        told = [row for row in self.rows if row['outcome'] in ('duplicate', 'refused')]
+        told += [row for row in self.rows if row['outcome'] == 'added' and row['reason']]
+        lines = [form.format(**{key: shown(value, 400) for key, value in row.items()}).rstrip() for row in told[:20]]
+        return lines + [f'... and {len(told) - 20:,} more'] * (len(told) > 20)
 
-    def _head(self):
-        return f'{self.out}: ' + ', '.join(f'{count:,} {outcome}' for outcome, count in self.counts.items())
+    def _head(self, shown):
+        would = ' (a dry run: nothing was written)' * self.dry_run
+        return f'{shown(self.out)}: ' + ', '.join(f'{n:,} {outcome}' for outcome, n in self.counts.items()) + would
+
+    def _tail(self):
+        n = sum(row['outcome'] == 'expected' for row in self.rows)
+        return [f'{n:,} file{"s" * (n != 1)} of the export hold{"s" * (n == 1)} no workout.'] * (n > 0)
 
     def __str__(self):
-        return '\n'.join([self._head(), *self._lines('{source}: {outcome} {workout} {reason}')])
+        return '\n'.join(
+            [self._head(printable), *self._lines('{source}: {outcome} {workout} {reason}', printable), *self._tail()]
+        )
 
     def _repr_markdown_(self):
-        lines = self._lines('{source} | {outcome} | {workout} | {reason}')
-        return '\n'.join([f'**{self._head()}**', '', 'source | outcome | workout | reason', ':--|:--|:--|:--', *lines])
+        lines = self._lines('{source} | {outcome} | {workout} | {reason}', page_text)
+        table = ['', 'source | outcome | workout | reason', ':--|:--|:--|:--', *lines] if lines else []
+        return '\n'.join([f'**{self._head(page_text)}**', *table, *(['', *self._tail()] if self._tail() else [])])
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #e386fed7
 def _person(
     recording: Recording,
     person: str | None,  # the name given
 ) -> str:
-    "Whose workout it is"
+    "Whose workout it is, as a name that can name a file; two different words never become the same name"
     if person is not None:
         return person
-    name = re.sub(r'[^A-Za-z0-9_.-]', '-', str(recording.person or '')).strip('-._')
+    word = str(recording.person or '').strip()
+    name = re.sub(r'[^A-Za-z0-9_.-]+', '-', word).strip('-.')
+    changed = name != re.sub(r'\s+', '-', word) or len(name) > 60
+    name = f'{name[:50]}-{digest(word)}'.strip('-') if word and changed else name
     return f'u{name}' if name.isdigit() else name or 'me'
 
 
-def _lacks(points: pd.DataFrame) -> str:
+def _lacks(recording: Recording) -> str:
     "Why a recording cannot be used, in one sentence; '' if it can"
+    points = recording.points
     if len(points) < 2:
-        return f"It has {len(points)} point{'s' * (len(points) != 1)}; expected 2 or more."
+        return f"It has {len(points)} point{'s' * (len(points) != 1)}; expected 2 or more. {recording.note}".strip()
     hr_bpm = points.heart_rate_bpm.to_numpy(np.float64, na_value=np.nan) if 'heart_rate_bpm' in points else np.zeros(1)
-    return '' if (hr_bpm > 0).any() else 'It has no heart rate; record with a heart rate sensor.'
+    return '' if (hr_bpm > 0).any() else f'It holds no heart rate. {recording.note}'.strip()
 
 
-def _take(recording: Recording, person: str, spool: _Spool) -> _Workout:
-    "Spool a recording's points, and keep the line about it"
-    points, start, quality = recording.points, recording.start, recording.quality
-    note = ' '.join([recording.note] + [f'Its heart rate is {quality}.'] * (quality in ('medium', 'sparse'))).strip()
-    distance_m = (
-        points.distance_m.to_numpy(np.float64, na_value=np.nan) if 'distance_m' in points else np.array([np.nan])
-    )
-    known = distance_m[np.isfinite(distance_m)]
-    return _Workout(
-        person,
-        recording.source,
-        (start if start.tzinfo else start.replace(tzinfo=timezone.utc)).timestamp(),
-        float(points.time_s.max() - points.time_s.min()),
-        int(points.heart_rate_bpm.notna().sum()),
-        recording.sport,
-        round(float(np.ptp(known)) / 1000, 5) if len(known) else 0.0,
-        recording.distance_source,
-        bool(recording.merged),
-        note,
-        spool.add(points),
-    )
+def _taken(
+    item: Recording | Refusal,
+    person: str | None,  # whose workouts they are, where that was given
+    keep_positions: bool,
+) -> Refusal | tuple[_Workout, pa.RecordBatch]:
+    "A recording as the line about it and its points, in the store's types"
+    try:
+        if isinstance(item, Refusal):
+            return item
+        if reason := _lacks(item):
+            return Refusal(item.source, reason)
+        points, start, quality = item.points, item.start, item.quality
+        note = [item.note] * bool(item.note) + [f'Its heart rate is {quality}.'] * (quality in ('medium', 'sparse'))
+        distance_m = points.distance_m.to_numpy(np.float64, na_value=np.nan) if 'distance_m' in points else np.empty(0)
+        known = distance_m[np.isfinite(distance_m)]
+        workout = _Workout(
+            _person(item, person),
+            item.source,
+            (start if start.tzinfo else start.replace(tzinfo=timezone.utc)).timestamp(),
+            float(points.time_s.max() - points.time_s.min()),
+            int(points.heart_rate_bpm.notna().sum()),
+            item.sport,
+            round(float(np.ptp(known)) / 1000, 5) if len(known) else 0.0,
+            item.distance_source,
+            bool(item.merged),
+            ' '.join(note),
+        )
+        schema = pa.schema(list(_schema(keep_positions))[1:])
+        columns = [_column(points, name, type) for name, type in zip(schema.names, schema.types)]
+        return workout, pa.record_batch(columns, schema=schema)
+    except Exception as error:  # of points that are made when they are asked for
+        return refusal_of(item.source, error)
+
+# %% ../../../nbs/heart/12_files.ingest.ipynb #0bc9533d
+_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
 @contextmanager
-def _workplace(out: Path) -> Iterator[Path]:  # a folder for the spool
-    "A store's folder, held for one ingest at a time; gone again if nothing came into it"
-    lock, spool = FileLock(out / '.lock', timeout=0), out / '.spool'
+def _writable(out: Path) -> Iterator[None]:
+    "What the disk refuses, as one sentence"
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        shutil.rmtree(spool, ignore_errors=True)  # left by an ingest that was killed, as are half-written files
-        for left in out.glob('.*.tmp'):
-            left.unlink()
-        spool.mkdir()
-    except Timeout:
-        raise UserError(
-            f"{out} is being written by another ingest; expected one at a time. Wait for it to end."
-        ) from None
+        yield
     except OSError as error:
+        if error.errno not in _DISK and not isinstance(error, (FileExistsError, NotADirectoryError)):
+            raise
+        why = os.strerror(error.errno or errno.EIO)
         raise UserError(
-            f"{out} cannot be written ({error.strerror}); expected a folder of your own. Choose another with --out."
+            f'{printable(str(out))} cannot be written ({why}); it is as it was before. Expected a folder of your own '
+            'with room for it: choose another with --out, or make room, and run the same command again.'
         ) from None
-    try:
-        yield spool
-    finally:
-        shutil.rmtree(spool, ignore_errors=True)
-        (out / '.lock').unlink(missing_ok=True)
-        lock.release()
-        if not any(out.iterdir()):
-            out.rmdir()
+
+
+@contextmanager
+def _workplace(out: Path, dry_run: bool) -> Iterator[Path]:  # a folder for the spool
+    "A store's folder, held for one ingest at a time; gone again if nothing came into it"
+    if dry_run:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
+        return
+    lock, spool = FileLock(out / '.lock', timeout=0), out / '.spool'
+    with _writable(out):
+        out.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise UserError(
+                f'{printable(str(out))} is being written by another ingest; expected one at a time. Wait for it to end.'
+            ) from None
+        try:
+            shutil.rmtree(spool, ignore_errors=True)  # left by an ingest that was killed, as are half-written files
+            for left in out.glob('.*.tmp'):
+                left.unlink()
+            spool.mkdir()
+            yield spool
+        finally:
+            shutil.rmtree(spool, ignore_errors=True)
+            (out / '.lock').unlink(missing_ok=True)
+            lock.release()
+            if not any(out.iterdir()):
+                out.rmdir()
+
+
+class _Progress:
+    "A bar in a terminal or a notebook, a line now and then where the output goes to a file"
+
+    def __init__(self, files: list, shown: bool):
+        self.n_files, self.n_bytes = len(files), max(1, sum(getattr(file, 'size', 0) for file in files))
+        self.files, self.bytes, self.start, self.said = 0, 0, time.monotonic(), time.monotonic()
+        live = IN_NOTEBOOK or sys.stderr.isatty()
+        self.lines = shown and not live
+        self.bar = tqdm(
+            total=self.n_bytes, desc='ingest', unit='B', unit_scale=True, disable=not (shown and live), mininterval=0.5
+        )
+
+    def __call__(self, n_bytes: int, n_files: int) -> None:
+        n_bytes = min(n_bytes, self.n_bytes - self.bytes)  # a file that is read twice, or unpacked, is counted once
+        self.files, self.bytes = self.files + n_files, self.bytes + n_bytes
+        self.bar.set_postfix_str(f'{self.files:,} of {self.n_files:,} files', refresh=False)
+        self.bar.update(n_bytes)
+        now = time.monotonic()
+        if self.lines and now - self.said >= 10:
+            self.said = now
+            left_s = (now - self.start) * (self.n_bytes - self.bytes) / max(self.bytes, 1)
+            left = f'{left_s / 60:.0f} min' if left_s >= 60 else f'{left_s:.0f} s'
+            done, whole = f'{self.bytes / 1e9:.1f}', f'{self.n_bytes / 1e9:.1f}'
+            print(
+                f'ingest: {self.files:,} of {self.n_files:,} files, {done} of {whole} GB, about {left} left',
+                file=sys.stderr,
+                flush=True,
+            )
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #8fd18576
+_MOST_WORKOUTS = 2**15 - 1  # of one person, whose names are numbered in 16 bits
+
+
 def ingest(
     sources: str | Path | Iterable,  # files, folders, zip or gz archives
     out: str | Path,  # the store, which may exist
     person: str | None = None,  # whose workouts they are; the source's own name by default, else `me`
     keep_positions: bool = False,  # write latitude_deg and longitude_deg as well
-    progress: bool = True,  # show a count, in a notebook or a terminal
+    progress: bool = True,  # show how far it is: a bar, or lines where the output goes to a file
+    dry_run: bool = False,  # read and report, and write nothing
+    workers: int | None = None,  # processes that read; as many as there are cores by default, up to 8
 ) -> IngestReport:
     "Read recordings into a store, old or new; also writes the report to `ingest-report.json` in it"
     sources, out = [sources] if isinstance(sources, (str, Path)) else list(sources), Path(out)
     for source in sources:
-        if not Path(source).exists():
-            raise UserError(f"{source} does not exist; expected a file or folder of recordings.")
-        if Path(source).is_dir() and not any(path.is_file() for path in Path(source).rglob('*')):
-            raise UserError(f"{source} is an empty folder; expected recordings in it, such as FIT, TCX or GPX files.")
-    report, new = IngestReport(out.name), {}
-    with _workplace(out) as folder:
+        if not os.path.exists(source):
+            raise UserError(f'{printable(str(source))} does not exist; expected a file or folder of recordings.')
+    if person is not None:
+        checked_name(person, 'the person')
+    report = IngestReport(out.name, dry_run=dry_run)
+    with _workplace(out, dry_run) as folder:
         ledger = _Ledger(out)
-        if person is not None:
-            ledger.check(person)
+        if person is not None and (why := ledger.closed(person)):
+            raise UserError(why)
+        (folder / 'zips').mkdir()
+        files = [file for source in sources for file in found(source, folder / 'zips')]
         spool = _Spool(folder / 'points.arrow', keep_positions)
-        found = (item for source in sources for item in read_recordings(source, keep_positions=keep_positions))
-        for item in tqdm(
-            found,
-            desc='ingest',
-            unit=' workouts',
-            disable=not (progress and (IN_NOTEBOOK or sys.stderr.isatty())),
-            mininterval=0.5,
-        ):
-            if isinstance(item, Refusal):
-                report.add(item.source, 'refused', item.reason)
-            elif reason := _lacks(item.points):
-                report.add(item.source, 'refused', f'{reason} {item.note}'.strip())
-            else:
-                name = ledger.check(_person(item, person))
-                new.setdefault(name, []).append(_take(item, name, spool))
-        written = {
-            name: _add_person(out, name, ledger.known.get(name, {}), entries, spool, report)
-            for name, entries in new.items()
-        }
-        written = {name: entries for name, entries in written.items() if entries}
+        told = _Progress(files, progress)
+        use = partial(_taken, person=person, keep_positions=keep_positions)
+        read = read_all(files, use, keep_positions, n_workers(files, workers), told)
+        new = _spooled(read, ledger, spool, report, dry_run)
+        told.bar.close()
+        written = {}
+        for name, entries in new.items():
+            known = ledger.known.get(name, {})
+            kept = _sorted_out(name, known, entries, report)
+            if kept and not dry_run:
+                spool.write_person(out / f'{name}.parquet', list(known), kept)
+                written[name] = known | {entry.name: entry for entry in kept}
         if written:
             ledger.write(written)
-        if (out / 'workouts.csv').exists():
+        if (out / 'workouts.csv').exists() and not dry_run:
             report.write(out / 'ingest-report.json')
     return report
 
 
-def _add_person(out, person, known, new, spool, report) -> dict:  # the person's workouts; empty if none is new
-    "Write one person's new workouts, and report on them"
+def _spooled(read, ledger, spool, report, dry_run) -> dict[str, list]:  # person -> new workouts
+    "Spool what was read, and report on what cannot be added"
+    new = {}
+    for item in read:
+        if isinstance(item, Refusal):
+            report.add(item.source, 'expected' if item.expected else 'refused', item.reason)
+            continue
+        workout, points = item
+        if why := ledger.closed(workout.person):
+            report.add(workout.source, 'refused', why)
+            continue
+        workout.batch = spool.add(points[:0] if dry_run else points)
+        new.setdefault(workout.person, []).append(workout)
+    return new
+
+
+def _sorted_out(person, known, new, report) -> list:  # the workouts to add, named
+    "Name one person's new workouts, and report on them"
     kept, duplicates = _sort_out(known.values(), new)
-    number = max((int(name.rpartition('-')[2]) for name in known), default=-1) + 1
-    for place, entry in enumerate(kept):
-        entry.name = f'{person}-{number + place:04d}'
-    for entry in kept:
+    numbers = [int(number[1]) for name in known if (number := re.search(r'-(\d{1,9})$', name))]
+    for place, entry in enumerate(kept, max(numbers, default=-1) + 1):
+        entry.name = f'{person}-{place:04d}'
+    room = _MOST_WORKOUTS - len(known)
+    for entry in kept[:room]:
         report.add(entry.source, 'added', entry.note, person, entry.name)
+    for entry in kept[room:]:
+        why = f'{person} has {_MOST_WORKOUTS:,} workouts, which is the most; give the others another --person name.'
+        report.add(entry.source, 'refused', why)
     for entry, other in duplicates:
-        why = (
-            'which the store had'
-            if other.name in known
-            else f'which has {"more" if other.n_hr > entry.n_hr else "as much"} heart rate'
-        )
-        report.add(
-            entry.source, 'duplicate', f'The same workout as {other.source} ({other.name}), {why}.', person, other.name
-        )
-    if kept:
-        spool.write_person(out / f'{person}.parquet', list(known), kept)
-    return {**known, **{entry.name: entry for entry in kept}} if kept else {}
+        why = 'which the store had' if other.name in known else 'which has as much heart rate'
+        why = 'which has more heart rate' if other.name not in known and other.n_hr > entry.n_hr else why
+        reason = f'The same workout as {other.source} ({other.name}), {why}.'
+        report.add(entry.source, 'duplicate', reason, person, other.name)
+    return kept[:room]

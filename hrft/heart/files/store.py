@@ -9,11 +9,13 @@ __all__ = ['POINT_SCHEMA', 'WORKOUT_COLUMNS', 'Store', 'point_frame']
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ...core import UserError, digest, file_digest
+from ...naming import checked_name, printable
 
 # %% ../../../nbs/heart/11_files.store.ipynb #a16e6882
 POINT_SCHEMA = pa.schema(
@@ -52,6 +54,45 @@ def _missing(columns: Iterable[str], expected: Iterable[str], what: str) -> None
         )
 
 
+_AGAIN = 'Make the store again with `hrft ingest SRC --out STORE`, in an empty folder.'
+_BOUNDS = {  # lowest, highest, and whether there may be none
+    'day': (0, 100_000, False),  # since the person's first workout
+    'hour_utc': (0, 23, True),
+    'duration_s': (0, 7 * 86400, False),
+    'distance_km': (0, 100_000, True),
+}
+_LIMITS = {  # wider than what a reader lets through, and narrower than nonsense
+    'time_s': (0, 7 * 86400),
+    'distance_m': (-1e6, 1e8),
+    'speed_m_s': (-100, 1000),
+    'altitude_m': (-12_000, 100_000),
+}
+
+
+def _check_points(points: pd.DataFrame, listed: list[str], file: Path) -> None:
+    "Refuse points that no ingest writes"
+    codes, time_s = points.workout.cat.codes.to_numpy(), points.time_s.to_numpy(float, na_value=np.nan)
+    same = codes[1:] == codes[:-1]
+    back = same & ~(time_s[1:] > time_s[:-1])
+    if back.any() or (~same).sum() >= max(1, points.workout.nunique()):
+        at = str(points.workout.iloc[int(back.argmax())])
+        raise UserError(
+            f"{file} is not in order of time, first in {printable(at, 80)}; expected rows as ingest writes. {_AGAIN}"
+        )
+    for name, (low, high) in _LIMITS.items():
+        values = points[name].to_numpy(float, na_value=np.nan)
+        wrong = ~(np.isnan(values) | ((values >= low) & (values <= high)))
+        if wrong.any():
+            at = points.iloc[int(wrong.argmax())]
+            raise UserError(
+                f"{file} has the {name} {at[name]:.5g} in {printable(str(at.workout), 80)}; expected {low:,.0f} to "
+                f"{high:,.0f}. {_AGAIN}"
+            )
+    lacking = [name for name in listed if name not in set(points.workout.cat.categories)]
+    if lacking:
+        raise UserError(f"{file} has no points of {printable(lacking[0], 80)}, which workouts.csv lists. {_AGAIN}")
+
+
 def _read_workouts(
     file: Path,  # workouts.csv
 ) -> pd.DataFrame:  # one row a workout, in order of date
@@ -72,14 +113,23 @@ def _read_workouts(
             na_values={name: [''] for name in ('day', 'hour_utc', 'duration_s', 'distance_km')},
         )
     except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{file} cannot be read as CSV ({error}).") from None
+        raise UserError(f"{file} cannot be read as CSV ({error}). Bring back a copy of it. {_AGAIN}") from None
     _missing(table.columns, WORKOUT_COLUMNS, str(file))
+    for name, (low, high, empty) in _BOUNDS.items():
+        values = pd.to_numeric(table[name], errors='coerce').to_numpy(float)
+        wrong = ~((values >= low) & (values <= high) | (empty & table[name].isna().to_numpy(bool)))
+        if wrong.any():
+            row = table.iloc[wrong.argmax()]
+            raise UserError(
+                f"{file} gives {printable(str(row.workout), 80)} the {name} {printable(str(row[name]), 40)}; expected "
+                f"{low:,} to {high:,}. {_AGAIN}"
+            )
+    for person in table.person.unique():
+        checked_name(person, f'a person in {file}')
     twice = table.workout[table.workout.duplicated()]
     if len(twice):
-        raise UserError(f"{file} lists {twice.iloc[0]} twice; expected one row a workout. Remove one of the rows.")
-    if not pd.api.types.is_numeric_dtype(table.day) or table.day.isna().any():
         raise UserError(
-            f"{file} has a day that is not a number; expected days since the person's first workout in every row."
+            f"{file} lists {printable(twice.iloc[0], 80)} twice; expected one row a workout. Remove one of the rows."
         )
     return table.sort_values(['person', 'day'], kind='stable', ignore_index=True)[list(WORKOUT_COLUMNS)]
 
@@ -114,12 +164,41 @@ class Store:
     def _file(self, person: str) -> Path:
         return self.path / f'{person}.parquet'
 
+    def _read(self, read, person: str):
+        "What pyarrow reads of a person's file, in the form of a store"
+        file = self._file(person)
+        try:
+            got = read(file)
+        except (pa.ArrowException, OSError) as error:
+            why = printable(str(error).split('.')[0], 120)
+            raise UserError(f"{file} cannot be read as parquet ({why}). Bring back a copy of it. {_AGAIN}") from None
+        schema = got if isinstance(got, pa.Schema) else got.schema
+        _missing(schema.names, POINT_SCHEMA.names, str(file))
+        for field in list(POINT_SCHEMA)[1:]:
+            type = schema.field(field.name).type
+            if not (pa.types.is_integer(type) or pa.types.is_floating(type) or pa.types.is_null(type)):
+                raise UserError(f"{file} has {field.name} as {type}; expected numbers. {_AGAIN}")
+        return got
+
+    def check_files(self) -> None:
+        "Refuse a store of which a file is damaged"
+        for person in self.people:
+            self._read(pq.read_schema, person)
+
+    def left_out(self, person: str) -> list[str]:
+        "Workouts that the person's file has and workouts.csv does not list, as an ingest leaves them that was ended"
+        names = pq.read_table(self._file(self.check(person)), columns=['workout'])['workout'].cast(pa.string()).unique()
+        return sorted(set(names.to_pylist()) - set(self.workouts.workout))
+
     def check(self, person: str) -> str:
         "The person's name, if the store has them"
         if person in self.people:
             return person
         known = ', '.join(self.people[:20]) + (', ...' if len(self.people) > 20 else '')
-        raise UserError(f"{self.path} has nobody called {person!r}; expected one of: {known or 'nobody, it is empty'}.")
+        raise UserError(
+            f"{self.path} has nobody called {printable(repr(person), 80)}; "
+            f"expected one of: {known or 'nobody, it is empty'}."
+        )
 
     def points(
         self,
@@ -128,11 +207,7 @@ class Store:
     ) -> pd.DataFrame:  # one row a recorded point, `POINT_SCHEMA`'s columns (and positions, where they were kept)
         "The recorded points of one person's workouts, each workout in order of time"
         file = self._file(self.check(person))
-        try:
-            table = pq.read_table(file)
-        except (pa.ArrowException, OSError) as error:
-            raise UserError(f"{file} cannot be read as parquet ({error}).") from None
-        _missing(table.column_names, POINT_SCHEMA.names, str(file))
+        table = self._read(pq.read_table, person)
         listed = list(self.workouts.workout[self.workouts.person == person])
         wanted = listed if workouts is None else list(workouts)
         unknown = set(wanted) - set(listed)
@@ -141,6 +216,7 @@ class Store:
                 f"{person} has no workout {sorted(unknown)[0]}; the store lists {listed[0]} to {listed[-1]}."
             )
         points = point_frame(table)
+        _check_points(points, listed, file)
         keep = points.workout.cat.categories.isin(wanted)
         if not keep.all():
             points = points[keep[points.workout.cat.codes]].reset_index(drop=True)
