@@ -100,7 +100,9 @@ class Source:
         head = b''
         try:
             with self.open() as stream:
-                while len(head) < _HEAD_BYTES and (piece := stream.read1(_HEAD_BYTES - len(head))):
+                while len(head) < _HEAD_BYTES and (
+                    piece := stream.read1(_HEAD_BYTES - len(head))  # pyright: ignore[reportAttributeAccessIssue]
+                ):
                     head += piece
         except Unreadable:
             if not head:
