@@ -176,6 +176,10 @@ def atomic_path(
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)  # which is what somebody asked for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

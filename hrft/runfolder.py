@@ -206,7 +206,7 @@ def save_weights(
     metadata: dict[str, Any],  # JSON-able: recipe, normalisation, ...
 ) -> None:
     "Write a model's weights with what is needed to use them"
-    _save_tensors(path, model.state_dict(), {'hrft': json.dumps(metadata, sort_keys=True)})
+    _save_tensors(path, model.state_dict(), {'hrft': json.dumps(metadata, sort_keys=True, allow_nan=False)})
 
 
 @contextmanager
@@ -226,6 +226,15 @@ def opened(
         raise UserError(sentence) from None
 
 
+def _said(file):
+    "What is kept with the arrays of a file, which holds no number that JSON does not know"
+    return json.loads((file.metadata() or {}).get('hrft', '{}'), parse_constant=_refused)
+
+
+def _refused(word):
+    raise ValueError(f"{word} is no number")
+
+
 def load_tensors(path: str | Path) -> Tensors:
     "Read arrays, if all their numbers are finite"
     with opened(path) as file:
@@ -242,7 +251,7 @@ def load_tensors(path: str | Path) -> Tensors:
 def load_weights(path: str | Path) -> tuple[Tensors, Kept]:  # state dict, metadata as `save_weights` was given them
     "Read weights and what was kept with them"
     with opened(path) as file:
-        said = json.loads((file.metadata() or {}).get('hrft', '{}'))
+        said = _said(file)
     return load_tensors(path), Kept(path, said)
 
 
@@ -319,7 +328,7 @@ def load_header(
 ) -> H:
     "Read the header alone"
     with opened(path) as file:
-        said = json.loads((file.metadata() or {}).get('hrft', '{}'))
+        said = _said(file)
     return checked(form, said, path)
 
 # %% ../nbs/core/08_runfolder.ipynb #41e24a61

@@ -308,8 +308,8 @@ def study_weights(
 ) -> tuple[Tensors, H]:  # state dict, header
     "A run's weights and header, if it is one of this study"
     path, found = weights_path(run), _header(run).recipe.get('study')
-    if path.name == 'model.safetensors' and (whole := Run(path.parent)).finished:
-        whole.check()
+    if path.name == 'model.safetensors' and (path.parent / 'run.json').is_file():
+        Run(path.parent).check()
     if found != study.name:
         raise UserError(
             f"{path.name} of {path.parent.name} is no model of {study.name}; "
