@@ -17,12 +17,13 @@ from typing import Annotated, Any, TypeVar
 
 import pandas as pd
 import torch
+from pyarrow.parquet import read_metadata
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError, field_serializer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .core import UserError, atomic_path, file_digest, read_json, write_json
+from .core import UserError, atomic_path, file_digest, free_memory, read_json, write_json
 from .evaluate import interval_text, scoring_of
 from .naming import checked_name, inside, printable
 from .recipe import Recipe, recorded_recipe
@@ -216,6 +217,8 @@ def opened(
     "A file of arrays; nothing in it is executed"
     if not Path(path).is_file():
         raise UserError(f"{Path(path).name} does not exist; expected the weights of a finished run.")
+    if Path(path).stat().st_size > free_memory():
+        raise UserError(f"{Path(path).name} is larger than the memory that is free; use another machine.")
     try:
         with safe_open(path, 'pt') as file:
             yield file
@@ -406,6 +409,9 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         "Rows of every model and split"
         try:
+            about = read_metadata(self.file('predictions.parquet'))
+            if (needed := 8 * about.num_rows * about.num_columns) > free_memory():
+                raise self.damaged(f'predictions.parquet would take {needed / 1e9:,.3g} GB of memory')
             table = pd.read_parquet(self.file('predictions.parquet'))
         except UserError:
             raise
