@@ -7,6 +7,7 @@ __all__ = ['train', 'sweep', 'evaluate', 'leaderboard', 'predict', 'report', 'ma
 
 # %% ../nbs/core/25_cli.ipynb #e28d259c
 import errno
+import io
 import os
 import signal
 import sys
@@ -323,7 +324,7 @@ def main(
     "Run the command"
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded; see `hrft.train.fit`
     words = sys.argv[1:] if words is None else list(words)
-    if hasattr(sys.stdout, 'reconfigure'):  # a terminal or a pipe that has no letter for what is printed
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal or a pipe that has no letter for what is printed
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return _run_command(words)

@@ -134,15 +134,15 @@ class Kinds(Options):
 
 # %% ../nbs/core/02_recipe.ipynb #5750804a
 _PASS = 'an epoch is a pass over all items, and nobody waits for more'
-_Epochs, _Patience = Annotated[int, Bounds(1, 100_000, _PASS)], Annotated[int, Bounds(0, 100_000, _PASS)]
+_Epochs = Annotated[int, Bounds(1, 100_000, _PASS)]
+_Patience = Annotated[int, Bounds(0, 100_000, _PASS)]
 _Rate = Annotated[float, Bounds(1e-30, 1e6, 'the seven digits of a weight are lost in a larger step')]
 _Falling = Annotated[float, Bounds(1e-6, 1, 'a rate never grows by it, and a smaller one is none')]
 _Batch = Annotated[int, Bounds(1, 1_000_000, 'a batch is held in memory at once')]
 _Steps = Annotated[int, Bounds(0, 1_000_000_000, 'no training takes more steps')]
 _Size = Annotated[float, Bounds(0, 1e30, 'float32 holds no square of a larger one')]
 _StageName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the stage'))]
-_RecipeName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the recipe'))]
-_StudyName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the study'))]
+_RecipeName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the recipe, or its study,'))]
 
 
 class Optimizer(Kinds):
@@ -266,7 +266,7 @@ def core_stage(
 class Recipe(Options):
     "All that decides a training run except the data themselves; a study subclasses it with its `model` and `data`"
 
-    study: _StudyName
+    study: _RecipeName
     name: _RecipeName  # `base` in `heart/base`
     description: str = ''  # why this recipe exists, for tables and the model card
     seed: Seed = 0  # seeds initial weights, order, dropout and augmentation
@@ -425,8 +425,8 @@ def recorded_recipe(
         return recipe_type.model_validate(settings)
     except ValidationError as error:
         key = _dotted(_place(recipe_type, error.errors()[0]['loc'])[0])
-        old = f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`), or is damaged"
-        raise UserError(f"{old}; train it again.") from None
+        old = f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`)"
+        raise UserError(f"{old}; train it again, as if it was damaged, which it may be.") from None
 
 # %% ../nbs/core/02_recipe.ipynb #3612dde2
 def override(

@@ -214,7 +214,7 @@ def _begun(training):
     "What was written when the run began; nothing, and an empty folder, where it was begun by other code"
     run = training.run
     try:
-        begun = run.info if (run.path / 'run.json').exists() else {}
+        begun: dict[str, Any] = run.info if (run.path / 'run.json').exists() else {}
     except UserError:
         begun = {'code': 'damaged'}
     left = [path for path in run.path.iterdir() if path.name != '.lock']
