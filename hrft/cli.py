@@ -7,6 +7,7 @@ __all__ = ['train', 'sweep', 'evaluate', 'leaderboard', 'predict', 'report', 'ma
 
 # %% ../nbs/core/25_cli.ipynb #e28d259c
 import errno
+import io
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from cyclopts.validators import Number
 
 from .command import Changes, command, counted, judged_by, named_run, new_app, say_next, say_written, show_run
 from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
-from .naming import printable
+from .naming import checked_name, printable
 
 # %% ../nbs/core/25_cli.ipynb #80d1163f
 _app = App()
@@ -113,7 +114,7 @@ def evaluate(
         print(f"by {result['run']}, {result['used']}")
     print('\n'.join(_evaluation_lines(result, study.scoring.about())))
     folder = meant if meant.is_dir() else meant.parent
-    whose = person or ('everyone' if 'people' in result else 'all')
+    whose = checked_name(person, 'the person') if person else ('everyone' if 'people' in result else 'all')
     path = out or folder / f"evaluation-{whose}-{result['data'][:8]}.json"
     say_written(write_json(path, {k: v for k, v in result.items() if k != 'predictions'}))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(meant))
@@ -323,7 +324,7 @@ def main(
     "Run the command"
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded; see `hrft.train.fit`
     words = sys.argv[1:] if words is None else list(words)
-    if hasattr(sys.stdout, 'reconfigure'):  # a terminal or a pipe that has no letter for what is printed
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a terminal or a pipe that has no letter for what is printed
         sys.stdout.reconfigure(errors='backslashreplace')
     try:
         return _run_command(words)
@@ -337,6 +338,8 @@ def main(
         raise
     except (MemoryError, RuntimeError) as error:
         said = str(error).partition('\n')[0] or 'it is all taken'
+        if isinstance(error, RecursionError):
+            return _say("a file holds lists or tables that lie too deep in each other to be read; no tool writes such.")
         if not isinstance(error, MemoryError) and 'out of memory' not in said and 'allocate memory' not in said:
             raise  # which torch says where Python has a MemoryError
         return _say(f"there is not enough memory ({said}); close other programs, or ask for less.")

@@ -176,6 +176,10 @@ def atomic_path(
     try:
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        if str(error.filename) == str(temporary):
+            error.filename = str(path)  # which is what somebody asked for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -207,7 +211,7 @@ def write_json(
     "Write `value` as indented JSON, whole or not at all"
     text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False, default=_plain)
     with atomic_path(path) as temporary:
-        temporary.write_text(text + '\n', encoding='utf-8')
+        temporary.write_text(text + '\n', encoding='utf-8', errors='backslashreplace')  # as JSON escapes it
     return Path(path)
 
 

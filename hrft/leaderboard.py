@@ -40,7 +40,6 @@ def finished_runs(
 def unfit(run: Run) -> str:  # empty where nothing is wrong
     "Why a run may not be ranked"
     try:
-        run.check()
         lineage, judged_on = kept_lineage(run)
     except UserError as error:
         return str(error)
@@ -55,6 +54,7 @@ def unfit(run: Run) -> str:  # empty where nothing is wrong
 
 def describe(run: Run) -> dict:
     "One run's row: recipe, seed, kept stage, score with interval, test items"
+    run.check()
     info, metrics = run.info, run.metrics
     settings, scoring = info['settings'], scoring_of(metrics)
     name, main = main_score(metrics['test'], scoring)
@@ -137,11 +137,9 @@ def _ranked(runs, scoring):
     rows, left_out, known = [], [], {}
     for run in runs:
         try:
-            reason, row = unfit(run), {}
-            if not reason:
-                row = describe(run) | {'object': run, 'predictions': run.kept_predictions()}
-                reason = _unlike_predictions(run, row, scoring or find_study(row['study']).scoring)
-                reason = reason and f'{run.path.name}: {reason}; train it again'
+            row = describe(run) | {'object': run, 'predictions': run.kept_predictions()}
+            unlike = _unlike_predictions(run, row, scoring or find_study(row['study']).scoring)
+            reason = unfit(run) or unlike and f'{run.path.name}: {unlike}; train it again'
         except (UserError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of a file that is none
             damage = f'its predictions cannot be scored ({printable(str(error), 100)})'
             reason = f'{run.path.name}: {error if isinstance(error, UserError) else damage}'

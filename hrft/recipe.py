@@ -133,14 +133,22 @@ class Kinds(Options):
         )
 
 # %% ../nbs/core/02_recipe.ipynb #5750804a
-_DIGITS = "the seven digits of a weight are lost in a larger step"
-_EPOCHS = "an epoch is a pass over all items, and nobody waits for more"
+_PASS = 'an epoch is a pass over all items, and nobody waits for more'
+_Epochs = Annotated[int, Bounds(1, 100_000, _PASS)]
+_Patience = Annotated[int, Bounds(0, 100_000, _PASS)]
+_Rate = Annotated[float, Bounds(1e-30, 1e6, 'the seven digits of a weight are lost in a larger step')]
+_Falling = Annotated[float, Bounds(1e-6, 1, 'a rate never grows by it, and a smaller one is none')]
+_Batch = Annotated[int, Bounds(1, 1_000_000, 'a batch is held in memory at once')]
+_Steps = Annotated[int, Bounds(0, 1_000_000_000, 'no training takes more steps')]
+_Size = Annotated[float, Bounds(0, 1e30, 'float32 holds no square of a larger one')]
+_StageName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the stage'))]
+_RecipeName = Annotated[str, AfterValidator(lambda name: checked_name(name, 'the recipe, or its study,'))]
 
 
 class Optimizer(Kinds):
     "How a gradient moves the weights"
 
-    weight_decay: Annotated[float, Bounds(0, 1e6, _DIGITS)] = 0.0  # decay of all trainable parameters
+    weight_decay: _Size = 0.0  # decay of all trainable parameters
     momentum: Memory = 0.9  # sgd's momentum, adam's first moment
 
 
@@ -194,46 +202,32 @@ class WarmRestarts(Falling):
     "Again and again"
 
     kind: Literal['warm_restarts'] = 'warm_restarts'
-    epochs: Annotated[int, Bounds(1, 100_000, _EPOCHS)] = 10  # length of a cycle
+    epochs: _Epochs = 10  # length of a cycle
 
 
 class Plateau(Schedule):
     "It falls when validation stalls"
 
     kind: Literal['plateau'] = 'plateau'
-    factor: Annotated[float, Bounds(0, 1, "1 would lower nothing, and 0 end the training", open=True)] = (
-        0.5  # on the rate
-    )
-    patience: Annotated[int, Bounds(1, 100_000, _EPOCHS)] = 3  # epochs without improvement before it falls
+    factor: Annotated[float, Bounds(0, 1, '1 lowers nothing, and 0 ends the training', open=True)] = 0.5  # on the rate
+    patience: _Epochs = 3  # epochs without improvement before it falls
 
 # %% ../nbs/core/02_recipe.ipynb #692a545c
 class Stage(Options):
     "One optimisation, from the previous stage's best weights"
 
-    name: Annotated[
-        str, AfterValidator(lambda name: checked_name(name, "the stage"))
-    ]  # how log, table and report call it
-    epochs: Annotated[int, Bounds(1, 100_000, _EPOCHS)]  # passes over the training items, at most
-    lr: Annotated[float, Bounds(1e-30, 1e6, _DIGITS)]  # learning rate of the last parameter group (the head)
-    lr_decay: Annotated[
-        float, Bounds(1e-6, 1, "earlier layers learn no faster than the head, and a smaller one is a freeze")
-    ] = 1.0  # factor on the rate for each group further from the head
+    name: _StageName  # how log, table and report call it
+    epochs: _Epochs  # passes over the training items, at most
+    lr: _Rate  # learning rate of the last parameter group (the head)
+    lr_decay: _Falling = 1.0  # factor on the rate for each group further from the head
     optimizer: Optimizer = Adam()  # such as "adamw", or {kind = "adamw", weight_decay = 0.01}
-    batch_size: Annotated[int, Bounds(1, 1_000_000, "a batch is held in memory at once")] = 32  # items a step
+    batch_size: _Batch = 32  # items a step
     freeze: tuple[str, ...] = ()  # names of parameter groups that must not change
     schedule: Schedule = Constant()  # such as "cosine", or {kind = "plateau", patience = 2}
-    warmup_steps: Annotated[int, Bounds(0, 1_000_000_000, "no training takes more steps")] = (
-        0  # optimiser steps of linear warm-up
-    )
-    clip_norm: Annotated[float, Bounds(0, 1e30, "a larger norm is none that float32 can square")] = (
-        1.0  # largest gradient norm; 0 does not clip
-    )
-    patience: Annotated[int, Bounds(0, 100_000, _EPOCHS)] = (
-        10  # epochs without improvement before stopping; 0 never stops early
-    )
-    min_delta: Annotated[float, Bounds(0, 1e30, "an improvement is no smaller than nothing")] = (
-        0.0  # what `patience` takes for an improvement, in the metric's unit
-    )
+    warmup_steps: _Steps = 0  # optimiser steps of linear warm-up
+    clip_norm: _Size = 1.0  # largest gradient norm; 0 does not clip
+    patience: _Patience = 10  # epochs without improvement before stopping; 0 never stops early
+    min_delta: _Size = 0.0  # what `patience` takes for an improvement, in the metric's unit
     keep: Literal['best', 'last'] = 'best'  # weights it ends with: `last` where validation is too small to choose
     ema_decay: Memory = 0.0  # memory a step of averaged weights, which are kept; 0 keeps the last
     amp: bool = False  # forward pass in bfloat16 where that loses nothing, on any device
@@ -242,9 +236,7 @@ class Stage(Options):
     start_score: float | None = None  # what that run is said to have scored on validation
     optimizer_state: Literal['fresh', 'kept'] = 'fresh'  # kept goes on with the moments that `start` left
     keep_optimizer: bool = False  # leave the optimiser's state for a run that goes on from here
-    faults: tuple[
-        Literal['warmup_by_epoch', 'rate_of_parent'], ...
-    ] = ()  # mistakes of earlier projects, repeated on purpose
+    faults: tuple[Literal['warmup_by_epoch', 'rate_of_parent'], ...] = ()  # mistakes, repeated on purpose
 
     @model_validator(mode='after')
     def _has_effect(self):
@@ -253,10 +245,7 @@ class Stage(Options):
         self.require(self.start, ['start_score', 'optimizer_state'], no_start)
         wanted = {
             'warmup_by_epoch': (self.warmup_steps, "distorts a warm-up; set warmup_steps"),
-            'rate_of_parent': (
-                self.optimizer_state == 'kept',
-                'comes with the optimiser\'s state; set optimizer_state = "kept"',
-            ),
+            'rate_of_parent': (self.optimizer_state == 'kept', 'comes with optimizer_state = "kept"; set it'),
         }
         for fault in self.faults:
             self.require(wanted[fault][0], ['faults'], f'{fault} {wanted[fault][1]}')
@@ -270,23 +259,19 @@ def core_stage(
     if isinstance(settings, Stage):
         settings = settings.model_dump(exclude_unset=True)
     kinds = [*Optimizer.kinds().values(), *Schedule.kinds().values()]
-    known = {
-        key for options in (Stage, *kinds) for key in options.model_fields
-    }  # a key of a table beside it is an error, not a study's own
+    known = {key for options in (Stage, *kinds) for key in options.model_fields}  # of a table, too: it is not a study's
     return validate(Stage, {k: v for k, v in settings.items() if k in known}, f"stage {settings.get('name', '')}")
 
 # %% ../nbs/core/02_recipe.ipynb #d422346c
 class Recipe(Options):
     "All that decides a training run except the data themselves; a study subclasses it with its `model` and `data`"
 
-    study: Annotated[str, AfterValidator(lambda name: checked_name(name, "the study"))]
-    name: Annotated[str, AfterValidator(lambda name: checked_name(name, "the recipe"))]  # `base` in `heart/base`
+    study: _RecipeName
+    name: _RecipeName  # `base` in `heart/base`
     description: str = ''  # why this recipe exists, for tables and the model card
     seed: Seed = 0  # seeds initial weights, order, dropout and augmentation
     parent: str = ''  # weights to start from: a run's folder, or `heart/base`; empty trains from scratch
-    inherit: tuple[
-        str, ...
-    ] = ()  # keys, such as model and data, that are the started run's wherever this recipe does not set them
+    inherit: tuple[str, ...] = ()  # keys, such as model, that are the started run's where they are not set here
     stages: tuple[Stage, ...]  # in the order they run; none for a model that is solved rather than trained
 
     @model_validator(mode='after')
@@ -335,15 +320,12 @@ def _complaint(item, recipe_type):
     if kind == 'extra_forbidden':
         return f"unknown key `{key}`" + _nearest(str(path[-1]), options)
     if kind == 'no_effect':
-        keys = [*map(_dotted, _idle(item, recipe_type))]
-        return (
-            f"{', '.join(f'`{k}`' for k in keys)} {'have' if len(keys) > 1 else 'has'} no effect: {item['ctx']['why']}"
-        )
+        keys = [f'`{_dotted(key)}`' for key in _idle(item, recipe_type)]
+        return f"{', '.join(keys)} {'have' if len(keys) > 1 else 'has'} no effect: {item['ctx']['why']}"
     if kind.startswith('union_tag'):
         known = list(_kinds(_inside(options, path[-1])))
         if kind == 'union_tag_not_found':
-            got = printable(repr(value), 80)
-            return f"`{key}`: got {got}; expected one of {', '.join(known)}, or a table that names it"
+            return f"`{key}`: got {printable(repr(value), 80)}; expected one of {', '.join(known)}, or a table of it"
         return f"`{key}` is {item['ctx']['tag']!r}; " + _guess(item['ctx']['tag'], known)
     words, told = item['msg'].removeprefix('Value error, '), not isinstance(value, (dict, Options))
     return f"`{key}`: {words[0].lower()}{words[1:]}" + (f", got {printable(repr(value), 80)}" if told else '')
@@ -426,13 +408,10 @@ def read_recipe(
 ) -> R:
     "A recipe from a file or from those that come with a study"
     path, settled = study_file(source, 'recipes', 'recipe'), settled or {}
-    for change in overrides:
-        key, _, text = change.partition('=')
-        if settled.get(key.strip(), text) not in (text, _value(text)):
-            raise UserError(
-                f"--set {change} would have no effect: an option or the recipe's place says that `{key.strip()}` is "
-                f"{settled[key.strip()]!r}; leave it out, or change it there."
-            )
+    for key, _, text in (change.partition('=') for change in overrides):
+        if settled.get(key := key.strip(), text) not in (text, _value(text)):
+            said = f"--set {key}={text} would have no effect: an option or the recipe's place decides that it is"
+            raise UserError(f"{said} {settled[key]!r}; leave it out, or change it there.")
     return validate(recipe_type, override(read_toml(path), overrides) | settled, path.name)
 
 
@@ -446,10 +425,8 @@ def recorded_recipe(
         return recipe_type.model_validate(settings)
     except ValidationError as error:
         key = _dotted(_place(recipe_type, error.errors()[0]['loc'])[0])
-        raise UserError(
-            f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`), or is damaged; "
-            "train it again."
-        ) from None
+        old = f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`)"
+        raise UserError(f"{old}; train it again, as if it was damaged, which it may be.") from None
 
 # %% ../nbs/core/02_recipe.ipynb #3612dde2
 def override(
@@ -463,28 +440,28 @@ def override(
         if not equals:
             raise UserError(f"got --set {change}; expected key=value, such as stages.0.lr=5e-4.")
         *parents, last = key.strip().split('.')
-        if len(parents) > 20:
-            raise UserError(f"`{printable(key, 80)}` lies {len(parents)} tables deep; a recipe's keys lie five deep.")
         place = settings
         for part in parents:
             place = _below(place, part, key)
-        if isinstance(place, list):
-            last = _position(place, last, key)
-        elif not isinstance(place, dict):
-            raise UserError(f"`{key}` lies inside a plain value; see the recipe's keys.")
-        place[last] = _value(text.strip())
+        place[_at(place, last, key)] = _value(text.strip())
     return settings
 
 
 def _below(place, part, key):
     "What a key holds, as a table: the name of a kind stands for one"
+    at = _at(place, part, key)
+    if isinstance(place, dict) and isinstance(place.setdefault(at, {}), str):
+        place[at] = {'kind': place[at]}
+    return place[at]
+
+
+def _at(place, part, key):
+    "A part of a key, as a table or a list has it"
     if isinstance(place, list):
-        return place[_position(place, part, key)]
+        return _position(place, part, key)
     if not isinstance(place, dict):
-        raise UserError(f"`{key}` lies inside a plain value; see the recipe's keys.")
-    if isinstance(place.setdefault(part, {}), str):
-        place[part] = {'kind': place[part]}
-    return place[part]
+        raise UserError(f"`{printable(key)}` lies inside a plain value; see the recipe's keys.")
+    return part
 
 
 def _position(stages, part, key):
@@ -494,10 +471,8 @@ def _position(stages, part, key):
         return names.index(part)
     if re.fullmatch(r'\d+', part) and int(part) < len(stages):
         return int(part)
-    raise UserError(
-        f"`{key}`: no item {part!r}; expected 0 to {len(stages) - 1}"
-        + (f" or one of {', '.join(map(str, filter(None, names)))}." if any(names) else '.')
-    )
+    named = f" or one of {', '.join(map(str, filter(None, names)))}" if any(names) else ''
+    raise UserError(f"`{printable(key)}`: no item {printable(part)!r}; expected 0 to {len(stages) - 1}{named}.")
 
 
 def _value(text):

@@ -93,6 +93,8 @@ def check_start(
             f"{recorded['weights']}: the file is not the one that was scored."
         )
     score = recorded['validation'][metric]
+    if score is None:
+        raise UserError(f"{name} has no finite validation {metric}, so nothing says what it is worth; start elsewhere.")
     if stage.start_score is not None and abs(stage.start_score - score) > _TOLERANCE * abs(score):
         raise UserError(
             f"the recipe says that {name} has a validation {metric} of {stage.start_score:.4g}; "
@@ -147,6 +149,8 @@ class Moments:
                 "or leave optimizer_state at fresh."
             )
         arrays = load_tensors(path)
+        if 'lr' not in arrays or arrays['lr'].numel() != 1:
+            raise run.damaged(f'{path.name} does not say the rate')
         rate, moments = float(arrays.pop('lr')), {}
         for key, tensor in arrays.items():
             name, _, kind = key.rpartition('/')
@@ -165,6 +169,9 @@ class Moments:
             for n, p in model.named_parameters()
             if p in trained and n in self.of
         }
+        for p, moments in found.items():
+            if any(v.shape not in (p.shape, ()) for v in moments.values()):
+                raise UserError("the optimiser's state is not of this model; leave optimizer_state at fresh.")
         optimizer.state.update(found)
         return len(found)
 

@@ -17,12 +17,13 @@ from typing import Annotated, Any, TypeVar
 
 import pandas as pd
 import torch
+from pyarrow.parquet import read_metadata
 from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError, field_serializer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
 
-from .core import UserError, atomic_path, file_digest, read_json, write_json
+from .core import UserError, atomic_path, file_digest, free_memory, read_json, write_json
 from .evaluate import interval_text, scoring_of
 from .naming import checked_name, inside, printable
 from .recipe import Recipe, recorded_recipe
@@ -206,7 +207,7 @@ def save_weights(
     metadata: dict[str, Any],  # JSON-able: recipe, normalisation, ...
 ) -> None:
     "Write a model's weights with what is needed to use them"
-    _save_tensors(path, model.state_dict(), {'hrft': json.dumps(metadata, sort_keys=True)})
+    _save_tensors(path, model.state_dict(), {'hrft': json.dumps(metadata, sort_keys=True, allow_nan=False)})
 
 
 @contextmanager
@@ -216,6 +217,8 @@ def opened(
     "A file of arrays; nothing in it is executed"
     if not Path(path).is_file():
         raise UserError(f"{Path(path).name} does not exist; expected the weights of a finished run.")
+    if Path(path).stat().st_size > free_memory():
+        raise UserError(f"{Path(path).name} is larger than the memory that is free; use another machine.")
     try:
         with safe_open(path, 'pt') as file:
             yield file
@@ -224,6 +227,15 @@ def opened(
     except Exception as error:
         sentence = f"{Path(path).name} is no safetensors file of hrft ({type(error).__name__}: {error})."
         raise UserError(sentence) from None
+
+
+def _said(file):
+    "What is kept with the arrays of a file, which holds no number that JSON does not know"
+    return json.loads((file.metadata() or {}).get('hrft', '{}'), parse_constant=_refused)
+
+
+def _refused(word):
+    raise ValueError(f"{word} is no number")
 
 
 def load_tensors(path: str | Path) -> Tensors:
@@ -242,7 +254,7 @@ def load_tensors(path: str | Path) -> Tensors:
 def load_weights(path: str | Path) -> tuple[Tensors, Kept]:  # state dict, metadata as `save_weights` was given them
     "Read weights and what was kept with them"
     with opened(path) as file:
-        said = json.loads((file.metadata() or {}).get('hrft', '{}'))
+        said = _said(file)
     return load_tensors(path), Kept(path, said)
 
 
@@ -319,7 +331,7 @@ def load_header(
 ) -> H:
     "Read the header alone"
     with opened(path) as file:
-        said = json.loads((file.metadata() or {}).get('hrft', '{}'))
+        said = _said(file)
     return checked(form, said, path)
 
 # %% ../nbs/core/08_runfolder.ipynb #41e24a61
@@ -397,6 +409,9 @@ class Run:
     def predictions(self) -> pd.DataFrame:
         "Rows of every model and split"
         try:
+            about = read_metadata(self.file('predictions.parquet'))
+            if (needed := 8 * about.num_rows * about.num_columns) > free_memory():
+                raise self.damaged(f'predictions.parquet would take {needed / 1e9:,.3g} GB of memory')
             table = pd.read_parquet(self.file('predictions.parquet'))
         except UserError:
             raise

@@ -81,6 +81,8 @@ class RunLog:
         "Records as a table"
         if not self.path.exists():
             raise UserError(f"{self.path} does not exist; expected the log of a run.")
+        if self.size() > _LARGEST:
+            raise UserError(f"{self.path.name} is larger than {_LARGEST / 1e9:g} GB, which no log of a run is.")
         text = self.path.read_bytes()
         if len(text) < (size or 0):
             raise UserError(f"{self.path.name} has {len(text):,} bytes, of the {size:,} that it had")
@@ -103,6 +105,7 @@ class RunLog:
         return f"<p>{len(table)} epochs in stages {page_text(stages)}; the last:</p>{table.tail(5).to_html()}"
 
 
+_LARGEST = 1_000_000_000  # bytes
 _TYPES = {'stage': str, 'split': str, 'metric': str, 'epoch': (int, float), 'step': (int, float)}
 
 

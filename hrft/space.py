@@ -8,6 +8,7 @@ __all__ = ['Range', 'Choices', 'Variants', 'Space', 'read_space', 'trial_recipe'
 # %% ../nbs/core/21_space.ipynb #911a6bb3
 import itertools
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,9 @@ class Variants(Options):
         return list(self.variants)
 
 # %% ../nbs/core/21_space.ipynb #892c93af
+_MOST_COMBINATIONS = 100_000  # that are listed; more are drawn
+
+
 @dataclass(frozen=True)
 class Space:
     "Keys of a recipe and what to try for each"
@@ -103,9 +107,12 @@ class Space:
 
     def grid(
         self,
-    ) -> list | None:  # dictionaries like those that `changes` takes, or None where a range makes it endless
+    ) -> (
+        list | None
+    ):  # dictionaries like those that `changes` takes, or None where a range makes it endless, or there are too many
         "All combinations, in the order of the file"
-        if any(isinstance(d, Range) for d in self.dimensions.values()):
+        sizes = [0 if isinstance(d, Range) else len(d.extremes) for d in self.dimensions.values()]
+        if not 0 < math.prod(sizes) <= _MOST_COMBINATIONS:
             return None
         return [
             dict(zip(self.dimensions, values))

@@ -22,10 +22,11 @@ from .callbacks import Pruned
 from .core import UserError, derive_seed, digest, project_root, read_json, write_json
 from .evaluate import interval_text, scoring_of
 from .evidence import markdown_table
+from .naming import printable
 from .recipe import Recipe, recipe_digest
 from .registry import find_parent
 from .resume import Parent
-from .runfolder import Run
+from .runfolder import Kept, Run
 from .space import Range, Space, check_space, read_space, trial_recipe
 from .study import Study
 from .train import code_digest, fit, other_code
@@ -63,13 +64,19 @@ def _storage(folder):
 def _open_journal(folder, lower_is_better):
     "The Optuna study in a sweep's folder, begun or gone on with"
     optuna = _optuna()
-    return optuna.create_study(
-        storage=_storage(folder),
-        study_name='sweep',
-        direction='minimize' if lower_is_better else 'maximize',
-        pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
-        load_if_exists=True,
-    )
+    try:
+        return optuna.create_study(
+            storage=_storage(folder),
+            study_name='sweep',
+            direction='minimize' if lower_is_better else 'maximize',
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_STARTUP_TRIALS),
+            load_if_exists=True,
+        )
+    except (LookupError, TypeError, ValueError, AssertionError) as error:  # of a line that is none of Optuna's
+        raise UserError(
+            f"{folder.name}/journal.log is damaged ({type(error).__name__}: {printable(str(error), 100)}); remove the "
+            "folder of the sweep and begin it again: runs that are finished are not trained again."
+        ) from None
 
 
 def _begun_trial(folder, journal, number):
@@ -261,7 +268,8 @@ class Sweep:
 
     def __init__(self, path: str | Path):  # folder of the sweep, or its sweep.json
         self.path = Path(path).parent if str(path).endswith('.json') else Path(path)
-        self.info = read_json(path if str(path).endswith('.json') else self.path / 'sweep.json')
+        file = Path(path) if str(path).endswith('.json') else self.path / 'sweep.json'
+        self.info = Kept(file, read_json(file))
 
     @property
     def table(
@@ -445,8 +453,8 @@ def sweep(
 ) -> Sweep:
     "Search a space of recipes by validation; every trial is an ordinary run"
     _optuna()
-    if trials < 1 or jobs < 1:
-        raise UserError(f"got {trials} trials and {jobs} jobs; expected at least one of each.")
+    if not (1 <= trials <= 1_000_000 and 1 <= jobs <= 256):
+        raise UserError(f"got {trials} trials and {jobs} jobs; expected at least one of each, and at most 256 jobs.")
     space = space if isinstance(space, Space) else read_space(space)
     check_space(space, recipe)
     if parent is None:

@@ -34,7 +34,7 @@ from .recipe import Recipe, Stage, recipe_digest, validate
 from .registry import find_parent
 from .resume import Moments, Parent, check_resumed, check_start, code_digest, forget_damaged, inherited, other_code
 from .runfolder import Run, load_into, save_weights
-from .study import Data, DataFacts, Recordings, Study, built, device_of
+from .study import Data, DataFacts, Recordings, Study, check_size, device_of
 
 # %% ../nbs/core/16_train.ipynb #92c52488
 from .callbacks import bfloat16_doubt, restore_learner
@@ -194,8 +194,9 @@ def _first_model(training, device):
     "The model with which the first stage begins, and what its optimiser remembers"
     study, recipe, data, parent = training.study, training.recipe, training.data, training.parent
     inputs = study.inputs(data)
+    check_size(study, recipe, facts := DataFacts(data.normalisation, inputs), training=True)
     set_seed(derive_seed(recipe.seed, 'model'))
-    model = built(study, recipe, DataFacts(data.normalisation, inputs), training=True).to(device)
+    model = study.build(recipe, facts).to(device)
     if parent is None:
         return model, None
     if training.goes_on:
@@ -213,7 +214,7 @@ def _begun(training):
     "What was written when the run began; nothing, and an empty folder, where it was begun by other code"
     run = training.run
     try:
-        begun = run.info if (run.path / 'run.json').exists() else {}
+        begun: dict[str, Any] = run.info if (run.path / 'run.json').exists() else {}
     except UserError:
         begun = {'code': 'damaged'}
     left = [path for path in run.path.iterdir() if path.name != '.lock']
