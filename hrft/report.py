@@ -318,7 +318,7 @@ def _page(notebook):
     ).from_notebook_node(notebook)
     heading = next(iter(re.findall(r'^# (.+)$', '\n'.join(_texts(cell) for cell in notebook.cells), re.M)), 'Report')
     body = re.sub(r'<td([^>]*)>(?=[^<]{1,22}</td>)', r'<td class="short"\1>', body)
-    return _PAGE.format(title=html.escape(heading), style=_STYLE, body=body)
+    return _PAGE.format(title=html.escape(html.unescape(heading)), style=_STYLE, body=body)
 
 
 def _texts(cell):
