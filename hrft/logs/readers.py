@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from ..core import UserError
-from .blocks import log_text
+from .blocks import Thinned, log_text
 from hrft.logs.names import (
     declared,
     meanings,
@@ -258,16 +258,22 @@ def _nearest(value):
     return f"got {found}; expected rows, lists by column, or a trainer state with `log_history`"
 
 
-_KINDS = dict(zip(RECORD, (str, int, int, str, str, (int, float, type(None)), (int, float, type(None)))))
+def _is_own(record):
+    "Whether a record of hrft's own log is as it was written; infinity and NaN are words there"
+    stage, epoch, step, split, metric, *values = (record.get(key) for key in RECORD)
+    return (
+        all(isinstance(word, str) for word in (stage, split, metric))
+        and all(isinstance(clock, int) and abs(clock) < 2**53 for clock in (epoch, step))
+        and all(
+            v in (None, 'nan', 'inf', '-inf') or isinstance(v, float) or type(v) is int and abs(v) < 2**53
+            for v in values
+        )
+    )
 
 
 def _own(value, name):
     "hrft's own log"
-    broken = sum(
-        any(not isinstance(r.get(k), t) or isinstance(r[k], int) and abs(r[k]) >= 2**53 for k, t in _KINDS.items())
-        for r in value
-    )
-    if broken:
+    if broken := sum(not _is_own(record) for record in value):
         raise UserError(
             f"{name} has {broken} records of {len(value)} without stage, epoch, step, split, metric or a number as "
             "value; it was damaged after it was written."
@@ -311,8 +317,9 @@ def _read_events(paths, name, base, columns):
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
         raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
-    runs, cut, unused = {}, {}, {}
-    for path, (_, written) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+    runs, cut, unused, said = {}, {}, {}, ()
+    for path, (_, written, thinned) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        said += thinned
         kept = _keras_epochs(written)
         run, rows = _sub_run(path.parent, base, kept)
         unused |= dict.fromkeys(_tags(written) - _tags(kept), "it counts batches, where the losses are told by epoch")
@@ -325,7 +332,7 @@ def _read_events(paths, name, base, columns):
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
         log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
-        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]), unused=log.unused | unused))
+        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]) + said, unused=log.unused | unused))
     if not parts:
         raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
     return together(parts, name)
@@ -341,7 +348,7 @@ def _begins_with_event(path):
 
 
 def _events(path):
-    "When a file was begun, and its scalars: one row for what was written at one step"
+    "When a file was begun, its scalars, one row for what was written at one step, and what was left out of them"
     try:
         from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
         from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
@@ -349,15 +356,17 @@ def _events(path):
         raise UserError(
             "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
         ) from None
-    begun, rows = None, []
+    begun, rows, scalars = None, [], Thinned()
     for event in event_file_loader.EventFileLoader(str(path)).Load():
         begun = event.wall_time if begun is None else begun
         for value in event.summary.value:
             if value.HasField('tensor') and value.metadata.plugin_data.plugin_name == 'scalars':
-                if not rows or rows[-1]['step'] != event.step or value.tag in rows[-1]:
-                    rows.append({'step': event.step})
-                rows[-1][value.tag] = float(make_ndarray(value.tensor))
-    return begun or 0, rows
+                scalars.add(value.tag, (event.step, value.tag, float(make_ndarray(value.tensor))))
+    for step, tag, value in scalars.records():
+        if not rows or rows[-1]['step'] != step or tag in rows[-1]:
+            rows.append({'step': step})
+        rows[-1][tag] = value
+    return begun or 0, rows, scalars.notes()
 
 
 def _whole(path):

@@ -480,12 +480,8 @@ def _repaired(values, order, lr, notes):
         if c is not None
     ]
     rows, splits, metrics, numbers = zip(*known)
-    records = (
-        order.drop(columns='fit')
-        .iloc[list(rows)]
-        .assign(split=splits, metric=metrics, value=_within(np.array(numbers)))
-    )
-    records = records.sort_values('row', kind='stable')
+    told = {'split': splits, 'metric': metrics, 'value': _within(np.array(numbers))}
+    records = order.drop(columns='fit').iloc[list(rows)].assign(**told).sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()
