@@ -7,6 +7,7 @@ __all__ = ['Changes', 'new_app', 'command', 'named_run', 'say_written', 'say_nex
 
 # %% ../nbs/core/24_command.ipynb #c6bf9ae5
 import os
+import shlex
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -94,16 +95,15 @@ def _remember_run(folder: str | Path) -> None:
 # %% ../nbs/core/24_command.ipynb #b26110e4
 def say_written(*paths: str | Path) -> None:
     "Name the files that a command has written"
-    print(f"written: {printable(', '.join(map(shown_path, paths)), 2000)}")
+    print(f"written: {', '.join(printable(shown_path(path), 1000) for path in paths)}")
 
 
 def say_next(
-    *words: str | Path,  # of a command; a word with a space is quoted
+    *words: str | Path,  # of a command; what a shell would not take as a word is quoted
     file: IO | None = None,  # where to print; the screen by default
 ) -> None:
     "What to type next"
-    line = ' '.join(f'"{word}"' if ' ' in str(word) else str(word) for word in words)
-    print(f'next: {printable(line, 2000)}', file=file)
+    print('next: ' + ' '.join(shlex.quote(printable(str(word), 1000)) for word in words), file=file)
 
 
 def judged_by(

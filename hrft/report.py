@@ -9,6 +9,7 @@ __all__ = ['template_path', 'render', 'image', 'picture', 'table']
 import ast
 import difflib
 import html
+import json
 import logging
 import os
 import re
@@ -22,6 +23,7 @@ from matplotlib.figure import Figure
 
 from .core import UserError, atomic_path, declared, package_path, project_root, shown_path, study_file, study_folder
 from .evidence import markdown_table
+from .naming import checked_name, printable
 
 # %% ../nbs/core/23_report.ipynb #7c6a18b2
 def template_path(
@@ -90,9 +92,15 @@ def _check_parameters(
             value = float(value)
         if default is not None and type(value) is not type(default):
             raise UserError(
-                f"parameter `{key}` of report {name} is {value!r}; "
+                f"parameter `{key}` of report {name} is {printable(repr(value))}; "
                 f"expected {type(default).__name__}, such as {default!r}."
             )
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()  # as a notebook keeps it
+        except UnicodeEncodeError:
+            raise UserError(
+                f"parameter `{key}` of report {name} holds bytes that are no text; rename the file or the folder."
+            ) from None
         checked[key] = value
     return checked
 
@@ -109,10 +117,11 @@ def render(
     from papermill.exceptions import PapermillExecutionError
 
     template = template_path(name)
+    title = checked_name(title, 'the report') if title else template.stem
     given = _check_parameters(parameters or {}, _template_parameters(template), template.stem)
     out = Path(out).resolve()
     out.mkdir(parents=True, exist_ok=True)
-    target = out / f'{title or template.stem}.ipynb'
+    target = out / f'{title}.ipynb'
     scratch, failed = out / f'.{target.stem}.{os.getpid()}.ipynb', out / f'{target.stem}-failed.ipynb'
     try:
         _execute(template, scratch, given, show)
@@ -137,8 +146,8 @@ def _execute(template, target, parameters, show):
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         papermill.execute_notebook(
-            str(template),
-            str(target),
+            _braced(template),
+            _braced(target),
             parameters,
             kernel_name='python3',
             progress_bar=show,
@@ -146,6 +155,11 @@ def _execute(template, target, parameters, show):
             request_save_on_cell_execute=False,
             extra_arguments=['--log-level=CRITICAL'],
         )
+
+
+def _braced(path):
+    "A path as papermill takes it, which fills in what stands between braces"
+    return str(path).replace('{', '{{').replace('}', '}}')
 
 
 def _tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -179,8 +193,18 @@ def _tidy_output(output):
         output['text'] = _tidy_text(output['text'])
     for kind, value in output.get('data', {}).items():
         if isinstance(value, str) and kind.startswith('text/'):
-            output['data'][kind] = _tidy_text(value)
+            output['data'][kind] = _without_tags(_tidy_text(value)) if kind == 'text/markdown' else _tidy_text(value)
     return output
+
+
+_FENCE = re.compile(r'^(```.*?^```$)', re.M | re.S)
+_TAG = re.compile(r'<(?!https?://[^\s<>]+>)(?=[A-Za-z/!?])')
+
+
+def _without_tags(markdown):
+    "Markdown in which nothing is HTML: no template of a page writes any, so that a tag is part of somebody's name"
+    parts = _FENCE.split(markdown)
+    return ''.join(part if i % 2 else _TAG.sub('&lt;', part) for i, part in enumerate(parts))
 
 # %% ../nbs/core/23_report.ipynb #9b69ea09
 _STYLE = '''
@@ -208,6 +232,7 @@ _PAGE = '''<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <style>{style}</style>
@@ -293,7 +318,7 @@ def _page(notebook):
     ).from_notebook_node(notebook)
     heading = next(iter(re.findall(r'^# (.+)$', '\n'.join(_texts(cell) for cell in notebook.cells), re.M)), 'Report')
     body = re.sub(r'<td([^>]*)>(?=[^<]{1,22}</td>)', r'<td class="short"\1>', body)
-    return _PAGE.format(title=html.escape(heading), style=_STYLE, body=body)
+    return _PAGE.format(title=html.escape(html.unescape(heading)), style=_STYLE, body=body)
 
 
 def _texts(cell):

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from .compare import p_text
 from .evaluate import interval_text, metric_text, scoring_of, span_text
+from .naming import plot_text
 from .runfolder import Run
 
 # %% ../nbs/core/09_tables.ipynb #9d328c96
@@ -118,14 +119,14 @@ def plot_curves(
         epochs, start = run.log.epochs(), 0
         valid, x = epochs[f'valid_{metric}'], np.arange(1, len(epochs) + 1)
         best = int(valid.argmin() if lower else valid.argmax())
-        top.plot(x, valid, '-' if i < 10 else '--', color=f'C{i}', label=name)
+        top.plot(x, valid, '-' if i < 10 else '--', color=f'C{i}', label=plot_text(name))
         top.plot(best + 1, valid.iloc[best], 'o', color=f'C{i}')
         bottom.plot(x, epochs.lr, color=f'C{i}', drawstyle='steps-mid')
         for _, own in epochs.groupby(level=0, sort=False):
             if start:
                 top.axvline(start + 0.5, color=f'C{i}', linestyle=':', linewidth=1)
             start += len(own)
-    top.set(ylabel=f'validation {title}', yscale='log' if lower else 'linear')
+    top.set(ylabel=f'validation {plot_text(title)}', yscale='log' if lower else 'linear')
     top.legend(ncols=1 + len(runs) // 9, fontsize='small')
     if lower:
         top.yaxis.set_major_formatter('{x:g}')

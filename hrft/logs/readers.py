@@ -6,21 +6,32 @@
 __all__ = ['read_log']
 
 # %% ../../nbs/logs/04_readers.ipynb #c2c1e5d2
-import base64
-import binascii
-import gzip
 import json
 import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from ..core import UserError
-from .names import declared, meanings, number, of_file, rows_within, spell, split_files, split_of
+from .blocks import Thinned, log_text
+from hrft.logs.names import (
+    declared,
+    meanings,
+    number,
+    of_file,
+    refuse_columns,
+    rows_within,
+    spell,
+    split_files,
+    split_of,
+)
 from .rows import TrainingLog, from_rows, together
 from .stores import Table, long_tables, store_tables
 from .texts import is_prose, table_lines, table_rows, text_tables
-from ..runlog import RECORD, RunLog, lower_is_better
+from ..naming import printable
+from ..runlog import RECORD, lower_is_better
 
 # %% ../../nbs/logs/04_readers.ipynb #36302818
 _COCO = r'(^|/)(bbox|segm|keypoints|sem_seg|panoptic_seg|box_proposals)/'
@@ -123,6 +134,7 @@ def _read_table(text, name, path, columns):
     "A table of any layout"
     lines, separator = table_lines(text)
     header = lines[0]
+    refuse_columns(header, name)
     if all(isinstance(number(cell), float) for cell in header):
         raise UserError(f"{name} begins with numbers; expected a first line that names the columns.")
     if {'Name', 'State', 'Runtime'} <= set(header):
@@ -146,7 +158,7 @@ def _read_splits(files, name, columns):
     rows = []
     for split, path in files.items():
         split = 'valid' if path.name == 'test_error.tsv' else split
-        own = table_rows(*table_lines(_decoded(path.read_bytes(), path.name)))[0]
+        own = table_rows(*table_lines(log_text(path)[0]))[0]
         named = any(declared(spell(k))[0] for k in own[0]) if own else True
         rows += own if named else [{'split': split, **row} for row in own]
     return from_rows(rows, name, 'table CSV', None, '', columns)
@@ -209,6 +221,8 @@ def _read_json(text, name, path, columns):
     notes = ()
     try:
         value = json.loads(text)
+    except RecursionError:
+        raise UserError(f"{name} is JSON whose lists lie too deep in each other; expected rows of a log.") from None
     except ValueError as error:
         value, notes = _json_lines(text, name, error)
     if isinstance(value, list) and value and isinstance(value[0], Table):
@@ -217,14 +231,14 @@ def _read_json(text, name, path, columns):
         value = [value]
     if isinstance(value, list) and value and all(isinstance(r, dict) for r in value):
         if set(RECORD) <= set(value[0]):
-            return _own(value, name, path)
+            return _own(value, name)
         if tables := long_tables(value, name):
             return _from_tables(tables, name, columns)
         rows, layout, bare = _lined(of_file(value, path))
         log = from_rows(_without_sentinels(rows, layout), name, layout, None, bare, columns)
     elif isinstance(value, dict) and isinstance(value.get('log_history'), list):
         log = from_rows(
-            _trainer_state(value['log_history']), name, 'Hugging Face trainer state', None, 'train', columns
+            _trainer_state(value['log_history'], name), name, 'Hugging Face trainer state', None, 'train', columns
         )
     elif isinstance(value, dict) and (rows := rows_within(value, name)):
         log = from_rows(rows, name, 'JSON lists', None, '', columns)
@@ -244,15 +258,28 @@ def _nearest(value):
     return f"got {found}; expected rows, lists by column, or a trainer state with `log_history`"
 
 
-def _own(value, name, path):
-    "hrft's own log"
-    broken = sum(any(not isinstance(r.get(k), t) for k, t in zip(RECORD, (str, int, int, str, str))) for r in value)
-    if broken:
-        raise UserError(
-            f"{name} has {broken} records of {len(value)} without stage, epoch, step, split or metric; it was damaged "
-            "after it was written."
+def _is_own(record):
+    "Whether a record of hrft's own log is as it was written; infinity and NaN are words there"
+    stage, epoch, step, split, metric, *values = (record.get(key) for key in RECORD)
+    return (
+        all(isinstance(word, str) for word in (stage, split, metric))
+        and all(isinstance(clock, int) and abs(clock) < 2**53 for clock in (epoch, step))
+        and all(
+            v in (None, 'nan', 'inf', '-inf') or isinstance(v, float) or type(v) is int and abs(v) < 2**53
+            for v in values
         )
-    return TrainingLog(name, 'hrft', RunLog(path).frame())
+    )
+
+
+def _own(value, name):
+    "hrft's own log"
+    if broken := sum(not _is_own(record) for record in value):
+        raise UserError(
+            f"{name} has {broken} records of {len(value)} without stage, epoch, step, split, metric or a number as "
+            "value; it was damaged after it was written."
+        )
+    frame = pd.DataFrame(value, columns=list(RECORD)).astype({'value': float, 'lr': float})
+    return TrainingLog(name, 'hrft', frame)
 
 
 def _json_lines(text, name, error):
@@ -261,7 +288,7 @@ def _json_lines(text, name, error):
     for line in lines:
         try:
             rows.append(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     lost = len(lines) - len(rows)
     if (not rows or 10 * lost > len(lines) + 10) and (tables := text_tables(text, name)):
@@ -272,8 +299,12 @@ def _json_lines(text, name, error):
     return rows, (f"{lost} of {len(lines)} lines are cut off or no JSON, and were left out",) if lost else ()
 
 
-def _trainer_state(history):
+def _trainer_state(history, name=''):
     "Rows of a trainer state, without the summary of the training, and without an evaluation repeated after it"
+    if odd := sum(not isinstance(row, dict) for row in history):
+        raise UserError(
+            f"{name} has {odd} entries of {len(history)} in `log_history` that are no records of a trainer."
+        )
     rows = [row for row in history if row.get('train_runtime') in (None, '')]
     seen = [{(r.get('step'), k) for k in r if k.startswith('eval_') and r[k] not in (None, '')} for r in rows]
     seen = [{(step, k) for step, k in keys if not re.search('runtime|per_second|compilation', k)} for keys in seen]
@@ -286,8 +317,9 @@ def _read_events(paths, name, base, columns):
     paths = [p for p in paths if _begins_with_event(p)]
     if not paths:
         raise UserError(f"{name} holds no TensorBoard event files and no log of a known name; pass the log itself.")
-    runs, cut, unused = {}, {}, {}
-    for path, (_, written) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+    runs, cut, unused, said = {}, {}, {}, ()
+    for path, (_, written, thinned) in sorted(((p, _events(p)) for p in paths), key=lambda entry: entry[1][0]):
+        said += thinned
         kept = _keras_epochs(written)
         run, rows = _sub_run(path.parent, base, kept)
         unused |= dict.fromkeys(_tags(written) - _tags(kept), "it counts batches, where the losses are told by epoch")
@@ -300,7 +332,7 @@ def _read_events(paths, name, base, columns):
         rows, seams = [row for rows in files for row in rows], [i for i, rows in enumerate(files) for _ in rows]
         label = name if len(runs) == 1 else str(run.relative_to(base))
         log = from_rows(rows, label, 'TensorBoard', seams, '', columns)
-        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]), unused=log.unused | unused))
+        parts.append(replace(log, notes=log.notes + (killed,) * bool(cut[run]) + said, unused=log.unused | unused))
     if not parts:
         raise UserError(f"{name} holds TensorBoard event files without scalars; log the losses with add_scalar.")
     return together(parts, name)
@@ -316,7 +348,7 @@ def _begins_with_event(path):
 
 
 def _events(path):
-    "When a file was begun, and its scalars: one row for what was written at one step"
+    "When a file was begun, its scalars, one row for what was written at one step, and what was left out of them"
     try:
         from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
         from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
@@ -324,15 +356,17 @@ def _events(path):
         raise UserError(
             "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
         ) from None
-    begun, rows = None, []
+    begun, rows, scalars = None, [], Thinned()
     for event in event_file_loader.EventFileLoader(str(path)).Load():
         begun = event.wall_time if begun is None else begun
         for value in event.summary.value:
             if value.HasField('tensor') and value.metadata.plugin_data.plugin_name == 'scalars':
-                if not rows or rows[-1]['step'] != event.step or value.tag in rows[-1]:
-                    rows.append({'step': event.step})
-                rows[-1][value.tag] = float(make_ndarray(value.tensor))
-    return begun or 0, rows
+                scalars.add(value.tag, (event.step, value.tag, float(make_ndarray(value.tensor))))
+    for step, tag, value in scalars.records():
+        if not rows or rows[-1]['step'] != step or tag in rows[-1]:
+            rows.append({'step': step})
+        rows[-1][tag] = value
+    return begun or 0, rows, scalars.notes()
 
 
 def _whole(path):
@@ -395,9 +429,9 @@ def read_log(
     "A training log of any of the known tools"
     if wrong := set(columns or {}) - {'train', 'valid', 'metric'}:
         raise UserError(f"--columns has no {', '.join(sorted(wrong))}; expected train=..., valid=... or metric=....")
-    log = source if isinstance(source, TrainingLog) else _read(source, name, columns)
+    log = source if isinstance(source, TrainingLog) else _read_any(source, name, columns)
     if metric and metric in log.unused and not isinstance(source, TrainingLog) and '--columns' in log.unused[metric]:
-        log = _read(source, name, {**(columns or {}), 'metric': metric})
+        log = _read_any(source, name, {**(columns or {}), 'metric': metric})
     if not name and len(log.parts) == 1:
         log = replace(log, name=log.parts[0].name)
     if not metric:
@@ -412,6 +446,21 @@ def read_log(
     return replace(log, watched=watched, directions=log.directions | told)
 
 
+def _read_any(source, name, columns):
+    "The log, or one sentence: files of any kind arrive here, and what is damaged breaks in ways of its own"
+    called = printable(Path(getattr(source, 'path', source)).name)
+    try:
+        return _read(source, name, columns)
+    except UserError as error:
+        said = printable(str(error), 1000)
+        raise UserError(said if Path(called).stem in said else f"{called}: {said}") from None
+    except (OSError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        why = printable(f'{type(error).__name__}: {error}', 100)
+        raise UserError(f"{called} holds other values than a training log has ({why}); write it again.") from error
+
+
 def _read(source, name, columns):
     "The log as its content says"
     path = Path(getattr(source, 'path', source))
@@ -419,38 +468,21 @@ def _read(source, name, columns):
         raise UserError(f"{path} does not exist; expected a training log.")
     if path.is_dir():
         return _read_folder(path, name, columns)
+    if not path.is_file():
+        raise UserError(f"{path} is neither a file nor a folder; expected a training log.")
     if tables := store_tables(path):
         return _from_tables(tables, name or (path.stem if len(tables) > 1 else tables[0].name), columns)
     name = name or (path.parent.name if path.name == 'log.jsonl' else path.stem)
-    content = path.read_bytes()
-    if content[:2] == b'\x1f\x8b':
-        content = gzip.decompress(content)
-    if not content.strip():
-        raise UserError(f"{path.name} is empty; expected a training log.")
-    if b'brain.Event:' in content[:64]:
+    if _begins_with_event(path):
         return _read_events([path], name, path.parent, columns)
-    if content[:2] in (b'\x80\x02', b'\x80\x03', b'\x80\x04', b'\x80\x05', b'PK'):
-        raise UserError(
-            f"{path.name} is a pickle or an archive, which hrft does not open; export the log as CSV or JSON."
-        )
-    return _read_text(_decoded(content, path.name), name, path, columns)
+    text, left_out = log_text(path)
+    return _noted(_read_text(text, name, path, columns), left_out)
 
 
-def _decoded(content, name):
-    "The text of a file, in base64 too, as OpenAI hands out its results"
-    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}\s*', content) and b',' not in content:
-        try:
-            content = base64.b64decode(content, validate=False)
-        except binascii.Error:
-            raise UserError(f"{name} is base64 that was cut off; download it again.") from None
-    for encoding in ('utf-8-sig', 'utf-16') if content[:2] in (b'\xff\xfe', b'\xfe\xff') else ('utf-8-sig',):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    if min(content) > 8:  # no control characters: an older encoding of the west
-        return content.decode('latin-1')
-    raise UserError(f"{name} is not text; expected CSV, JSON, JSON lines or TensorBoard events.")
+def _noted(log, notes):
+    "The log, and each training in it, with further notes"
+    parts = tuple(replace(part, notes=part.notes + notes) for part in log.parts)
+    return replace(log, notes=log.notes + notes, parts=parts)
 
 
 def _read_text(text, name, path, columns):

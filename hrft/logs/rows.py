@@ -14,12 +14,18 @@ import pandas as pd
 
 from ..core import UserError
 from ..evidence import markdown_list
-from .names import meanings, number, plain_rows, refuse_numbered, spell
+from .names import meanings, number, plain_rows, refuse_columns, refuse_numbered, spell
 from ..naming import page_text, printable
 from ..runlog import RECORD, epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
 _LONGEST = 2000  # characters of a name or a note
+_LARGEST = 1e100  # no loss that is a number is beyond; its square has to be one
+
+
+def _within(values):
+    "Values of which those that are too large to reckon with are infinite"
+    return np.where(abs(values) > _LARGEST, np.copysign(np.inf, values), values)
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,9 @@ class TrainingLog:
             'name': printable(self.name, _LONGEST),
             'notes': tuple(printable(note, _LONGEST) for note in self.notes),
             'unused': {printable(str(k)): printable(why, _LONGEST) for k, why in self.unused.items()},
-            'records': self.records.assign(stage=self.records.stage.map(stages)),
+            'records': self.records.assign(
+                stage=self.records.stage.map(stages), value=_within(self.records.value.astype(float))
+            ),
         }
         for field_name, value in own.items():
             object.__setattr__(self, field_name, value)
@@ -105,6 +113,9 @@ _CLOCKS = ('epoch', 'step')
 _FROM_ZERO = r'(^|_)(accuracy|acc\d*|top\d|f1|dice|m?iou|m?ap\d*|map\d*|auc|auroc|precision|recall)(_|$)'
 
 
+_UNCOUNTABLE = 2.0**53  # from which on a number of floating point cannot be counted up by one
+
+
 def _cells(rows, column, clock):
     "The cells of a column as numbers or None, and a reason if it is none of numbers; a clock may say `1/10`"
     cells = [number(str(row[column]).partition('/')[0] if clock and column in row else row.get(column)) for row in rows]
@@ -114,7 +125,10 @@ def _cells(rows, column, clock):
     if not numbers:
         lists = any(w.lstrip().startswith(('[', '(')) for w in words)
         return None, "its cells hold lists" if lists else "its cells are text" if words else "it has no values"
-    return [None if isinstance(c, str) else c for c in cells], why
+    counts = [None if isinstance(c, str) or clock and c is not None and abs(c) >= _UNCOUNTABLE else c for c in cells]
+    if beyond := numbers - sum(c is not None for c in counts):
+        why = f"{beyond} cells of `{column}` are too large to count anything and were left out"
+    return counts, why
 
 
 def _unmeasured(cells):
@@ -401,6 +415,7 @@ def from_rows(
     "A training log from rows of any tool"
     if not rows:
         raise UserError(f"{name} holds no rows; expected a training log with at least one.")
+    refuse_columns({key for row in rows for key in row}, name)
     runs = plain_rows(rows)
     if len(runs) > 1:
         return together([from_rows(r, run, layout, None, bare, columns) for run, r in runs.items()], name)
@@ -465,8 +480,8 @@ def _repaired(values, order, lr, notes):
         if c is not None
     ]
     rows, splits, metrics, numbers = zip(*known)
-    records = order.drop(columns='fit').iloc[list(rows)].assign(split=splits, metric=metrics, value=numbers)
-    records = records.sort_values('row', kind='stable')
+    told = {'split': splits, 'metric': metrics, 'value': _within(np.array(numbers))}
+    records = order.drop(columns='fit').iloc[list(rows)].assign(**told).sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
         steps = records[repeated].step.nunique()

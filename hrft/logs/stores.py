@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..core import UserError
+from .blocks import Thinned
 from .names import spell, split_of
 from .settings import read_settings
 
@@ -158,26 +159,28 @@ def _told_apart(tables, identities):
 # %% ../../nbs/logs/02_stores.ipynb #4605ce82
 _WANDB, _SQLITE = b':W&B\xe1\xbe\x00', b'SQLite format 3\0'  # how such files begin
 _BLOCK = 32 * 1024
-_FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4  # where in its record a chunk stands
+_FULL, _FIRST, _LAST = 1, 2, 4  # where in its record a chunk stands
+_LARGEST_RECORD = 50_000_000  # bytes
 
 
-def _framed(content):
-    "Records of a transaction log, as bytes, and the place behind the last whole one"
-    records, parts, place, whole = [], b'', len(_WANDB), len(_WANDB)
-    while len(content) - place >= 7:
+def _framed(file):
+    "Records of a transaction log, as bytes; what it returns is the place behind the last whole one"
+    parts, whole = b'', len(_WANDB)
+    place = file.seek(whole)
+    while True:
         if _BLOCK - place % _BLOCK < 7:
-            place += _BLOCK - place % _BLOCK
-            continue
-        checksum, size, kind = struct.unpack_from('<IHB', content, place)
-        end = place + 7 + size
-        if end > len(content) or zlib.crc32(content[place + 6 : end]) != checksum:
-            break
-        parts = content[place + 7 : end] if kind in (_FULL, _FIRST) else parts + content[place + 7 : end]
-        place = end
+            place = file.seek(place + _BLOCK - place % _BLOCK)
+        header = file.read(7)
+        if len(header) < 7:
+            return whole
+        checksum, size, kind = struct.unpack('<IHB', header)
+        chunk = file.read(size)
+        if len(chunk) < size or zlib.crc32(header[6:] + chunk) != checksum or len(parts) > _LARGEST_RECORD:
+            return whole
+        parts, place = chunk if kind in (_FULL, _FIRST) else parts + chunk, place + 7 + size
         if kind in (_FULL, _LAST):
-            records.append(parts)
-            whole = end
-    return records, whole
+            whole = place
+            yield parts
 
 
 def _items(items):
@@ -202,27 +205,46 @@ def _read_wandb(
         from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore
     except ImportError:
         raise UserError(f"{path.name} is a log of Weights & Biases, which needs pip install 'hrft[wandb]'.") from None
-    content, name, config, rows, notes, unknown = path.read_bytes(), '', {}, [], [], 0
-    records, whole = _framed(content)
-    for message in records:
-        try:
-            record = Record.FromString(message)
-        except DecodeError:
-            unknown += 1
-            continue
-        config |= _items(record.run.config.update) | _items(record.config.update)
-        name = record.run.display_name or record.run.run_id or name
-        if record.history.item:
-            row = _items(record.history.item)
-            rows.append({'step': row.pop('_step', record.history.step.num), **row})
+    name, config, rows, notes, unknown, count, size = '', {}, Thinned(), [], 0, 0, path.stat().st_size
+    with path.open('rb') as file:
+        framed = _Counted(_framed(file))
+        for message in framed:
+            count += 1
+            try:
+                record = Record.FromString(message)
+            except DecodeError:
+                unknown += 1
+                continue
+            config |= _items(record.run.config.update) | _items(record.config.update)
+            name = record.run.display_name or record.run.run_id or name
+            if record.history.item:
+                row = _public({'step': record.history.step.num} | _stepped(_items(record.history.item)))
+                rows.add(', '.join(k for k in row if k != 'step'), row)
     if unknown:
-        notes.append(f"records that this version of wandb does not know were left out: {unknown} of {len(records)}")
-    if whole < len(content):
+        notes.append(f"records that this version of wandb does not know were left out: {unknown} of {count}")
+    if framed.returned < size:
         notes.append(
-            f"the file is cut, damaged or still written to after {whole} of {len(content)} bytes; the rest is left out"
+            f"the file is cut, damaged or still written to after {framed.returned} of {size} bytes; the rest is left "
+            "out"
         )
+    notes += rows.notes()
     config = {k: v for k, v in config.items() if not k.startswith('_')}
-    return [_table(name or path.stem, 'W&B', [_public(row) for row in rows], notes, config)]
+    return [_table(name or path.stem, 'W&B', rows.records(), notes, config)]
+
+
+class _Counted:
+    "A generator, and what it returned at its end"
+
+    def __init__(self, generator):
+        self.generator, self.returned = generator, 0
+
+    def __iter__(self):
+        self.returned = yield from self.generator
+
+
+def _stepped(row):
+    "A row whose `_step` is its step"
+    return row | ({'step': row['_step']} if '_step' in row else {})
 
 
 def _public(row):
@@ -353,8 +375,18 @@ def _starts(path, beginning):
 _WORDS = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
+_MOST_VALUES = 1_000_000  # rows of a database
+
+
 def _columns(database, table):
-    "Names of a table's columns; none where there is no such table"
+    "Names of a table's columns; none where there is no such table, or a view that may be endless"
+    if not database.execute("select 1 from sqlite_master where type = 'table' and name = ?", (table,)).fetchone():
+        return set()
+    rows = database.execute(f'select count(*) from {table}').fetchone()[0]
+    if rows > _MOST_VALUES:
+        raise UserError(
+            f"the table `{table}` has {rows:,} rows; expected at most {_MOST_VALUES:,}: export one run as CSV."
+        )
     return {row[1] for row in database.execute(f'pragma table_info({table})')}
 
 

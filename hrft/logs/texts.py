@@ -388,6 +388,9 @@ def _is_comment(line, after):
     return line.startswith('sep=') or line.startswith('#') and not _is_number(re.split(r'[\s,;]', after.strip())[0])
 
 
+_MOST_LINES = 20  # of one cell
+
+
 def table_lines(
     text: str,  # of a file
 ) -> tuple[list, str]:  # of each line the cells, and what separates them
@@ -404,7 +407,15 @@ def table_lines(
     separator = max('\t;,', key=lines[0].count)
     if separator not in lines[0]:
         return [line.split() for line in lines], ' '
-    rows = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator)]
+    try:
+        read = list(csv.reader(io.StringIO('\n'.join(lines)), delimiter=separator))
+    except csv.Error as error:
+        raise UserError(
+            f"a cell of the table never ends ({error}); look for a quotation mark without another."
+        ) from None
+    if any(cell.count('\n') > _MOST_LINES for row in read for cell in row):
+        raise UserError("a cell of the table goes on over many lines; look for a quotation mark without another.")
+    rows = [[cell.strip() for cell in row] for row in read]
     wide = len(rows[0])
     return [row if any(row[wide:]) else row[:wide] for row in rows], separator
 
