@@ -40,7 +40,7 @@ def ingest(
     again = ['hrft', 'ingest', *map(printable, sources), '--out', printable(out)]
     again += [*(['--person', person] if person else []), *['--keep-positions'] * keep_positions]
     if not report.counts['added'] + report.counts['duplicate']:
-        why = '# recordings with heart rate; above stands what is wrong with these'
+        why = '# recordings with heart rate; the lines above say what these lack'
         say_next(*again[:2], 'FILE', *again[2 + len(sources) :], *why.split())
         return 1
     if dry_run:

@@ -9,7 +9,7 @@ __all__ = ['STUDY', 'HeartRecipe', 'fingerprints', 'HeartHeader', 'HeartStudy', 
 # %% ../../nbs/heart/31_study.ipynb #a390dc85
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +37,7 @@ from ..study import Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/heart/31_study.ipynb #fd520b8a
-from .judge.intervals import Calibration, run_intervals
+from .judge.intervals import Intervals, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
 from .prepare.data import Normalisation, many_people, new_item, one_person, person_workouts, workout_loaders
 
@@ -80,7 +80,7 @@ class HeartHeader(Header):
     "What else it takes to predict with a heart model"
 
     normalisation: Normalisation
-    intervals: dict[Literal['stranger', 'known', 'personal'], Calibration]  # as `run_intervals` gives them
+    intervals: Intervals  # as `run_intervals` gives them
 
     @property
     def options(self) -> HeartData:

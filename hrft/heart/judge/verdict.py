@@ -21,7 +21,7 @@ from torch import nn
 from ...compare import paired_test
 from ...core import UserError, read_json, write_json
 from ...evaluate import span_text
-from .intervals import Calibration, run_intervals
+from .intervals import Intervals, run_intervals
 from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps
 from ..models.trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, HeartSplits, split_by_date
@@ -109,7 +109,7 @@ class _SimpleHeader(BaseModel):
     name: Annotated[str, AfterValidator(printable)]
     kind: Literal['linear', 'curve', 'trees']
     columns: Annotated[list[str], AfterValidator(_known_columns)]
-    intervals: dict[Literal['stranger', 'known', 'personal'], Calibration] = {}
+    intervals: Intervals = {}
 
 
 @dataclass

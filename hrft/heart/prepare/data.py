@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from pydantic import AfterValidator, Field, FiniteFloat
+from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
 from typing_extensions import NotRequired, TypedDict
 
 from ...core import UserError, derive_seed, digest
@@ -119,7 +119,7 @@ def fit_normalisation(
         **({'people': list(items.people)} if 'person' in items.names else {}),
     }
 
-# %% ../../../nbs/heart/19_prepare.data.ipynb #ccb692b2
+# %% ../../../nbs/heart/19_prepare.data.ipynb #1a2b56d6
 def _readable(read):
     "A check that what is kept can be read, whatever is wrong with it"
 
@@ -158,7 +158,9 @@ def _fits_features(kept):
     return kept
 
 
-Normalisation = Annotated[_Kept, AfterValidator(_fits_features)]  # what turns features and heart rate into numbers
+_Form = Annotated[_Kept, AfterValidator(_fits_features)]
+# what turns features and heart rate into numbers, checked where a header is read
+Normalisation = Annotated[dict[str, Any], GetPydanticSchema(lambda _, handler: handler.generate_schema(_Form))]
 
 # %% ../../../nbs/heart/19_prepare.data.ipynb #0fe62f6c
 _Each = TypeVar('_Each')

@@ -98,6 +98,9 @@ class UsableRule(Options):
             )
         return self
 
+    def __hash__(self):
+        return hash(self.model_dump_json())  # what is read by a rule is remembered by it
+
     @property
     def _parts(self) -> tuple[_Part, ...]:
         speeds = self.speed_min_m_s, self.speed_max_m_s
@@ -142,7 +145,7 @@ def measure(
 ) -> pd.DataFrame:  # one row a workout, its name as index
     "What the rule of usable runs looks at, measured on the recording as it came"
     codes, names = workout_codes(points)
-    time_s, hr_bpm, *speeds = (
+    time_s, hr_bpm, distance_m, speed_m_s = (
         column_values(points, name) for name in ('time_s', 'heart_rate_bpm', 'distance_m', 'speed_m_s')
     )
     every, time, step_s = np.arange(len(names)), pd.Series(time_s).groupby(codes), step_changes(codes, time_s)
@@ -153,11 +156,12 @@ def measure(
     counts_s = np.minimum(np.where(np.isnan(until), time.max().to_numpy()[code] - when, until), rule.reading_s)
     begin = np.flatnonzero(~((step_changes(code, bpm) == 0) & (since <= rule.reading_s)))  # of stretches of one value
     end = np.r_[begin[1:], len(code)][: len(begin)] - 1
-    travelled_m = distance_travelled(codes, time_s, *speeds, 10)
+    recorded_s = np.bincount(codes, np.nan_to_num(np.minimum(step_s, rule.reading_s)), len(names))
+    travelled_m = distance_travelled(codes, time_s, distance_m, speed_m_s, 10)
     table = pd.DataFrame(
         {
             'duration_s': time.max() - time.min(),
-            'measured': np.bincount(code, counts_s, len(names)),
+            'measured': np.bincount(code, counts_s, len(names)) / np.where(recorded_s > 0, recorded_s, np.nan),
             'held_s': pd.Series(when[end] - when[begin], dtype=float).groupby(code[begin]).max().reindex(every),
             'gap_s': pd.Series(step_s).groupby(codes).max(),
             'hr_max_bpm': pd.Series(hr_bpm).groupby(codes).max(),
@@ -165,8 +169,6 @@ def measure(
             'distance_m': pd.Series(travelled_m).groupby(codes).max(),
         }
     )
-    recorded_s = np.bincount(codes, np.nan_to_num(np.minimum(step_s, rule.reading_s)), len(names))
-    table['measured'] /= np.where(recorded_s > 0, recorded_s, np.nan)
     table = table.fillna({'measured': 0.0, 'held_s': 0.0, 'gap_s': 0.0, 'hr_max_bpm': 0.0, 'jumps': 0})
     table['mean_speed_m_s'] = table.distance_m / table.duration_s.where(table.duration_s > 0)
     return table.set_axis(names, axis=0).rename_axis('workout')

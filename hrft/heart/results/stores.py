@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['seen_workouts', 'people_table', 'sports_table', 'faults_table', 'workouts_table', 'plot_store']
 
-# %% ../../../nbs/heart/38_results.stores.ipynb #620e1a3e
+# %% ../../../nbs/heart/38_results.stores.ipynb #98adf944
 import json
 
 import numpy as np
@@ -17,7 +17,7 @@ from ..files.store import Store
 from ..prepare.usable import UsableRule, usable_workouts
 from ...naming import printable
 
-# %% ../../../nbs/heart/38_results.stores.ipynb #079c884f
+# %% ../../../nbs/heart/38_results.stores.ipynb #d65f56d0
 def _starts(store: Store) -> pd.Series:  # workout -> when it began, UTC; only where a date is known
     "What ingest.json says of dates; what it does not say in its form is not known"
     path = store.path / 'ingest.json'
@@ -42,7 +42,7 @@ def seen_workouts(
     since = 'year ' + (table.day // 365.25 + 1).astype(int).astype(str)
     return table.assign(start=start, year=start.dt.strftime('%Y').fillna(since))
 
-# %% ../../../nbs/heart/38_results.stores.ipynb #a12097f6
+# %% ../../../nbs/heart/38_results.stores.ipynb #279e2cd9
 def people_table(
     seen: pd.DataFrame,  # of `seen_workouts`
 ) -> pd.DataFrame:  # one row a person, who has most usable runs first
@@ -52,7 +52,7 @@ def people_table(
         dated, last = own.start.dropna(), own.day.max() - own.day.min()
         rows.append(
             {
-                'person': printable(person),
+                'person': printable(str(person)),
                 'workouts': len(own),
                 'runs': int((own.sport == 'run').sum()),
                 'usable': int((own.fails == '').sum()),
@@ -97,11 +97,11 @@ def workouts_table(
             'sport': seen.sport.map(printable),
             'min': (seen.duration_s / 60).round(1),
             'km': (seen.distance_m / 1000).round(2),
-            'usable': np.where(seen.fails == '', 'yes', 'no: ' + seen.why.map(lambda why: printable(why, 300))),
+            'usable': np.where(seen.fails == '', 'yes', 'no: ' + seen.why.map(lambda why: printable(str(why), 300))),
         }
     )
 
-# %% ../../../nbs/heart/38_results.stores.ipynb #3f670f18
+# %% ../../../nbs/heart/38_results.stores.ipynb #1dc6d023
 def plot_store(
     seen: pd.DataFrame,  # of `seen_workouts`
     title: str = '',
