@@ -276,7 +276,6 @@ _FIELDS = [
 ]  # of a record: number, column, and the scale and offset to its unit
 _DEVELOPER_NAMES: dict[str, str] = {
     'power': 'power_w',
-    'runpower': 'power_w',
     **{name: 'heart_rate_bpm' for name in 'heartrate hr bpm pulse currentheartrate externalheartrate hrbpm'.split()},
 }
 
