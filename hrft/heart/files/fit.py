@@ -274,9 +274,10 @@ _FIELDS = [
     (0, 'latitude_deg', 2**31 / 180, 0),
     (1, 'longitude_deg', 2**31 / 180, 0),
 ]  # of a record: number, column, and the scale and offset to its unit
-_DEVELOPER_NAMES: dict[str, str] = dict.fromkeys(
-    'heartrate hr bpm pulse currentheartrate externalheartrate heartratebpm hrbpm'.split(), 'heart_rate_bpm'
-) | dict.fromkeys('power runpower runningpower'.split(), 'power_w')
+_DEVELOPER_NAMES: dict[str, str] = {
+    'power': 'power_w',
+    **{name: 'heart_rate_bpm' for name in 'heartrate hr bpm pulse currentheartrate externalheartrate hrbpm'.split()},
+}
 
 
 def _records(part):
