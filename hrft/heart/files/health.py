@@ -387,7 +387,8 @@ def read_export(
         for _ in parser:
             pass
         if parser.broke_off:
-            told = 'The health export breaks off; what stands before that is read.'
+            what = '; what stands before that is read' if export.workouts else ' before its first workout'
+            told = f'The health export breaks off{what}.'
             export.wrong.append(f'{blocks.damage} {told}'.lstrip())
     except Unreadable as error:
         if not export.workouts:
