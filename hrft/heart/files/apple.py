@@ -258,7 +258,7 @@ def read_apple(
     "The workouts of an Apple Health export, by their start"
     export = read_export(stream)
     yield from (Refusal(source, sentence) for sentence in export.sentences())
-    if not export.workouts and not export.left_out['broken']:
+    if not (export.workouts or export.left_out['broken'] or export.broke_off):
         yield Refusal(source, 'The health export holds no workout.')
     single, doubles = _without_doubles(sorted(export.workouts, key=lambda workout: (workout.start, workout.end)))
     workouts = _not_crowded(single)

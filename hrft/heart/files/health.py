@@ -59,6 +59,7 @@ def _samples(
     quantity = QUANTITIES[record_type]
     value = value * _UNITS[quantity].get(unit, np.nan)
     least = 1 if quantity == 'heart_rate_bpm' else 0
+    end = end if quantity == 'distance_m' else np.fmax(start, end)  # the others are samples, whose end says nothing
     good = (start > 0) & (end >= start) & (end < 2**32) & (value >= least) & (value <= _MOST[quantity])
     return start[good].astype('uint32'), end[good].astype('uint32'), value[good].astype('float32')
 
@@ -386,7 +387,8 @@ def read_export(
         for _ in parser:
             pass
         if parser.broke_off:
-            told = 'The health export breaks off; what stands before that is read.'
+            what = '; what stands before that is read' if export.workouts else ' before its first workout'
+            told = f'The health export breaks off{what}.'
             export.wrong.append(f'{blocks.damage} {told}'.lstrip())
     except Unreadable as error:
         if not export.workouts:
