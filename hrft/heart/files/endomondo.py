@@ -9,7 +9,10 @@ __all__ = ['FORMATS', 'parse_line', 'line_recording', 'parse_block', 'is_endomon
 # %% ../../../nbs/heart/06_files.endomondo.ipynb #8fa04b1a
 import re
 import zlib
+from array import array
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import BinaryIO
 
 import numpy as np
@@ -148,20 +151,34 @@ def parse_block(
     first_number: int,  # of the first of them, 1 at the file's beginning
     source: str,  # the file's name
     keep_positions: bool = False,  # whether the points keep their positions
-) -> list[Recording | Refusal]:  # one a line, blank ones left out
+) -> list[Recording | Refusal]:  # one a line, blank ones left out; neighbours that are no workouts share one
     "The workouts of some lines"
+    numbered = ((i, line.strip(b' \t\r[],\xef\xbb\xbf')) for i, line in enumerate(lines.split(b'\n'), first_number))
     found = []
-    for number, line in enumerate(lines.split(b'\n'), first_number):
-        name, line = f'{source} line {number}', line.strip(b' \t\r[],\xef\xbb\xbf')
-        if not line:
+    for workouts, group in groupby(filter(itemgetter(1), numbered), lambda each: _could_be_workout(each[1])):
+        if workouts:
+            found += [_line_or_refusal(line, f'{source} line {number}', keep_positions) for number, line in group]
             continue
-        try:
-            if len(line) > _LONGEST_LINE:
-                raise Unreadable(f'The line is longer than {_LONGEST_LINE // 2**20} MB; expected one workout a line.')
-            found.append(line_recording(line, name, keep_positions))
-        except Unreadable as error:
-            found.append(Refusal(name, str(error)))
+        group = list(group)
+        first, last = group[0][0], group[-1][0]
+        name = f'{source} line {first}' if first == last else f'{source} lines {first} to {last}'
+        found.append(Refusal(name, 'It is no dict with timestamps; expected an Endomondo workout.'))
     return found
+
+
+def _could_be_workout(line):
+    "A cheap look, so that a million lines of anything else take no time"
+    return line.startswith(b'{') and b'timestamp' in line
+
+
+def _line_or_refusal(line, name, keep_positions):
+    "The workout in one line, or what is wrong with it"
+    try:
+        if len(line) > _LONGEST_LINE:
+            raise Unreadable(f'The line is longer than {_LONGEST_LINE // 2**20} MB; expected one workout a line.')
+        return line_recording(line, name, keep_positions)
+    except Unreadable as error:
+        return Refusal(name, str(error))
 
 # %% ../../../nbs/heart/06_files.endomondo.ipynb #7407e002
 _BLOCK_BYTES, _BLOCK_LINES = 4 * 2**20, 1000
@@ -224,16 +241,14 @@ def read_endomondo(
     keep_positions: bool = False,  # whether the points keep their positions
 ) -> Iterator[Recording | Refusal]:
     "The workouts of a file, one a line"
-    good, bad = 0, []
+    good = False
     try:
         for number, lines in line_blocks(stream):
             found = parse_block(lines, number, source, keep_positions)
             yield from found
-            good += sum(isinstance(each, Recording) for each in found)
-            bad += [] if good else found
-            if len(bad) >= 1000:
-                why = f'None of the first {len(bad)} lines is an Endomondo workout; the rest was not read.'
-                yield Refusal(source, f'{why} The first: {bad[0].reason}')
+            good = good or any(isinstance(each, Recording) for each in found)
+            if not good and number + lines.count(b'\n') >= 1000:
+                yield Refusal(source, 'None of the first 1000 lines is an Endomondo workout; the rest was not read.')
                 return
     except Unreadable as error:
         yield Refusal(source, str(error))
@@ -244,7 +259,7 @@ def _read_lines(file, keep_positions):
         yield from read_endomondo(stream, file.name, keep_positions)
 
 # %% ../../../nbs/heart/06_files.endomondo.ipynb #892b56d1
-_MOST_ARCHIVE_BYTES = 12 * 2**20  # 80,000 points
+_MOST_ARCHIVE_BYTES = 8 * 2**20  # 50,000 points
 _SINGLE = re.compile(
     rb"""(?:\xef\xbb\xbf)?\s*\[\s*\{\s*"[a-z_]+"\s*:\s*(?:"[^"\\]*(?:\\.[^"\\]*)*"|[\w.-]+)\s*\}\s*,\s*\{"""
 )
@@ -276,6 +291,10 @@ def _merged(parts, depth=6):
     return found
 
 
+def _number(value):
+    return float(value) if type(value) in (int, float) else np.nan
+
+
 def _java_time(text):
     "Seconds since 1970 of a time such as `Wed Aug 06 16:06:53 UTC 2014`, NaN where it is none"
     if not isinstance(text, str):
@@ -300,12 +319,13 @@ def archive_recording(
         if 'sport' in about:
             return Refusal(source, 'The workout holds no points; only its total was kept.')
         return Refusal(source, "It belongs to Endomondo's archive and holds no workout.", expected=True)
-    rows = [_merged(point) for point in points]
-    columns = {
-        name: scale * np.array([v if type(v := row.get(key)) in (int, float) else np.nan for row in rows], dtype=float)
-        for key, (name, scale) in _POINT.items()
-    }
-    seconds = np.array([_java_time(row.get('timestamp')) for row in rows])
+    numbers = array('d')
+    for point in points:
+        row = _merged(point)
+        numbers.append(_java_time(row.get('timestamp')))
+        numbers.extend(_number(row.get(key)) for key in _POINT)
+    seconds, *values = np.array(numbers).reshape(-1, 1 + len(_POINT)).T
+    columns = {name: scale * each for (name, scale), each in zip(_POINT.values(), values)}
     sport = about.get('sport')
     word = _SPORTS.get(sport, f'sport {sport}') if type(sport) is int else _word('sport', sport)
     return as_recording(seconds, columns, word, source, keep_positions=keep_positions)

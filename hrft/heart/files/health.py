@@ -59,6 +59,7 @@ def _samples(
     quantity = QUANTITIES[record_type]
     value = value * _UNITS[quantity].get(unit, np.nan)
     least = 1 if quantity == 'heart_rate_bpm' else 0
+    end = end if quantity == 'distance_m' else np.fmax(start, end)  # the others are samples, whose end says nothing
     good = (start > 0) & (end >= start) & (end < 2**32) & (value >= least) & (value <= _MOST[quantity])
     return start[good].astype('uint32'), end[good].astype('uint32'), value[good].astype('float32')
 
