@@ -448,8 +448,8 @@ def predict_file(
     recording, about = _one_recording(recorded_workouts(file), workout, header.options.rule.sport)
     if not recording.points[['distance_m', 'speed_m_s']].notna().any(axis=None):
         raise UserError(
-            f"{printable(Path(file).name)} has neither distances nor speeds of {about}; expected one of them, since heart "
-            "rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
+            f"{printable(Path(file).name)} has neither distances nor speeds of {about}; expected one of them, since "
+            "heart rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
         )
     items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
     table, personal = predict_items(model, items), 'past' in header.normalisation

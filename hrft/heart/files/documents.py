@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'parsed_json', 'listed_numbers', 'SeriesWorkout', 'numbered_sports', 'start_of_name', 'cheetah_time']
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #4e395012
+# %% ../../../nbs/heart/08_files.documents.ipynb #5fe25506
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #f7c6d565
+# %% ../../../nbs/heart/08_files.documents.ipynb #9fe88ce3
 from .points import MOST_POINTS, Recording, Refusal, Unreadable, as_recording, unix_time
 from .sources import Format, Source
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #679c2955
+# %% ../../../nbs/heart/08_files.documents.ipynb #b04ca633
 _MOST_BYTES, _MOST_OBJECT_BYTES = 64 * 2**20, 300 * 2**20
 
 
@@ -66,16 +66,26 @@ def _number(value):
         return float('nan')
 
 
-def _times(values):
+_OFFSET = re.compile(r'(?:Z|[+-]\d\d:?\d\d)\s*$')
+
+
+def _time(value, offset_s):
+    "A written time in seconds since 1970; `offset_s` is what a local one is ahead of UTC"
+    if not isinstance(value, str):
+        return np.nan
+    return unix_time(value) - (0 if _OFFSET.search(value) else offset_s)
+
+
+def _times(values, offset_s=0):
     "A list of written times, seconds since 1970"
-    return np.array([unix_time(value) if isinstance(value, str) else np.nan for value in values], dtype=float)
+    return np.array([_time(value, offset_s) for value in values], dtype=float)
 
 
 def _field(rows, key):
     "One field of every row, None where it is missing"
     return [row.get(key) if isinstance(row, dict) else None for row in rows]
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #daf0acca
+# %% ../../../nbs/heart/08_files.documents.ipynb #b55eea0d
 @dataclass(frozen=True)
 class SeriesWorkout:
     "One workout, as several series with times of their own"
@@ -146,7 +156,7 @@ def _begins(*alternatives):
     "The pattern of a text whose first key is one of these, or whose first row's is"
     return re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[?\s*\{\s*"(?:' + b'|'.join(alternatives) + rb')"\s*:')
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #95becb6c
+# %% ../../../nbs/heart/08_files.documents.ipynb #f52ac15b
 _POLAR_COLUMNS = {
     'heartRate': 'heart_rate_bpm',
     'distance': 'distance_m',
@@ -181,13 +191,13 @@ def _polar_series(samples, route, start_s, offset_s):
         for name in _POLAR_COLUMNS:
             rows = samples.get(name) or []
             values = listed_numbers(_field(rows, 'value'))
-            yield _times(_field(rows, 'dateTime')) - offset_s, _polar_columns(name, values)
+            yield _times(_field(rows, 'dateTime'), offset_s), _polar_columns(name, values)
     points = route.get('wayPoints') or samples.get('recordedRoute') or []
     if points and 'elapsedMillis' in points[0]:
-        begun_s = unix_time(route['startTime']) - offset_s if route.get('startTime') else start_s
+        begun_s = _time(route['startTime'], offset_s) if route.get('startTime') else start_s
         seconds = begun_s + listed_numbers(_field(points, 'elapsedMillis')) / 1000
     else:
-        seconds = _times(_field(points, 'dateTime')) - offset_s
+        seconds = _times(_field(points, 'dateTime'), offset_s)
     yield seconds, {f'{k}_deg': listed_numbers(_field(points, k)) for k in ('latitude', 'longitude')}
 
 
@@ -204,13 +214,14 @@ def _polar(session, file):
             ),
             None,
         )
-        start_s = unix_time(exercise.get('startTime') or session.get('startTime')) - 60 * (offset_min or 0)
+        offset_s = 60 * (offset_min or 0)
+        start_s = _time(exercise.get('startTime') or session.get('startTime'), offset_s)
         samples, routes = exercise.get('samples') or {}, exercise.get('routes') or {}
         sport = exercise.get('sport') or session.get('sport')
         if isinstance(sport, dict):
             sport = _POLAR_SPORTS.get(str(sport.get('id')), f"polar sport {sport.get('id')}")
         yield SeriesWorkout(
-            list(_polar_series(samples, routes.get('route') or {}, start_s, 60 * (offset_min or 0))),
+            list(_polar_series(samples, routes.get('route') or {}, start_s, offset_s)),
             sport,
             _NO_OFFSET if offset_min is None else '',
             sex if sex in ('male', 'female') else None,
@@ -223,12 +234,13 @@ _POLAR = _Document(
     _polar,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #a42d9c51
+# %% ../../../nbs/heart/08_files.documents.ipynb #c028c998
 _SUUNTO_COLUMNS = {  # name: (column, factor, what is added)
     'HR': ('heart_rate_bpm', 60, 0),
     'Distance': ('distance_m', 1, 0),
     'Speed': ('speed_m_s', 1, 0),
     'Altitude': ('altitude_m', 1, 0),
+    'GPSAltitude': ('altitude_m', 1, 0),
     'Cadence': ('cadence_rpm', 60, 0),
     'Power': ('power_w', 1, 0),
     'Temperature': ('temperature_c', 1, -273.15),
@@ -253,12 +265,12 @@ def _suunto(log, file):
     samples = [_suunto_sample(sample) for sample in log['Samples'] if isinstance(sample, dict)]
     header = log.get('Header') or next((s['Header'] for s in samples if 'Header' in s), {})
     times = _field(samples, 'TimeISO8601')
-    columns = {
-        column: listed_numbers(_field(samples, name)) * factor + added
-        for name, (column, factor, added) in _SUUNTO_COLUMNS.items()
-    }
+    columns = {}
+    for name, (column, factor, added) in _SUUNTO_COLUMNS.items():
+        values = listed_numbers(_field(samples, name)) * factor + added
+        columns[column] = np.where(np.isnan(columns[column]), values, columns[column]) if column in columns else values
     kind = header.get('ActivityType')
-    local = any(isinstance(each, str) and not re.search(r'(?:Z|[+-]\d\d:?\d\d)$', each) for each in times)
+    local = any(isinstance(each, str) and not _OFFSET.search(each) for each in times)
     yield SeriesWorkout(
         [(_times(times), columns)],
         None if kind is None else _SUUNTO_SPORTS.get(str(kind), f'suunto sport {kind}'),
@@ -270,7 +282,7 @@ _SUUNTO = _Document(
     'the Suunto app', re.compile(rb'^\s*\{\s*"(?:DeviceLog"\s*:|Samples"\s*:\s*\[\s*\{\s*"Attributes")'), _suunto
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #288e7d79
+# %% ../../../nbs/heart/08_files.documents.ipynb #454c49c2
 _GARMIN_COLUMNS = {
     'directHeartRate': 'heart_rate_bpm',
     'sumDistance': 'distance_m',
@@ -316,7 +328,7 @@ def _garmin(document, file):
 
 _GARMIN = _Document('Garmin Connect', re.compile(rb'^\s*\{(?=[\s\S]*"metricDescriptors"\s*:\s*\[)'), _garmin)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #b76ffbcd
+# %% ../../../nbs/heart/08_files.documents.ipynb #c2b70baf
 _NAMED_START = re.compile(
     r'(?<!\d)((?:19|20)\d\d)[-_. ]?([01]\d)[-_. ]?([0-3]\d)'
     r'[-_.T ]{0,3}([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?(?!\d)'
@@ -388,7 +400,7 @@ _STREAMS = _Document(
     _streams,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #14990f74
+# %% ../../../nbs/heart/08_files.documents.ipynb #6f2244ce
 _CHEETAH_COLUMNS = {  # name: (column, factor)
     'HR': ('heart_rate_bpm', 1),
     'KM': ('distance_m', 1000),
@@ -420,7 +432,7 @@ def _cheetah(document, file):
 
 _CHEETAH = _Document('GoldenCheetah', _begins(rb'RIDE'), _cheetah)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #419446fd
+# %% ../../../nbs/heart/08_files.documents.ipynb #422c7dd3
 _GARMIN_KEYS = (
     rb'"(?:summarizedActivitiesExport|userProfile(?:PK|Pk|Id)|calendarDate|deviceAndContentInfo|activityTypeDTO|'
     rb'sleepStartTimestampGMT|gearDTOS|wellness\w+)"\s*:'
@@ -439,9 +451,10 @@ _OTHERS = [  # what is no workout: its keys, in the first 4 kB, and the sentence
         'It is a part of a Fitbit export, without samples of workouts; save each as TCX from its page at fitbit.com.',
     ),
     (
-        re.compile(rb'^\s*\[\s*\{(?=[^{}]*"start_time"\s*:\s*\d{13})'),
-        'It belongs to the com.samsung.shealth.exercise table of the same export, and is read with it.',
+        re.compile(rb'^\s*\[\s*\{(?=[^{}]*"(?:start_time|end_time|create_time|mStartTime)"\s*:\s*\d{13})'),
+        "It belongs to a table of Samsung Health's export; those of the exercise table are read with it.",
     ),
+    (re.compile(rb'^\s*(?:\[\s*\]|\{\s*\})\s*$'), 'The JSON lists nothing.'),
     (
         _begins(rb'VERSION', rb'ATHLETE'),
         "It lists an athlete's rides for GoldenCheetah's OpenData; their samples are the CSV files beside it.",

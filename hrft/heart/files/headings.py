@@ -6,7 +6,7 @@
 __all__ = ['UNITS', 'Column', 'known_column', 'written_moment', 'written_clock', 'encoding_of', 'line_cells', 'Heading',
            'first_lines', 'find_heading', 'rows_below', 'Cells', 'read_cells']
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #9b5332ba
+# %% ../../../nbs/heart/08a_files.headings.ipynb #85e4efc0
 import codecs
 import csv
 import functools
@@ -21,11 +21,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #e08ce237
+# %% ../../../nbs/heart/08a_files.headings.ipynb #c3f50400
 from .points import MOST_POINTS, Unreadable
 from .sources import Source
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #7c8a5935
+# %% ../../../nbs/heart/08a_files.headings.ipynb #63fb97e7
 _WORDS = {  # column -> what headings call it, in lower case without blanks
     'time': 'time times minutes timestamp timestamps datetime dateandtime date&time localtime utctime utc gmt '
     'timestring sampletime recordtime elapsed elapsedtime elapsedseconds timeelapsed secs seconds sec second '
@@ -116,6 +116,8 @@ def known_column(
     heading: str,  # such as `Speed (km/h)`
 ) -> Column | None:
     "The column that a heading names"
+    if heading[:1].isdigit():
+        return None  # it is a value
     text = re.sub(r'(?<=[a-z])(?=[A-Z])', ' ', heading.strip()[:80]).removeprefix('record.').casefold()
     bracket = re.search(r'[(\[]\s*([^)\]]*?)\s*[)\]]', text)
     words = re.findall(r"[^\W_]+(?:/[^\W_]+)*|°\w?|&", text[: bracket.start()] if bracket else text)
@@ -127,7 +129,7 @@ def known_column(
             return Column(index, 'pace' if '/km' in unit or '/mi' in unit else column, unit, heading.strip()[:40])
     return None
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #2ae23a38
+# %% ../../../nbs/heart/08a_files.headings.ipynb #fea3353c
 _MOMENT = re.compile(
     r'\s*(\d{1,4})([-./])(\d{1,2})\2(\d{1,4})'
     r'(?:[T ,]+(\d{1,2}):(\d\d)(?::(\d\d(?:[.,]\d+)?))?\s*(?:([AaPp])\.?[Mm]\.?)?)?\s*(Z|UTC|GMT|[+-]\d\d:?\d\d)?\s*'
@@ -197,7 +199,7 @@ def _plain_number(text):
     except ValueError:
         return float('nan')
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #a983fb64
+# %% ../../../nbs/heart/08a_files.headings.ipynb #7287d497
 _LONGEST_LINE, _MOST_COLUMNS, _HEADING_LINES = 2**16, 1000, 60
 
 
@@ -243,6 +245,7 @@ class Heading:
         return [part for row in self.above for cell in row for part in (cell, cell.partition(':')[2]) if part]
 
 
+@functools.lru_cache(2)
 def first_lines(
     head: bytes,  # the first of a content
 ) -> tuple[str, list[str]]:  # its encoding, and the lines, none where it is no plain text
@@ -254,6 +257,7 @@ def first_lines(
     return encoding, list(itertools.islice(io.StringIO(text, newline=None), _HEADING_LINES))
 
 
+@functools.lru_cache(2)
 def find_heading(
     head: bytes,  # the first of a text
 ) -> Heading | None:
@@ -285,7 +289,7 @@ def rows_below(
         if number > 0 and not line.isspace():
             yield line_cells(line, heading.delimiter)
 
-# %% ../../../nbs/heart/08a_files.headings.ipynb #289d53de
+# %% ../../../nbs/heart/08a_files.headings.ipynb #3bee03b6
 @dataclass(frozen=True)
 class Cells:
     "What stands in a column"

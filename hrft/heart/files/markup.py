@@ -15,7 +15,7 @@ from xml.parsers import expat
 
 from .points import Unreadable
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #8a707bf9
+# %% ../../../nbs/heart/03_files.markup.ipynb #7c53b0ec
 _ENTITIES = 'It declares XML entities, which no device or health export does, so it was not read.'
 _MOST_HEAD_BYTES, _PIECE_BYTES = 2**20, 2**16
 _DECLARED = re.compile(rb'\s*<\?xml[^>]*?encoding\s*=\s*["\']([\w.:-]{1,40})["\']')
@@ -106,7 +106,7 @@ def looks_like_xml(head: bytes) -> bool:
         head.removeprefix(codecs.BOM_UTF8).lstrip(b' \t\r\n\0')[:1] == b'<'
     )
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #927bb643
+# %% ../../../nbs/heart/03_files.markup.ipynb #205efd99
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _AMPERSAND = re.compile(rb'&(?!(?:amp|lt|gt|quot|apos);)(#(?:\d{1,7}|x[0-9A-Fa-f]{1,6});)?')
 
@@ -137,10 +137,19 @@ def clean_xml(
         if piece:
             yield _AMPERSAND.sub(_reference, piece) if b'&' in piece else piece
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #2a121973
+# %% ../../../nbs/heart/03_files.markup.ipynb #3701e0ff
 _MOST_TAG_BYTES, _MOST_DEEP, _MOST_NAMES, _MOST_RESTARTS = 2**20, 1000, 10_000, 100_000
 _RESTART, _NAME = b'<restart>', re.compile(rb'[^\s/>]+')
 _CODES = expat.errors.codes
+_AT_THE_END = [
+    _CODES[message]
+    for message in (
+        expat.errors.XML_ERROR_NO_ELEMENTS,
+        expat.errors.XML_ERROR_UNCLOSED_TOKEN,
+        expat.errors.XML_ERROR_PARTIAL_CHAR,
+        expat.errors.XML_ERROR_UNCLOSED_CDATA_SECTION,
+    )
+]
 
 
 class XmlStream:
@@ -177,6 +186,8 @@ class XmlStream:
             if len(self._parser.intern) > _MOST_NAMES:
                 raise Unreadable(f'It uses more than {_MOST_NAMES:,} different names; it was not read further.')
             yield
+        self._parse(rest, b'', True)  # newer versions of expat put off what may be half a tag
+        yield
 
     def _renew(self, before):
         "A parser for what follows"
@@ -203,16 +214,18 @@ class XmlStream:
             self.broke_off = False
         self.end(name)
 
-    def _parse(self, rest, piece):
+    def _parse(self, rest, piece, last=False):
         "Parse `piece`, the bytes after `rest`; gives back what is still incomplete"
         data, unfed = rest + piece, len(rest)
         while unfed >= 0:
             origin = self._fed - unfed  # of `data`, in the bytes of this parser
             try:
-                self._parser.Parse(memoryview(data)[unfed:], False)
+                self._parser.Parse(memoryview(data)[unfed:], last)
                 self._fed += len(data) - unfed
                 return data[self._parser.CurrentByteIndex - origin :]
             except expat.ExpatError as error:
+                if error.code in _AT_THE_END:
+                    break
                 unfed = self._step_over(data, self._parser.ErrorByteIndex - origin, error.code)
                 self._renew(_RESTART)
         return b''

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'strava_sports']
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #a639adc8
+# %% ../../../nbs/heart/09_files.tables.ipynb #a70fb0e0
 import csv
 import functools
 import io
@@ -19,17 +19,17 @@ from time import monotonic
 
 import numpy as np
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #40a577ad
+# %% ../../../nbs/heart/09_files.tables.ipynb #cf80c236
 from .documents import SeriesWorkout, cheetah_time, listed_numbers, numbered_sports
 from .headings import UNITS, Heading, encoding_of, find_heading, first_lines, known_column
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unreadable, as_recording
 from .sources import Format
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #dbd6467c
+# %% ../../../nbs/heart/09_files.tables.ipynb #b697e518
 from .documents import parsed_json, start_of_name
 from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #b182401b
+# %% ../../../nbs/heart/09_files.tables.ipynb #33e39e47
 def _merged(cells, name):
     "`(values, unit)` of a name in the store's unit, the first of several columns where it has a value; or None"
     out = None
@@ -71,7 +71,7 @@ def _measured(cells, unix_s):
             notes.append('Its speed names no unit and was left out.')
     return columns, notes
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #abacf9e4
+# %% ../../../nbs/heart/09_files.tables.ipynb #873fdd55
 _TAKEN_AS_UTC = 'Its times carry no offset and were taken as UTC.'
 
 
@@ -136,7 +136,7 @@ def _moments(cells, heading, name):
         )
     return start_s + elapsed, note
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #7e27c2fb
+# %% ../../../nbs/heart/09_files.tables.ipynb #83ab5d20
 @functools.lru_cache(1)
 def _rides(data):
     "`(person, sex, [(start, sport)])` of an athlete's JSON"
@@ -163,7 +163,8 @@ def _open_data(file):
         near = [(abs(o), s, sport) for o, s, sport in offsets if o % 900 == 0 and abs(o) <= 14 * 3600]
         _, start_s, sport = min(near, default=(0, np.nan, None))
         return start_s, sport, {'person': person, 'sex': sex}
-    return np.nan, None, {'person': name or None}
+    known = re.fullmatch(r'[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}', name)
+    return np.nan, None, {'person': name if known else None}
 
 
 def _sport_above(heading):
@@ -209,7 +210,7 @@ def _read_recording(file, heading, keep_positions):
         **about,
     )
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #d8a6538a
+# %% ../../../nbs/heart/09_files.tables.ipynb #e4bf6a40
 _LISTS = [  # headings that are all there, of one kind of list, and the sentence
     (
         {'activityid activitydate activitytype', 'aktivitätsid aktivitätsdatum aktivitätsart'},
@@ -279,9 +280,10 @@ def _list_sentence(head):
 
 
 def _is_table(head):
-    "Whether two lines have the same separators, and more than one"
-    lines = [line for line in first_lines(head)[1] if line.strip()][:2]
-    return len(lines) == 2 and any(lines[0].count(mark) == lines[1].count(mark) > 1 for mark in ',;\t')
+    "Whether the first lines have as many separators each, and more than one"
+    lines = [line for line in first_lines(head)[1] if line.strip()][:5]
+    counts = [{line.count(mark) for line in lines} for mark in ',;\t']
+    return len(lines) > 1 and any(len(each) == 1 and min(each) > 1 for each in counts)
 
 
 def strava_sports(
@@ -299,7 +301,7 @@ def strava_sports(
         pass  # what stood before the damage counts
     return sports
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #ec47f862
+# %% ../../../nbs/heart/09_files.tables.ipynb #1846602f
 _SAMSUNG_SPORTS = numbered_sports(
     '1001 walking, 1002 running, 11007 cycling, 13001 hiking, 14001 swimming, 15003 indoor cycling, '
     '15005 treadmill running'
@@ -359,7 +361,7 @@ def _read_samsung(file, keep_positions):
             sport = _SAMSUNG_SPORTS.get(kind, f'samsung sport {kind}')
             yield SeriesWorkout(series, sport).recording(name, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #9aac0d7e
+# %% ../../../nbs/heart/09_files.tables.ipynb #7df8a70b
 def _read_table(file, keep_positions):
     "The workouts of a table, or why it has none"
     head = file.head()
@@ -377,7 +379,7 @@ def _recognises_table(head):
     "Whether a text is a table"
     return _is_samsung(head) or _is_table(head) or _list_sentence(head) is not None or find_heading(head) is not None
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #17e777d5
+# %% ../../../nbs/heart/09_files.tables.ipynb #c3736cc4
 _HRM_COLUMNS = {  # column -> factor from metric and from imperial units
     'speed_m_s': (1 / 36, 0.044704),
     'cadence_rpm': (1, 1),
@@ -410,7 +412,7 @@ def _read_hrm(file, keep_positions):
             columns[name] = values * _HRM_COLUMNS[name][mode[7] == '1']
     yield as_recording(moment[0] + seconds, columns, None, file.name, _TAKEN_AS_UTC, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #97d8878f
+# %% ../../../nbs/heart/09_files.tables.ipynb #b51e900c
 _MOST_DATABASE_BYTES = 2 * 2**30
 _CONNECT_SPORTS = numbered_sports(
     '4 biking, 5 indoor cycling, 21 hiking, 33 running, 34 treadmill running, 45 strength training, '
