@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'parsed_json', 'listed_numbers', 'SeriesWorkout', 'numbered_sports', 'start_of_name', 'cheetah_time']
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #5fe25506
+# %% ../../../nbs/heart/08_files.documents.ipynb #de113bca
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import orjson
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #9fe88ce3
+# %% ../../../nbs/heart/08_files.documents.ipynb #e62529ec
 from .points import MOST_POINTS, Recording, Refusal, Unreadable, as_recording, unix_time
 from .sources import Format, Source
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #b04ca633
+# %% ../../../nbs/heart/08_files.documents.ipynb #1402d876
 _MOST_BYTES, _MOST_OBJECT_BYTES = 64 * 2**20, 300 * 2**20
 
 
@@ -85,7 +85,7 @@ def _field(rows, key):
     "One field of every row, None where it is missing"
     return [row.get(key) if isinstance(row, dict) else None for row in rows]
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #b55eea0d
+# %% ../../../nbs/heart/08_files.documents.ipynb #3fad11e6
 @dataclass(frozen=True)
 class SeriesWorkout:
     "One workout, as several series with times of their own"
@@ -156,7 +156,7 @@ def _begins(*alternatives):
     "The pattern of a text whose first key is one of these, or whose first row's is"
     return re.compile(rb'^(?:\xef\xbb\xbf)?\s*\[?\s*\{\s*"(?:' + b'|'.join(alternatives) + rb')"\s*:')
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #f52ac15b
+# %% ../../../nbs/heart/08_files.documents.ipynb #f2b1d426
 _POLAR_COLUMNS = {
     'heartRate': 'heart_rate_bpm',
     'distance': 'distance_m',
@@ -234,7 +234,7 @@ _POLAR = _Document(
     _polar,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #c028c998
+# %% ../../../nbs/heart/08_files.documents.ipynb #9550594d
 _SUUNTO_COLUMNS = {  # name: (column, factor, what is added)
     'HR': ('heart_rate_bpm', 60, 0),
     'Distance': ('distance_m', 1, 0),
@@ -282,7 +282,7 @@ _SUUNTO = _Document(
     'the Suunto app', re.compile(rb'^\s*\{\s*"(?:DeviceLog"\s*:|Samples"\s*:\s*\[\s*\{\s*"Attributes")'), _suunto
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #454c49c2
+# %% ../../../nbs/heart/08_files.documents.ipynb #d8e3d3b6
 _GARMIN_COLUMNS = {
     'directHeartRate': 'heart_rate_bpm',
     'sumDistance': 'distance_m',
@@ -328,7 +328,7 @@ def _garmin(document, file):
 
 _GARMIN = _Document('Garmin Connect', re.compile(rb'^\s*\{(?=[\s\S]*"metricDescriptors"\s*:\s*\[)'), _garmin)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #c2b70baf
+# %% ../../../nbs/heart/08_files.documents.ipynb #0f7dd6cf
 _NAMED_START = re.compile(
     r'(?<!\d)((?:19|20)\d\d)[-_. ]?([01]\d)[-_. ]?([0-3]\d)'
     r'[-_.T ]{0,3}([0-2]\d)[-_.:h]?([0-5]\d)(?:[-_.:m]?([0-5]\d))?(?!\d)'
@@ -400,7 +400,7 @@ _STREAMS = _Document(
     _streams,
 )
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #6f2244ce
+# %% ../../../nbs/heart/08_files.documents.ipynb #aad07463
 _CHEETAH_COLUMNS = {  # name: (column, factor)
     'HR': ('heart_rate_bpm', 1),
     'KM': ('distance_m', 1000),
@@ -432,7 +432,7 @@ def _cheetah(document, file):
 
 _CHEETAH = _Document('GoldenCheetah', _begins(rb'RIDE'), _cheetah)
 
-# %% ../../../nbs/heart/08_files.documents.ipynb #422c7dd3
+# %% ../../../nbs/heart/08_files.documents.ipynb #22aa0e9a
 _GARMIN_KEYS = (
     rb'"(?:summarizedActivitiesExport|userProfile(?:PK|Pk|Id)|calendarDate|deviceAndContentInfo|activityTypeDTO|'
     rb'sleepStartTimestampGMT|gearDTOS|wellness\w+)"\s*:'

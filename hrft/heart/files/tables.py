@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FORMATS', 'strava_sports']
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #a70fb0e0
+# %% ../../../nbs/heart/09_files.tables.ipynb #ab8e9b8f
 import csv
 import functools
 import io
@@ -19,17 +19,17 @@ from time import monotonic
 
 import numpy as np
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #cf80c236
+# %% ../../../nbs/heart/09_files.tables.ipynb #b0eba89c
 from .documents import SeriesWorkout, cheetah_time, listed_numbers, numbered_sports
 from .headings import UNITS, Heading, encoding_of, find_heading, first_lines, known_column
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unreadable, as_recording
 from .sources import Format
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #b697e518
+# %% ../../../nbs/heart/09_files.tables.ipynb #888f82d0
 from .documents import parsed_json, start_of_name
 from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #33e39e47
+# %% ../../../nbs/heart/09_files.tables.ipynb #c321835e
 def _merged(cells, name):
     "`(values, unit)` of a name in the store's unit, the first of several columns where it has a value; or None"
     out = None
@@ -71,7 +71,7 @@ def _measured(cells, unix_s):
             notes.append('Its speed names no unit and was left out.')
     return columns, notes
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #873fdd55
+# %% ../../../nbs/heart/09_files.tables.ipynb #da308523
 _TAKEN_AS_UTC = 'Its times carry no offset and were taken as UTC.'
 
 
@@ -136,7 +136,7 @@ def _moments(cells, heading, name):
         )
     return start_s + elapsed, note
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #83ab5d20
+# %% ../../../nbs/heart/09_files.tables.ipynb #11247f9c
 @functools.lru_cache(1)
 def _rides(data):
     "`(person, sex, [(start, sport)])` of an athlete's JSON"
@@ -210,7 +210,7 @@ def _read_recording(file, heading, keep_positions):
         **about,
     )
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #e4bf6a40
+# %% ../../../nbs/heart/09_files.tables.ipynb #00607b72
 _LISTS = [  # headings that are all there, of one kind of list, and the sentence
     (
         {'activityid activitydate activitytype', 'aktivitätsid aktivitätsdatum aktivitätsart'},
@@ -301,7 +301,7 @@ def strava_sports(
         pass  # what stood before the damage counts
     return sports
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #1846602f
+# %% ../../../nbs/heart/09_files.tables.ipynb #6ff8d3a8
 _SAMSUNG_SPORTS = numbered_sports(
     '1001 walking, 1002 running, 11007 cycling, 13001 hiking, 14001 swimming, 15003 indoor cycling, '
     '15005 treadmill running'
@@ -326,11 +326,15 @@ def _samsung_series(file, key, part):
     except (OSError, TypeError):
         rows = []
     columns = {name: listed_numbers([row.get(field) for row in rows]) for field, name in _SAMSUNG_FIELDS[part].items()}
-    distance = columns.get('distance_m', np.array([]))
-    steps = np.diff(distance[np.isfinite(distance)])
-    if len(steps) and np.mean(steps < 0) > 0.05:  # the distance of each sample by itself
-        columns['distance_m'] = np.nancumsum(distance)
-    return listed_numbers([row.get('start_time') for row in rows]) / 1000, columns
+    seconds = listed_numbers([row.get('start_time') for row in rows]) / 1000
+    order = np.argsort(seconds, kind='stable')
+    columns = {name: values[order] for name, values in columns.items()}
+    if 'distance_m' in columns:
+        distance = columns['distance_m']
+        known = distance[np.isfinite(distance)]
+        if not (len(known) and (np.diff(known) >= 0).all() and known[-1] > 100):  # of each sample by itself
+            columns['distance_m'] = np.nancumsum(distance)
+    return seconds[order], columns
 
 
 def _is_samsung(head):
@@ -361,7 +365,7 @@ def _read_samsung(file, keep_positions):
             sport = _SAMSUNG_SPORTS.get(kind, f'samsung sport {kind}')
             yield SeriesWorkout(series, sport).recording(name, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #7df8a70b
+# %% ../../../nbs/heart/09_files.tables.ipynb #287be8c2
 def _read_table(file, keep_positions):
     "The workouts of a table, or why it has none"
     head = file.head()
@@ -379,7 +383,7 @@ def _recognises_table(head):
     "Whether a text is a table"
     return _is_samsung(head) or _is_table(head) or _list_sentence(head) is not None or find_heading(head) is not None
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #c3736cc4
+# %% ../../../nbs/heart/09_files.tables.ipynb #46c128bf
 _HRM_COLUMNS = {  # column -> factor from metric and from imperial units
     'speed_m_s': (1 / 36, 0.044704),
     'cadence_rpm': (1, 1),
@@ -412,7 +416,7 @@ def _read_hrm(file, keep_positions):
             columns[name] = values * _HRM_COLUMNS[name][mode[7] == '1']
     yield as_recording(moment[0] + seconds, columns, None, file.name, _TAKEN_AS_UTC, keep_positions)
 
-# %% ../../../nbs/heart/09_files.tables.ipynb #b51e900c
+# %% ../../../nbs/heart/09_files.tables.ipynb #e77988da
 _MOST_DATABASE_BYTES = 2 * 2**30
 _CONNECT_SPORTS = numbered_sports(
     '4 biking, 5 indoor cycling, 21 hiking, 33 running, 34 treadmill running, 45 strength training, '
