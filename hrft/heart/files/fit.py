@@ -97,6 +97,7 @@ class _Part:
 
     def __init__(self, data, wrong=''):
         self.data, self.wrong, self.layouts, self.n_points, self.followed = data, wrong, {}, 0, False
+        self.straps = []  # parts that hold only a strap's beats, which belong to this one
 
     def walk(self, at, end):
         "Note where the wanted messages lie"
@@ -273,13 +274,9 @@ _FIELDS = [
     (0, 'latitude_deg', 2**31 / 180, 0),
     (1, 'longitude_deg', 2**31 / 180, 0),
 ]  # of a record: number, column, and the scale and offset to its unit
-_DEVELOPER_NAMES = {
-    name: column
-    for column, names in {
-        'heart_rate_bpm': 'heartrate hr bpm pulse currentheartrate externalheartrate heartratebpm hrbpm',
-        'power_w': 'power runpower runningpower',
-    }.items()
-    for name in names.split()
+_DEVELOPER_NAMES: dict[str, str] = {
+    'power': 'power_w',
+    **{name: 'heart_rate_bpm' for name in 'heartrate hr bpm pulse currentheartrate externalheartrate hrbpm'.split()},
 }
 
 
@@ -331,7 +328,7 @@ def _developer_columns(part):
 
 # %% ../../../nbs/heart/04_files.fit.ipynb #dc8ab4c7
 def _beats(part):
-    "The strap's beats: seconds since 1989 `(n,)` in order, and bpm `(n,)`"
+    "The strap's beats `(2, n)`: seconds since 1989, and bpm"
     rows = [np.empty((0, 6))]
     for layout in part.of(_HR):
         offsets, fields = np.frombuffer(layout.offsets, 'i8'), layout.fields
@@ -353,15 +350,13 @@ def _beats(part):
     beats = beats[np.lexsort((beats[:, 1], beats[:, 0]))]
     _, _, ticks, whole, stamps, bpm = beats[np.isfinite(beats[:, 2])].T
     if not len(ticks):
-        return ticks, bpm
+        return np.empty((2, 0))
     carried = np.cumsum(np.diff(ticks % 4096, prepend=0) % 4096)
     last, ticks_there = _last(whole > 0), ticks
     ticks = np.where(last < 0, np.nan, carried + (ticks_there - carried)[last])
     last = _last(np.isfinite(stamps) & (last >= 0))
     seconds = np.where(last < 0, np.nan, stamps[last] + (ticks - ticks[last]) / 1024)
-    known = np.isfinite(seconds) & (bpm > 0)
-    order = np.argsort(seconds[known], kind='stable')
-    return seconds[known][order], bpm[known][order]
+    return np.stack([seconds, bpm])[:, np.isfinite(seconds) & (bpm > 0)]
 
 
 def _last(marked):
@@ -371,7 +366,9 @@ def _last(marked):
 
 def _points(part):
     "Seconds since 1989 of each point, and its columns"
-    seconds, columns, (beats_s, bpm) = part.times(_RECORD), _records(part), _beats(part)
+    seconds, columns = part.times(_RECORD), _records(part)
+    beats = np.concatenate([_beats(each) for each in (part, *part.straps)], axis=1)
+    beats_s, bpm = beats[:, np.argsort(beats[0], kind='stable')]
     if len(beats_s) and not np.isfinite(seconds).any():
         return beats_s, {'heart_rate_bpm': bpm}
     if len(beats_s):
@@ -503,14 +500,28 @@ def _workouts(part, source, keep_positions):
             yield Refusal(name, _without_points(part, session))
 
 
+def _joined(parts):
+    "The parts, with a strap's beats in a part of their own given to the part before"
+    held = None
+    for part in parts:
+        if held and held.of(_RECORD) and part.of(_HR) and not part.of(_RECORD):
+            held.straps.append(part)
+            continue
+        if held:
+            yield held
+        held = part
+    if held:
+        yield held
+
+
 def read_fit(
     data: bytes,  # one file
     source: str,  # its name
     keep_positions: bool = False,  # whether the points keep their positions
 ) -> Iterator[Recording | Refusal]:
     "The workouts of a FIT file, one a session"
-    for i, part in enumerate(_parts(data)):
-        name = f'{source} part {i + 1}' if i or part.followed else source
+    for i, part in enumerate(_joined(_parts(data))):
+        name = f'{source} part {i + 1}' if i or (part.followed and not part.straps) else source
         kind = int(np.nan_to_num(_first(part.column(_FILE_ID, 0))))
         if kind in _KINDS:
             named = _KINDS[kind].replace('_', ' ')
