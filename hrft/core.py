@@ -177,7 +177,7 @@ def atomic_path(
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if str(error.filename) == str(temporary):
+        if error.filename is None or str(error.filename) == str(temporary):
             error.filename = str(path)  # which is what somebody asked for
         raise
     finally:
