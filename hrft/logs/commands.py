@@ -43,7 +43,7 @@ def find_logs(
 
 def _natural(path):
     "Numbers in a path by their size"
-    return [int(part) if part.isdigit() else part for part in re.split(r'(\d+)', str(path))]
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split(r'(\d+)', str(path)))]
 
 
 def _logs_in(folder):

@@ -117,6 +117,15 @@ def _without_sentinels(rows, layout):
     ]
 
 # %% ../../nbs/logs/04_readers.ipynb #2cb4f7cd
+def _no_numbers(lines):
+    "What is said of a text without any number"
+    return (
+        ''
+        if any(isinstance(number(cell), float) for line in lines for cell in line)
+        else "; no numbers were read from it"
+    )
+
+
 def _printed(text, lines, separator, name):
     "Trainings of a text, which may look like a table of words; None for a table"
     is_text = is_prose(lines, separator)
@@ -125,7 +134,7 @@ def _printed(text, lines, separator, name):
     if is_text:
         raise UserError(
             f"{name} is a text and no table: its first line, {' '.join(lines[0])[:40]!r}, names no columns; expected "
-            "CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch."
+            f"CSV, JSON, JSON lines, or the log of a tool that prints a line an epoch{_no_numbers(lines)}."
         )
     return None
 

@@ -48,9 +48,7 @@ class TrainingLog:
             'name': printable(self.name, _LONGEST),
             'notes': tuple(printable(note, _LONGEST) for note in self.notes),
             'unused': {printable(str(k)): printable(why, _LONGEST) for k, why in self.unused.items()},
-            'records': self.records.assign(
-                stage=self.records.stage.map(stages), value=_within(self.records.value.astype(float))
-            ),
+            'records': self.records.assign(stage=self.records.stage.map(stages), value=_within(self.records.value)),
         }
         for field_name, value in own.items():
             object.__setattr__(self, field_name, value)
@@ -447,16 +445,18 @@ def from_rows(
 
 def _nothing(name, rows, unused):
     "Why a table is no training log"
-    names = list(dict.fromkeys(k for row in rows for k in row))
     unclear = [c for c, why in unused.items() if '--columns' in why and 'no metric' not in why]
     if unclear:
         return (
             f"{name} does not say of which split and metric {', '.join(unclear[:8])} {'are' if unclear[1:] else 'is'}; "
             "name the columns with --columns train=...,valid=...,metric=...."
         )
+    words = [c for c, why in unused.items() if why == "its cells are text" and lower_is_better(c) is not None]
+    if words:
+        return f"no numbers were read from {name}: the cells of {', '.join(words[:8])} are words."
     return (
-        f"{name} has no loss or metric among its columns ({', '.join(map(str, names[:8]))}); expected train_loss, "
-        "val_loss, accuracy or the like, or --columns train=...,valid=...,metric=... to name them."
+        f"{name} has no loss or metric among its columns ({', '.join(map(str, list(rows[0])[:8]))}); expected "
+        "train_loss, val_loss, accuracy or the like, or --columns train=...,valid=...,metric=... to name them."
     )
 
 
