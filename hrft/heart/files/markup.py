@@ -102,9 +102,9 @@ def is_xml(
 
 def looks_like_xml(head: bytes) -> bool:
     "Whether a file begins like XML"
-    return head[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) or (
-        head.removeprefix(codecs.BOM_UTF8).lstrip(b' \t\r\n\0')[:1] == b'<'
-    )
+    marks = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+    mark = next((each for each in marks if head.startswith(each)), b'')
+    return head.removeprefix(mark).lstrip(b' \t\r\n\0')[:1] == b'<'
 
 # %% ../../../nbs/heart/03_files.markup.ipynb #205efd99
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
