@@ -1,7 +1,7 @@
-"""Ingest at full size: an endomondoHR.json of 20,000 workouts and an export.xml of 2 GB, written here and read into a store.
+"""Ingest at full size: an endomondoHR.json of 20,000 workouts and an export.xml of 2 GB, written and read here.
 
-For each: MB/s, workouts/s, cores in use, the peak memory of all processes together (shared pages counted once), and the same
-again with one kill -9 in the middle, which must end in the same store. For Endomondo's lines also the time of
+For each: MB/s, workouts/s, cores in use, the peak memory of all processes together (shared pages counted once), and
+the same again with one kill -9 in the middle, which must end in the same store. For Endomondo's lines also the time of
 ast.literal_eval and of json after the quotes are replaced, on a sample of the same lines in the same run.
 
     python benchmarks/ingest.py FOLDER [--workouts 20000] [--megabytes 2000] [--workers N] [--only endomondo|apple]
@@ -36,11 +36,12 @@ def write_endomondo(path, n_workouts, points=500, people=1000, seed=0):
     rng = np.random.default_rng(seed)
     series = []
     for _ in range(300):
+        heart_rate = 150 + 10 * np.sin(np.arange(points) / 60) + rng.normal(0, 1, points)
         step = rng.normal(1e-4, 2e-5, (2, points)).cumsum(axis=1)
         series.append(
             f"'speed': {(10 + rng.normal(0, 1, points).cumsum() * 0.1).clip(0).round(4).tolist()}, "
             f"'altitude': {(40 + rng.normal(0, 0.2, points).cumsum()).round(1).tolist()}, 'gender': 'male', "
-            f"'heart_rate': {(150 + 10 * np.sin(np.arange(points) / 60) + rng.normal(0, 1, points)).astype(int).tolist()}, "
+            f"'heart_rate': {heart_rate.astype(int).tolist()}, "
             f"'latitude': {(60.17 + step[0]).tolist()}, 'longitude': {(24.65 + step[1]).tolist()}"
         )
     with open(path, 'w') as out:
@@ -107,8 +108,10 @@ def measure(source, n_workouts, folder, workers):
     megabytes, store, killed = source.stat().st_size / 1e6, folder / 'store', folder / 'killed'
     seconds, cpu_s, peak_mb, printed = run(source, store, workers)
     print(
-        f'{source.name}: {megabytes:,.0f} MB, {n_workouts:,} workouts in {seconds:.1f} s: {megabytes / seconds:.0f} MB/s, '
-        f'{n_workouts / seconds:.0f} workouts/s, {cpu_s / seconds:.1f} cores, peak memory {peak_mb:.0f} MB ({printed})',
+        f'{source.name}: {megabytes:,.0f} MB, {n_workouts:,} workouts in {seconds:.1f} s: '
+        f'{megabytes / seconds:.0f} MB/s, '
+        f'{n_workouts / seconds:.0f} workouts/s, {cpu_s:.0f} s of processor ({cpu_s / seconds:.1f} cores), '
+        f'peak memory {peak_mb:.0f} MB ({printed})',
         flush=True,
     )
     run(source, killed, workers, kill_after=seconds / 2)
@@ -116,8 +119,8 @@ def measure(source, n_workouts, folder, workers):
     again_s, *_ = run(source, killed, workers)
     same = Store(killed).digest() == Store(store).digest()
     print(
-        f'killed after {seconds / 2:.0f} s ({"a store" if left else "no store"} was left), run again for {again_s:.0f} s: '
-        f'{"the same store" if same else "ANOTHER STORE"}',
+        f'killed after {seconds / 2:.0f} s ({"a store" if left else "no store"} was left), run again for '
+        f'{again_s:.0f} s: {"the same store" if same else "ANOTHER STORE"}',
         flush=True,
     )
     shutil.rmtree(store)

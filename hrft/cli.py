@@ -6,8 +6,11 @@
 __all__ = ['train', 'sweep', 'evaluate', 'leaderboard', 'predict', 'report', 'main']
 
 # %% ../nbs/core/25_cli.ipynb #e28d259c
+import errno
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
@@ -18,10 +21,11 @@ from cyclopts.validators import Number
 
 from .command import Changes, command, counted, judged_by, named_run, new_app, say_next, say_written, show_run
 from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
+from .naming import printable
 
 # %% ../nbs/core/25_cli.ipynb #80d1163f
 _app = App()
-_Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+_Threads = Annotated[int, Parameter(validator=Number(gte=1, lte=1024))]
 
 
 def _beginning(recipe, parent):
@@ -29,9 +33,9 @@ def _beginning(recipe, parent):
     return next(filter(None, [*(stage.start for stage in recipe.stages[:1]), parent, recipe.parent]), 'random weights')
 
 
-def _seeded(changes, seed):
-    "Changes of a recipe, the seed among them"
-    return [*changes, *([f'seed={seed}'] if seed is not None else [])]
+def _settled(seed):
+    "What an option decides in a recipe"
+    return {} if seed is None else {'seed': seed}
 
 
 @command(_app, 'hrft train heart/base --data data/runners --seed 1 --set stages.0.lr=5e-4')
@@ -43,7 +47,7 @@ def train(
     # finished run (or `latest`) whose weights to fine-tune; to go on with a run, --set stages.0.start=RUN
     parent: str | None = None,
     device: str | None = None,  # cpu, cuda, ... (default: the study's own)
-    threads: _Positive = 1,  # CPU threads (default: 1; more pay for images only)
+    threads: _Threads = 1,  # CPU threads (default: 1; more pay for images only, and may end with other last digits)
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)
 ) -> None:
@@ -52,7 +56,7 @@ def train(
     from hrft.train import fit
 
     base = named_run(parent) if parent else None
-    study, made = find_recipe(recipe, _seeded(changes, seed))
+    study, made = find_recipe(recipe, changes, _settled(seed))
     print(f'starts from {_beginning(made, base)}', flush=True)
     source = data or study.default_source()
     run = fit(study, made, source, runs, parent=base, threads=threads, device=device)
@@ -81,7 +85,7 @@ def sweep(
     from hrft.sweep import read_space, sweep as search
 
     base, tried = named_run(parent) if parent else None, read_space(space)
-    study, made = find_recipe(recipe, _seeded(changes, seed))
+    study, made = find_recipe(recipe, changes, _settled(seed))
     source = data or study.default_source()
     result = search(study, made, tried, trials, source, runs, parent=base, jobs=jobs, prune=not no_prune)
     print(result.table.drop(columns='run').to_string(index=False, na_rep='-', float_format='{:.4g}'.format))
@@ -159,7 +163,7 @@ def leaderboard(
         shown = same.drop(columns=['test_items', 'metric', 'n', 'best_baseline']).round(3)
         print(shown.to_string(index=False, na_rep='-'))
     for reason in table.attrs['left_out']:
-        print(f"left out: {reason}")
+        print(f"left out: {printable(reason, 1000)}")
     rows = [{k: (None if v != v else v) for k, v in row.items()} for row in table.to_dict('records')]
     say_written(write_json(out or Path(runs) / 'leaderboard.json', rows))
     say_next('hrft', 'diagnose', 'RUN', '--next', 'next.toml')
@@ -249,14 +253,68 @@ def _loaded(entry):
 
 
 def _run_command(words):
-    "Parse and run"
+    "Parse and run; what a command returns is its exit code"
+    with _ended_by_signals():
+        found = _whole_command()(words, result_action='return_value', exit_on_error=False, print_error=False)
+    return found if type(found) is int else 0
+
+
+class _Ended(KeyboardInterrupt):
+    "Another signal that ends a command as Ctrl-C does; its number is the argument"
+
+
+@contextmanager
+def _ended_by_signals():
+    "Within it SIGTERM and SIGHUP are told like Ctrl-C, where they are not ignored, as by nohup"
+
+    def end(number, _):
+        raise _Ended(number)
+
+    numbers = [getattr(signal, name) for name in ('SIGTERM', 'SIGHUP') if hasattr(signal, name)]
+    before = {n: signal.getsignal(n) for n in numbers}
     try:
-        _whole_command()(words, result_action='return_value', exit_on_error=False, print_error=False)
-    except FileNotFoundError as error:
-        named = [Path(part).resolve() for word in words for part in (word, word.partition('=')[2])]
-        if error.filename is None or Path(error.filename).resolve() not in named:
-            raise
-        raise UserError(f"{error.filename}: {error.strerror}; choose another place.") from None
+        for n in numbers:
+            if before[n] is signal.SIG_DFL:
+                signal.signal(n, end)
+        yield
+    finally:
+        for n in numbers:
+            signal.signal(n, before[n])
+
+
+_REMEDIES = dict.fromkeys(
+    (
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOTEMPTY,
+        errno.ENAMETOOLONG,
+    ),
+    'choose another place',
+) | {
+    errno.ENOSPC: 'make room, and give the same command again',
+    errno.EDQUOT: 'make room, and give the same command again',
+    errno.EFBIG: 'allow larger files (`ulimit -f`), or choose another place',
+    errno.EIO: 'look after the disk, or choose another place',
+    errno.EMFILE: 'allow more open files (`ulimit -n`)',
+}  # what to do when the system refuses
+
+
+def _refusal(error, words):
+    "What the system refused, and the remedy; empty where it is neither a matter of the machine nor of a file that was given"
+    given = [Path(part).resolve() for word in words for part in (word, word.partition('=')[2])]
+    place = '' if error.filename is None else os.fsdecode(str(error.filename))
+    remedy = _REMEDIES.get(error.errno, 'choose another place' if place and Path(place).resolve() in given else '')
+    return remedy and f'{place or "writing"}: {os.strerror(error.errno)}; {remedy}.'
+
+
+def _say(error):
+    "One line of the screen that cannot command the terminal"
+    print(f"hrft: {printable(' '.join(str(error).split()), 2000)}", file=sys.stderr)
+    return 2
 
 
 def main(
@@ -264,17 +322,23 @@ def main(
 ) -> int:  # exit code
     "Run the command"
     os.environ.setdefault('OMP_NUM_THREADS', '1')  # before torch is loaded; see `hrft.train.fit`
+    words = sys.argv[1:] if words is None else list(words)
+    if hasattr(sys.stdout, 'reconfigure'):  # a terminal or a pipe that has no letter for what is printed
+        sys.stdout.reconfigure(errors='backslashreplace')
     try:
-        _run_command(sys.argv[1:] if words is None else list(words))
+        return _run_command(words)
     except (UserError, CycloptsError) as error:
-        print(f"hrft: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        print(f'hrft: {error.filename}: {error.strerror}; choose another place.', file=sys.stderr)
-        return 2
+        return _say(error)
     except BrokenPipeError:
         return 0
-    except KeyboardInterrupt:
-        print('hrft: interrupted; the same command goes on from the last finished epoch.', file=sys.stderr)
-        return 130
-    return 0
+    except OSError as error:
+        if said := _refusal(error, words):
+            return _say(said)
+        raise
+    except MemoryError as error:
+        return _say(
+            f"there is not enough memory ({error or 'it is all taken'}); close other programs, or ask for less."
+        )
+    except KeyboardInterrupt as ended:
+        _say('interrupted; the same command goes on from the last finished epoch.')
+        return 128 + (ended.args[0] if isinstance(ended, _Ended) else signal.SIGINT)

@@ -6,6 +6,7 @@
 __all__ = ['Changes', 'new_app', 'command', 'named_run', 'say_written', 'say_next', 'judged_by', 'counted', 'show_run']
 
 # %% ../nbs/core/24_command.ipynb #c6bf9ae5
+import os
 from collections.abc import Callable
 from inspect import signature
 from pathlib import Path
@@ -16,6 +17,7 @@ from fastcore.docments import docments
 from rich.console import Console
 
 from .core import UserError, atomic_path, project_root, shipped_weights, shown_path
+from .naming import printable
 
 # %% ../nbs/core/24_command.ipynb #b232a291
 Changes = Annotated[tuple[str, ...], Parameter(name='--set', consume_multiple=(1, None))]  # `--set a=1 b=2`
@@ -65,11 +67,19 @@ def named_run(
     name: str,  # a run's folder, `latest`, or shipped weights such as `heart/base`
 ) -> Path:  # its folder
     "The run that is meant; `latest` is what `train` or `personalize` last ended with, not what a report makes"
-    if name != 'latest':
-        return shipped_weights().get(name, Path(name))
+    found = shipped_weights().get(name, Path(name)) if name != 'latest' else _latest_run()
+    if (found / 'metrics.json').is_file() and (found / 'run.json').is_file():
+        from hrft.runfolder import Run
+
+        Run(found).check()
+    return found
+
+
+def _latest_run():
+    "The folder that `latest` stands for"
     last = project_root() / 'runs/latest.txt'
-    found = Path(last.read_text(encoding='utf-8').strip()) if last.is_file() else Path()
-    if not (found / 'metrics.json').is_file():
+    found = Path(last.read_text(encoding='utf-8', errors='replace')[:4000].strip()) if last.is_file() else Path()
+    if not os.path.isfile(found / 'metrics.json'):
         raise UserError(
             "there is no latest run; make one with `hrft personalize` or `hrft train`, or name a run's folder."
         )
@@ -84,7 +94,7 @@ def _remember_run(folder: str | Path) -> None:
 # %% ../nbs/core/24_command.ipynb #b26110e4
 def say_written(*paths: str | Path) -> None:
     "Name the files that a command has written"
-    print(f"written: {', '.join(map(shown_path, paths))}")
+    print(f"written: {printable(', '.join(map(shown_path, paths)), 2000)}")
 
 
 def say_next(
@@ -92,7 +102,8 @@ def say_next(
     file: IO | None = None,  # where to print; the screen by default
 ) -> None:
     "What to type next"
-    print('next: ' + ' '.join(f'"{word}"' if ' ' in str(word) else str(word) for word in words), file=file)
+    line = ' '.join(f'"{word}"' if ' ' in str(word) else str(word) for word in words)
+    print(f'next: {printable(line, 2000)}', file=file)
 
 
 def judged_by(

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['UserError', 'project_root', 'shared_path', 'package_path', 'shown_path', 'declared', 'recorded_study',
            'study_reference', 'search_modules_in', 'study_folder', 'shipped_weights', 'study_file', 'atomic_path',
-           'made_once', 'write_json', 'read_json', 'read_toml', 'digest', 'file_digest', 'set_seed', 'derive_seed',
-           'versions']
+           'made_once', 'write_json', 'read_json', 'read_toml', 'parsed_toml', 'digest', 'file_digest', 'set_seed',
+           'derive_seed', 'versions', 'free_memory']
 
 # %% ../nbs/core/00_core.ipynb #11dfb066
 import difflib
@@ -15,6 +15,7 @@ import importlib
 import json
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -213,9 +214,9 @@ def write_json(
 def read_json(path: str | Path) -> Any:
     "Read JSON, or say in one sentence why it cannot be read"
     try:
-        return json.loads(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; expected a JSON file.") from None
+        return json.loads(_text_of(path, 'JSON', 100_000_000))
+    except RecursionError:
+        raise UserError(f"{path} is not JSON as any tool writes it: its lists lie too deep in each other.") from None
     except ValueError as error:
         raise UserError(f"{path} is not JSON ({error}).") from None
 
@@ -223,11 +224,35 @@ def read_json(path: str | Path) -> Any:
 def read_toml(path: str | Path) -> dict:
     "Read TOML, or say in one sentence why it cannot be read"
     try:
-        return tomllib.loads(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist; expected a TOML file.") from None
+        return parsed_toml(_text_of(path, 'TOML', 1_000_000))
     except ValueError as error:  # of TOML, or of the text's encoding
-        raise UserError(f"{Path(path).name} is not TOML: {error}.") from None
+        raise UserError(f"{Path(path).name} is not TOML: {str(error).rstrip('.')}.") from None
+
+
+def parsed_toml(text: str) -> dict:
+    "TOML as keys and values; what lies deeper than any recipe is a `ValueError`, as what is no TOML"
+    depth, dots = 0, 0
+    for mark in re.findall(r'[][{}.=,\n]', text):  # before anything is parsed, for that takes memory
+        depth += (mark in '[{') - (mark in ']}')
+        dots = dots + 1 if mark == '.' else 0
+        if depth > _DEEPEST or dots > _MOST_DOTS:
+            raise ValueError(f"more than {_DEEPEST} tables or lists lie in each other; a recipe has five")
+    return tomllib.loads(text)
+
+
+_DEEPEST, _MOST_DOTS = 50, 200  # brackets that are open at once; dots of a key, or of a sentence
+
+
+def _text_of(path, kind, most):
+    "The text of a file, if it is no larger than such a file can be"
+    try:
+        with open(path, 'rb') as file:
+            found = file.read(most + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist; expected a {kind} file.") from None
+    if len(found) > most:
+        raise ValueError(f"it is larger than {most / 1e6:g} MB, which is more than any that hrft reads")
+    return found.decode()
 
 
 def _plain(value):
@@ -298,3 +323,16 @@ def versions(
         except PackageNotFoundError:
             pass
     return found
+
+# %% ../nbs/core/00_core.ipynb #488faff2
+def free_memory() -> float:  # bytes; infinite where the system does not say
+    "What can still be taken"
+    told = {line.split(':')[0]: line.split() for line in _lines('/proc/meminfo')}
+    free = float(told['MemAvailable'][1]) * 1024 if 'MemAvailable' in told else float('inf')
+    limit, used = (_lines(f'/sys/fs/cgroup/memory.{name}') for name in ('max', 'current'))
+    return min(free, float(limit[0]) - float(used[0])) if limit and used and limit[0].isdigit() else free
+
+
+def _lines(path):
+    "Lines of a file of the system; none where it has no such file"
+    return Path(path).read_text().splitlines() if Path(path).is_file() else []

@@ -6,6 +6,7 @@
 __all__ = ['finished_runs', 'unfit', 'describe', 'leaderboard']
 
 # %% ../nbs/core/20_leaderboard.ipynb #26bb83ce
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import pandas as pd
 
 from .compare import Comparison, long_table, ranking
 from .core import UserError, digest, recorded_study
-from .evaluate import Scoring, main_score, scoring_of
+from .evaluate import Scoring, Sums, items_digest, main_score, scoring_of
+from .naming import printable
 from .recipe import flat_settings
 from .registry import find_study
 from .runfolder import Run
@@ -27,7 +29,9 @@ def finished_runs(
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; expected one that holds run folders, such as runs/.")
-    runs = [Run(p.parent) for p in sorted(folder.rglob('metrics.json')) if (p.parent / 'run.json').is_file()]
+    parts = 'run.json', 'model.safetensors'  # of which a damaged run may lack one
+    found = sorted(path.parent for path in folder.rglob('metrics.json'))
+    runs = [Run(path) for path in found if any((path / part).is_file() for part in parts)]
     if not runs:
         raise UserError(f"{folder} holds no finished run; train one with `hrft train` or `hrft personalize`.")
     return runs
@@ -36,6 +40,7 @@ def finished_runs(
 def unfit(run: Run) -> str:  # empty where nothing is wrong
     "Why a run may not be ranked"
     try:
+        run.check()
         lineage, judged_on = kept_lineage(run)
     except UserError as error:
         return str(error)
@@ -58,12 +63,7 @@ def describe(run: Run) -> dict:
             f"{run.path.name} does not say which way its scores improve ({', '.join(metrics['test'])}); "
             "train it again with this version."
         )
-    kept = next((s for s in metrics['stages'] if s['name'] == metrics['kept_stage']), None)
-    if kept is None:
-        raise UserError(
-            f"{run.path.name} is damaged: its metrics.json keeps a stage that it does not list; "
-            "remove the folder and train it again."
-        )
+    kept = next(stage for stage in metrics['stages'] if stage['name'] == metrics['kept_stage'])
     naive = [scores[name] for scores in metrics['baselines'].values() if scores[name] is not None]
     best = min if scoring['metrics'][name]['lower_is_better'] else max
     return {
@@ -94,7 +94,7 @@ def leaderboard(
     pd.DataFrame
 ):  # test_items, rank, recipe, changes, kept, metric, score, ...; `attrs['left_out']` says why runs were
     "Recipes ranked within each test set, as `hrft.compare.ranking` does it"
-    rows, left_out = _ranked(runs)
+    rows, left_out = _ranked(runs, scoring)
     tables = []
     for test_items, same in rows.groupby('test_items', sort=False):
         judged = scoring or find_study(same.study.iloc[0]).scoring
@@ -118,14 +118,33 @@ def leaderboard(
     return table
 
 
-def _ranked(runs):
+def _unlike_predictions(run, row, scoring):
+    "How a run's metrics.json differs from its predictions, which are what was scored; empty where it does not"
+    metrics, predictions, name = run.metrics, run.predictions.query('split == "test"'), scoring.monitor.name
+    own = predictions[predictions.model == row['kept']]
+    if items_digest(own, scoring) != row['test_items']:
+        return 'its metrics.json says that it was scored on other items than its predictions are of'
+    said = {row['kept']: metrics['test'][name], **{key: scores[name] for key, scores in metrics['baselines'].items()}}
+    for model, table in predictions.groupby('model', sort=False):
+        found = Sums.of(table, scoring).value(scoring.monitor) if said.get(model) is not None else None
+        if found is not None and not math.isclose(found, said[model], rel_tol=1e-6, abs_tol=1e-9):
+            return f'its metrics.json says that {model} has a {name} of {said[model]:.4g}, its predictions {found:.4g}'
+    return ''
+
+
+def _ranked(runs, scoring):
     "The rows of the runs that may be ranked, each recipe and seed once, and why the others may not"
     rows, left_out, known = [], [], {}
     for run in runs:
         try:
-            reason, row = unfit(run), describe(run) | {'object': run, 'predictions': run.kept_predictions()}
-        except UserError as error:
-            reason = f'{run.path.name}: {error}'
+            reason, row = unfit(run), {}
+            if not reason:
+                row = describe(run) | {'object': run, 'predictions': run.kept_predictions()}
+                reason = _unlike_predictions(run, row, scoring or find_study(row['study']).scoring)
+                reason = reason and f'{run.path.name}: {reason}; train it again'
+        except (UserError, ArithmeticError, LookupError, TypeError, ValueError) as error:  # of a file that is none
+            damage = f'its predictions cannot be scored ({printable(str(error), 100)})'
+            reason = f'{run.path.name}: {error if isinstance(error, UserError) else damage}'
         if (
             not reason
             and (first := known.setdefault((row['test_items'], row['group'], row['seed']), run.path)) != run.path
@@ -156,6 +175,8 @@ def _changes(rows):
             k for k in dict.fromkeys(k for s in others for k in s) if any(s.get(k) != others[0].get(k) for s in others)
         ]
         told.append(
-            ', '.join(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}" for k in keys if k in own)
+            ', '.join(
+                printable(f"{k}={f'{own[k]:.4g}' if isinstance(own[k], float) else own[k]}") for k in keys if k in own
+            )
         )
     return told

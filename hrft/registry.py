@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .core import UserError, declared, read_toml, search_modules_in, shipped_weights, study_reference
+from .naming import printable
 from .recipe import Recipe, read_recipe
 
 # %% ../nbs/core/03_registry.ipynb #d37d9598
@@ -51,15 +52,20 @@ def _where(error):
 def find_recipe(
     source: str | Path,  # `heart/base`, or a TOML file
     overrides: tuple | list = (),  # changes such as `stages.0.lr=5e-4`
+    settled: dict[str, Any] | None = None,  # keys that an option decides, and their values
 ) -> tuple[Any, Recipe]:  # study, recipe
     "A study and its recipe, from a name or a file"
     name = str(source).partition('/')[0]
     if str(source).endswith('.toml'):
-        name = str(read_toml(source).get('study', ''))
+        name = read_toml(source).get('study', '')
+        if not isinstance(name, str):
+            raise UserError(
+                f"{Path(source).name}: `study` is {printable(repr(name), 80)}; expected a name, such as heart."
+            )
         if ':' in name:
             search_modules_in(Path(source).parent)
     study = find_study(name)
-    return study, read_recipe(source, study.recipe_type, (*overrides, f'study="{study.name}"'))
+    return study, read_recipe(source, study.recipe_type, overrides, (settled or {}) | {'study': study.name})
 
 # %% ../nbs/core/03_registry.ipynb #a9977c7c
 def find_parent(

@@ -71,19 +71,24 @@ class RunLog:
         "Forget what came after, because a resumed run does it again"
         if self.path.exists():
             with open(self.path, 'r+b') as file:
-                file.truncate(size)
+                file.truncate(min(size, self.size()))
 
-    def frame(self) -> pd.DataFrame:  # one row a record
-        "All whole records as a table"
+    def frame(
+        self,
+        size: int | None = None,  # bytes to read; all that are whole records by default
+    ) -> pd.DataFrame:  # one row a record
+        "Records as a table"
         if not self.path.exists():
             raise UserError(f"{self.path} does not exist; expected the log of a run.")
-        text = self.path.read_text(encoding='utf-8')
+        text = self.path.read_bytes()
+        if len(text) < (size or 0):
+            raise UserError(f"{self.path.name} has {len(text):,} bytes, of the {size:,} that it had")
         try:
-            records = [json.loads(line) for line in text[: text.rfind('\n') + 1].splitlines()]
-        except ValueError as error:
-            raise UserError(f"{self.path.name} is no run log: {error}.") from None
-        frame = pd.DataFrame(records, columns=list(RECORD))
-        return frame.assign(value=frame.value.astype(float), lr=frame.lr.astype(float))
+            records = [_record(line) for line in text[: text.rfind(b'\n') + 1 if size is None else size].splitlines()]
+            frame = pd.DataFrame(records, columns=list(RECORD))
+            return frame.assign(value=frame.value.astype(float), lr=frame.lr.astype(float))
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{self.path.name} is no run log: {str(error)[:200]}.") from None
 
     def epochs(
         self,
@@ -95,6 +100,20 @@ class RunLog:
         table = self.epochs()
         stages = ', '.join(dict.fromkeys(table.index.get_level_values(0)))
         return f"<p>{len(table)} epochs in stages {stages}; the last:</p>{table.tail(5).to_html()}"
+
+
+_TYPES = {'stage': str, 'split': str, 'metric': str, 'epoch': (int, float), 'step': (int, float)}
+
+
+def _record(line):
+    "A line of a log, if it is one"
+    record = json.loads(line)
+    wrong = [
+        key for key, kind in _TYPES.items() if not (isinstance(record, dict) and isinstance(record.get(key), kind))
+    ]
+    if wrong:
+        raise ValueError(f"a line {line[:60].decode(errors='replace')!r} has no {wrong[0]}")
+    return record
 
 
 def _finite(value):

@@ -30,11 +30,11 @@ from torch import nn
 from .callbacks import BFloat16, EpochLines, Freeze, Hook, MonitoredMetric, PooledLoss, StageCallback, WeightAverage
 from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions
 from .evaluate import items_digest
-from .recipe import Recipe, Stage, recipe_digest
+from .recipe import Recipe, Stage, recipe_digest, validate
 from .registry import find_parent
-from .resume import Moments, Parent, check_resumed, check_start, code_digest, inherited, other_code
+from .resume import Moments, Parent, check_resumed, check_start, code_digest, forget_damaged, inherited, other_code
 from .runfolder import Run, load_into, save_weights
-from .study import Data, DataFacts, Recordings, Study, device_of
+from .study import Data, DataFacts, Recordings, Study, built, device_of
 
 # %% ../nbs/core/16_train.ipynb #92c52488
 from .callbacks import bfloat16_doubt, restore_learner
@@ -54,6 +54,7 @@ def fit(
     after_epoch: Hook | None = None,  # called with run, stage name, epoch, monitored value; may raise `Pruned`
 ) -> Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
+    recipe = _refused_or_same(study, recipe, threads)
     if parent is None:
         parent = find_parent(recipe.parent)
     start = recipe.stages[0].start if recipe.stages else ''
@@ -81,13 +82,23 @@ def fit(
     return run
 
 
+def _refused_or_same(study, recipe, threads):
+    "A recipe that may have been put together by hand, if it is still one, and of this study"
+    if recipe.study != study.name:
+        raise UserError(
+            f"{recipe} is a recipe of {recipe.study}; expected one of {study.name}, which is to be trained."
+        )
+    if not 1 <= threads <= _MOST_THREADS:
+        raise UserError(f"got {threads} threads; expected 1 to {_MOST_THREADS}, which is more than any machine has.")
+    return validate(type(recipe), recipe.model_dump(exclude_unset=True), str(recipe))
+
+
+_MOST_THREADS = 1024
+
+
 def _returned(run, study, show):
     "A finished run, unless its weights are not those that were scored"
-    if run.metrics['weights'] != file_digest(run.file('model.safetensors')):
-        raise UserError(
-            f"{run.path.name} is damaged: model.safetensors is not the file that was scored. "
-            "Delete the folder and train it again."
-        )
+    run.check()
     if show and (other := other_code(run, study)):
         print(other, flush=True)
     return run
@@ -153,6 +164,8 @@ def _train_and_score(training, device):
     study, recipe, run, parent = training.study, training.recipe, training.run, training.parent
     model, moments = _first_model(training, device)
     begun = _begun(training)
+    if (said := forget_damaged(run, recipe.stages)) and training.show:
+        print(said, flush=True)
     precisions = begun.get('precision', {})
     stages = [
         _prepared(training, model, stage, moments if i == 0 else None, precisions.get(stage.name))
@@ -173,7 +186,8 @@ def _train_and_score(training, device):
         study.solve(recipe, training.data, model)
         run.save_stage('solved', model)
         done = [_untrained('solved')]
-    _judge(training, model, ([_untrained('base')] if parent else []) + done)
+    with _threads(1):  # so that the same weights have the same scores, whatever they were trained with
+        _judge(training, model, ([_untrained('base')] if parent else []) + done)
 
 
 def _first_model(training, device):
@@ -181,7 +195,7 @@ def _first_model(training, device):
     study, recipe, data, parent = training.study, training.recipe, training.data, training.parent
     inputs = study.inputs(data)
     set_seed(derive_seed(recipe.seed, 'model'))
-    model = study.build(recipe, DataFacts(data.normalisation, inputs)).to(device)
+    model = built(study, recipe, DataFacts(data.normalisation, inputs), training=True).to(device)
     if parent is None:
         return model, None
     if training.goes_on:
@@ -198,15 +212,18 @@ def _first_model(training, device):
 def _begun(training):
     "What was written when the run began; nothing, and an empty folder, where it was begun by other code"
     run = training.run
-    begun = run.info if (run.path / 'run.json').exists() else {}
+    try:
+        begun = run.info if (run.path / 'run.json').exists() else {}
+    except UserError:
+        begun = {'code': 'damaged'}
     left = [path for path in run.path.iterdir() if path.name != '.lock']
     if left and begun.get('code') != code_digest(
         type(training.study).__module__
     ):  # also where a kill left a part of what was to be removed
         if training.show and begun:
-            print(f"{run.path.name} was begun by other code; it begins again.", flush=True)
+            print(f"{run.path.name} was begun by other code, or is damaged; it begins again.", flush=True)
         for path in left:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         return {}
     return begun
 

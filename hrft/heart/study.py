@@ -9,7 +9,7 @@ __all__ = ['STUDY', 'HeartRecipe', 'fingerprints', 'HeartHeader', 'HeartStudy', 
 # %% ../../nbs/heart/31_study.ipynb #a390dc85
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -27,8 +27,9 @@ from .prepare.data import HeartItems, HeartSplits, WorkoutLoader
 from .prepare.features import STEP_FEATURES
 from .prepare.history import Population
 from .prepare.options import HeartData
-from .prepare.workouts import UsableRule, usable_sentence, usable_workouts
+from .prepare.usable import usable_sentence, usable_workouts
 from ..intervals import coverage, source_text
+from ..naming import printable
 from ..recipe import Recipe, read_recipe, recorded_recipe
 from ..registry import find_parent
 from ..runfolder import Header, Lineage, Run, weights_path
@@ -36,9 +37,9 @@ from ..study import Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/heart/31_study.ipynb #fd520b8a
-from .judge.intervals import run_intervals
+from .judge.intervals import Calibration, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
-from .prepare.data import many_people, new_item, one_person, person_workouts, workout_loaders
+from .prepare.data import Normalisation, many_people, new_item, one_person, person_workouts, workout_loaders
 
 # %% ../../nbs/heart/31_study.ipynb #2803001f
 class HeartRecipe(Recipe):
@@ -78,7 +79,8 @@ def fingerprints(items: HeartItems) -> list[str]:  # 12 letters a workout
 class HeartHeader(Header):
     "What else it takes to predict with a heart model"
 
-    intervals: dict[str, Any]  # as `run_intervals` gives them
+    normalisation: Normalisation
+    intervals: dict[Literal['stranger', 'known', 'personal'], Calibration]  # as `run_intervals` gives them
 
     @property
     def options(self) -> HeartData:
@@ -105,7 +107,8 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
             )
         if len(person_workouts(store, store.check(recipe.person), recipe.data)) < 3:
             raise UserError(
-                f"{recipe.person} has too few runs: {usable_sentence(usable_workouts(store, recipe.person))} "
+                f"{recipe.person} has too few runs: "
+                f"{usable_sentence(usable_workouts(store, recipe.person, recipe.data.rule))} "
                 "Expected 3 usable ones or more, to train, validate and test. Add workouts."
             )
         splits = one_person(store, recipe.person, recipe.data, parent and parent.normalisation)
@@ -169,7 +172,16 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
 
     def left_out_errors(self, data: HeartSplits) -> dict[str, Any]:
         "`base_intervals`, remembered for the last people; features, pasts and augmentation do not matter to them"
-        blind = {'features', 'histories', 'stale', 'drop_history', 'augment', 'max_steps', 'workouts_per_person'}
+        blind = {
+            'features',
+            'histories',
+            'stale',
+            'drop_history',
+            'augment',
+            'max_steps',
+            'workouts_per_person',
+            'rule',
+        }
         people = {person: sorted(run.recording for run in runs) for person, runs in data.everyone.items()}
         key = digest([people, data.options.model_dump(mode='json', exclude=blind)])
         if key != self._left_out[0]:
@@ -211,7 +223,7 @@ def pretrain(
     show: bool = True,  # progress
 ) -> Run:
     "Train a base on many people"
-    own = read_recipe(recipe, HeartRecipe, (*overrides, f'seed={seed}', f'exclude={list(exclude)}'))
+    own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'exclude': list(exclude)})
     return fit(STUDY, own, store, runs, show=show)
 
 
@@ -226,7 +238,7 @@ def personalize(
     show: bool = True,  # progress
 ) -> Run:
     "Fine-tune a base in stages on one person's runs, keep what validation shows to be better, and say what to use"
-    own = read_recipe(recipe, HeartRecipe, (*overrides, f'seed={seed}', f'person="{person}"'))
+    own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'person': person})
     base = base or find_parent(own.parent) or shipped_weights()['heart/base']
     header = study_weights(STUDY, base)[1]  # of a heart model, or an error
     own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
@@ -346,14 +358,11 @@ def _refuse_unlike(
     items: HeartItems,  # one workout
     sport: str,  # as the file says
     predicted_bpm: np.ndarray,  # of its steps, `(T,)`
-    normalisation: dict[str, Any],  # kept with the weights
+    header: HeartHeader,
 ) -> None:
     "Raise UserError for a workout unlike those that the model was trained on"
-    steps, rule, seen = (
-        dict(zip(STEP_FEATURES, items.workouts[0].steps.T)),
-        UsableRule(),
-        'as in the runs that the model saw',
-    )
+    steps, normalisation = dict(zip(STEP_FEATURES, items.workouts[0].steps.T)), header.normalisation
+    rule, seen = header.options.rule, 'as in the runs that the model saw'
     if sport not in (rule.sport, 'unknown'):
         raise UserError(f"the sport is {sport}; expected {rule.sport}, since the model saw nothing else.")
     speed = steps['speed_m_s'].mean()
@@ -379,21 +388,37 @@ def _refuse_unlike(
 def _one_recording(
     recordings: list,  # `Recording`s of a file, in any order
     which: str = 'last',  # last or first run, or a workout's number by date, from 1
+    sport: str = 'run',  # what the model was trained on
 ) -> tuple:  # Recording, a few words about it
     "One of the workouts of a file"
     ordered = sorted(recordings, key=lambda recording: recording.start.timestamp())
-    runs = [recording for recording in ordered if recording.sport == UsableRule.sport] or ordered
+    runs = [recording for recording in ordered if recording.sport == sport] or ordered
     if which in ('first', 'last'):
         chosen = runs[0 if which == 'first' else -1]
     elif str(which).isdecimal() and 1 <= int(which) <= len(ordered):
         chosen = ordered[int(which) - 1]
     else:
-        raise UserError(f"got workout {which}; expected first, last, or a number from 1 to {len(ordered)}.")
+        raise UserError(
+            f"got workout {printable(which, 20)}; expected first, last, or a number from 1 to {len(ordered)}: "
+            f"{_contents(ordered)}."
+        )
     minutes = f"{chosen.sport}, {chosen.points.time_s.max() / 60:.0f} min"
     if len(ordered) == 1:
         return chosen, minutes
     number = next(i for i, recording in enumerate(ordered, 1) if recording is chosen)
-    return chosen, f"workout {number} of {len(ordered)} (day {(chosen.start - ordered[0].start).days}), {minutes}"
+    day = (chosen.start - ordered[0].start).days
+    return chosen, f"workout {number} of {len(ordered)} ({_contents(ordered)}), of day {day}, {minutes}"
+
+
+def _contents(ordered):
+    "Which workouts there are, such as `run 1-11, ride 12`"
+    numbers = pd.Series(np.arange(1, len(ordered) + 1), [printable(recording.sport, 20) for recording in ordered])
+    spans = []
+    for sport, own in numbers.groupby(level=0, sort=False):
+        parts = [part.iloc[[0, -1]].unique() for _, part in own.groupby((own.diff() != 1).cumsum().to_numpy())]
+        shown = ['-'.join(map(str, part)) for part in parts[:10]] + ['...'] * (len(parts) > 10)
+        spans.append(f"{sport} {', '.join(shown)}")
+    return '; '.join(spans[:10]) + '; ...' * (len(spans) > 10)
 
 
 def _familiar(header, items):
@@ -418,14 +443,19 @@ def predict_file(
     workout: str = 'last',  # which one, where the file holds several: last or first run, or a number by date, from 1
 ) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
-    recording, about = _one_recording(recorded_workouts(file), workout)
     weights = run or shipped_weights()['heart/base']
     (model, header), (simple, other) = load_model(weights), kept_simple(weights)
+    recording, about = _one_recording(recorded_workouts(file), workout, header.options.rule.sport)
+    if not recording.points[['distance_m', 'speed_m_s']].notna().any(axis=None):
+        raise UserError(
+            f"{printable(Path(file).name)} has neither distances nor speeds of {about}; expected one of them, since "
+            "heart rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
+        )
     items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
     table, personal = predict_items(model, items), 'past' in header.normalisation
     if simple:
         table['predicted_bpm'] = simple.predict(items.workouts[0])
-    _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header.normalisation)
+    _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
     kept = (other['intervals'] if simple else header.intervals).get('personal' if personal else 'stranger')
     if kept:
         table = heart_intervals(table, kept)
@@ -437,7 +467,7 @@ def predict_file(
         f'intervals from {source_text(kept)}' if kept else 'no intervals: too few runs stopped the training',
         ', '.join([error, *inside]),
         _familiar(header, items),
-        *_warnings(recording, personal and not verdict_of(weights)),
+        *_warnings(recording, header.options.rule, personal and not verdict_of(weights)),
     ]
     bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
     table = table[['time_s', 'predicted_bpm', *bounds, 'measured_bpm']].round(2)
@@ -457,9 +487,9 @@ def _errors(table, kept):
     return error, [f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside]
 
 
-def _warnings(recording, unjudged):
+def _warnings(recording, rule, unjudged):
     "What speaks against a prediction, a sentence each"
-    minutes, least = recording.points.time_s.max() / 60, UsableRule().duration_min_s / 60
+    minutes, least = recording.points.time_s.max() / 60, rule.duration_min_s / 60
     if unjudged:
         yield 'warning: no verdict has compared it with simple models; `hrft personalize` writes one'
     if minutes < least:

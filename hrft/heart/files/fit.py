@@ -6,126 +6,512 @@
 __all__ = ['FORMATS', 'read_fit']
 
 # %% ../../../nbs/heart/04_files.fit.ipynb #bcbce065
-import io
+import math
+import re
 import struct
-import warnings
+from array import array
 from collections.abc import Iterator
-from datetime import datetime
+from functools import reduce
+from itertools import chain, islice
+from operator import xor
 
-import fitdecode
 import numpy as np
 
-from .points import Recording, Refusal, Unreadable, as_recording
+# %% ../../../nbs/heart/04_files.fit.ipynb #a92b6e28
+from .points import MOST_POINTS, TOO_MANY_POINTS, Recording, Refusal, Unreadable, as_recording
 from .sources import Format
 
-# %% ../../../nbs/heart/04_files.fit.ipynb #2888c44c
-_FIT_COLUMNS = {
-    'heart_rate': 'heart_rate_bpm',
-    'distance': 'distance_m',
-    'speed': 'speed_m_s',
-    'enhanced_speed': 'speed_m_s',
-    'altitude': 'altitude_m',
-    'enhanced_altitude': 'altitude_m',
-    'cadence': 'cadence_rpm',
+# %% ../../../nbs/heart/04_files.fit.ipynb #342a1a2f
+_TYPES = {
+    number: (kind, {'i': 2 ** (8 * int(kind[1]) - 1) - 1, 'u': 256 ** int(kind[1]) - 1, 'f': math.nan}[kind[0]])
+    for number, kind in enumerate('u1 i1 u1 i2 u2 i4 u4 S1 f4 f8 u1 u2 u4 u1 i8 u8 u8'.split())
+    if kind != 'S1'
+}  # base type without its endian bit -> numpy's type, and the value that stands for a missing one
+_TYPES |= {number: (_TYPES[number][0], 0) for number in (10, 11, 12, 16)}  # for serial numbers, where 0 is missing
+_FILE_ID, _SPORT, _SESSION, _LAP, _RECORD, _ACTIVITY, _HR, _CORRELATION, _DESCRIPTION = _KINDS_READ = (
+    0,
+    12,
+    18,
+    19,
+    20,
+    34,
+    132,
+    162,
+    206,
+)  # kinds of messages
+_MOST = dict.fromkeys(_KINDS_READ, 10_000) | {_RECORD: MOST_POINTS + 1, _HR: MOST_POINTS + 1}
+_TIMESTAMP, _WIDEST = 253, 64  # a field of every kind; bytes of the widest field that is read
+
+
+class _Layout:
+    "Where the fields of one kind of message lie, and where in the file its messages are"
+
+    def __init__(self, data, at):
+        if data[at + 2] > 1:
+            raise ValueError('neither little nor big endian')
+        self.data = data
+        self.order = '<>'[data[at + 2]]
+        self.number = struct.unpack_from(f'{self.order}H', data, at + 3)[0]
+        self.fields, self.developer, self.size = {}, {}, 0
+        self.after = at + 6 + 3 * data[at + 5]
+        for number, size, base in zip(*(data[at + 6 + i : self.after : 3] for i in range(3))):
+            self.fields[number] = (self.size, size, base)
+            self.size += size
+        if data[at] & 0x20:
+            first, self.after = self.after + 1, self.after + 1 + 3 * data[self.after]
+            for number, size, owner in zip(*(data[first + i : self.after : 3] for i in range(3))):
+                self.developer[owner, number] = (self.size, size)
+                self.size += size
+        offset, size, _ = self.fields.get(_TIMESTAMP, (0, 0, 0))
+        self.time_at, self.time_form = (offset if size == 4 else None), struct.Struct(f'{self.order}I')
+        self.most = _MOST.get(self.number, 0)  # messages that are noted
+        self.offsets, self.times = array('q'), array('q')  # of each message: its place, and seconds since 1989 or -1
+
+    def values(self, offset, size, base):
+        "One field of all messages `(n, k)` as floats, NaN where missing; `k` is above 1 where it is an array"
+        kind, missing = _TYPES.get(base & 0x1F, ('u1', 0xFF))
+        if size < int(kind[1]) and size in (1, 2):  # written narrower than its type
+            kind, missing = f'u{size}', 256**size - 1
+        if not 0 < size <= _WIDEST or size % int(kind[1]):
+            return np.full((len(self.offsets), 1), np.nan)
+        written = self.written(offset, size).view(self.order + kind)
+        return np.where(written == missing, np.nan, written.astype(float))
+
+    def written(self, offset, size):
+        "The bytes of a field of all messages `(n, size)`"
+        everything, starts = np.frombuffer(self.data, 'u1'), np.frombuffer(self.offsets, 'i8') + offset
+        return np.stack([everything[starts + i] for i in range(size)], axis=1)
+
+    def single(self, place):
+        "One field of all messages `(n,)`, NaN where there is none or an array"
+        values = self.values(*place) if place else np.empty((0, 0))
+        return values[:, 0] if values.shape[1] == 1 else np.full(len(self.offsets), np.nan)
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #774f92ff
+_MOST_MESSAGES, _MOST_LAYOUTS, _DAY_S = 10 * MOST_POINTS, 1000, 86400
+_COUNTS = {_RECORD: 1, _HR: 8}  # points of a message
+
+
+class _Part:
+    "One FIT file of a chain: its messages by kind, and what is wrong with it"
+
+    def __init__(self, data, wrong=''):
+        self.data, self.wrong, self.layouts, self.n_points, self.followed = data, wrong, {}, 0, False
+        self.straps = []  # parts that hold only a strap's beats, which belong to this one
+
+    def walk(self, at, end):
+        "Note where the wanted messages lie"
+        data, defined, now, last = self.data, {}, 0, None
+        for _ in range(_MOST_MESSAGES):
+            if at >= end or self.n_points > MOST_POINTS:
+                return
+            header = data[at]
+            defines = header & 0xC0 == 0x40
+            if defines:
+                layout, after = self._defined(at)
+                defined[header & 15] = layout
+            else:
+                layout = defined.get(header >> 5 & 3 if header & 0x80 else header & 15)
+                after = at + 1 + layout.size if layout else end + 1
+            if layout is None or after > end:
+                self.wrong = self.wrong or 'The file breaks off'
+                at = self._resumed(at + 1, end, last)
+                continue
+            if not defines:
+                now, stamp = self._time(layout, header, at + 1, now)
+                if len(layout.offsets) < layout.most:
+                    layout.offsets.append(at + 1)
+                    layout.times.append(stamp)
+                    self.n_points += _COUNTS.get(layout.number, 0)
+                    if layout.number == _RECORD:
+                        last = header, layout
+            at = after
+        self.wrong = f'It holds more than {_MOST_MESSAGES:,} messages, and the rest was not read'
+
+    def _defined(self, at):
+        "The layout that is defined here, and where the definition ends; no layout and no end where it makes no sense"
+        try:
+            layout = _Layout(self.data, at)
+        except (IndexError, ValueError, struct.error):
+            return None, math.inf
+        key = self.data[at : layout.after]
+        if key not in self.layouts and len(self.layouts) == _MOST_LAYOUTS:
+            return None, math.inf
+        return self.layouts.setdefault(key, layout), layout.after
+
+    def _time(self, layout, header, start, now):
+        "The last time known after this message, and the message's own"
+        stamp = -1
+        if layout.time_at is not None:
+            (stamp,) = layout.time_form.unpack_from(self.data, start + layout.time_at)
+            stamp = -1 if stamp == 0xFFFFFFFF else stamp
+        if header & 0x80:
+            stamp = now + ((header - now) & 31)
+        return (now if stamp < 0 else stamp), stamp
+
+    def _resumed(self, at, end, last):
+        "Where the next record begins after a damage: its time follows one of the last"
+        if last and last[1].time_at is not None:
+            header, layout = last
+            while 0 <= (at := self.data.find(header, at, end - layout.size)):
+                (stamp,) = layout.time_form.unpack_from(self.data, at + 1 + layout.time_at)
+                if any(known <= stamp < known + _DAY_S for known in layout.times[-3:]):
+                    return at
+                at += 1
+        return end
+
+    def of(self, kind):
+        "The layouts of one kind that have messages"
+        return [layout for layout in self.layouts.values() if layout.number == kind and layout.offsets]
+
+    def gather(self, kind, take):
+        "What `take` makes of each layout of a kind, `(n, ...)` in the order of the file"
+        layouts = self.of(kind)
+        if not layouts:
+            return np.empty(0)
+        offsets = np.concatenate([np.frombuffer(layout.offsets, 'i8') for layout in layouts])
+        return np.concatenate([take(layout) for layout in layouts])[np.argsort(offsets)]
+
+    def times(self, kind):
+        "Seconds since FIT's year 1989 of each message `(n,)`, NaN where unknown"
+        times = self.gather(kind, lambda layout: np.array(layout.times, dtype=float))
+        return np.where(times < 0, np.nan, times)
+
+    def column(self, kind, field):
+        "A field of each message `(n,)`, NaN where missing or an array"
+        return self.gather(kind, lambda layout: layout.single(layout.fields.get(field)))
+
+    def developer_column(self, owner, number, base):
+        "A field of a developer of each record `(n,)`"
+        places = {id(layout): layout.developer.get((owner, number)) for layout in self.of(_RECORD)}
+        places = {layout: place and (*place, base) for layout, place in places.items()}
+        return self.gather(_RECORD, lambda layout: layout.single(places[id(layout)]))
+
+    def texts(self, kind, field):
+        "A field of each message `(n,)` as text"
+
+        def taken(layout):
+            written = layout.written(*layout.fields.get(field, (0, 1))[:2])
+            return np.array([bytes(row).split(b'\0')[0].decode(errors='replace') for row in written], dtype=object)
+
+        return self.gather(kind, taken)
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #f40d772d
+_MOST_PARTS = 1000
+
+
+def _crc_table():
+    "CRC-16 of each byte, polynomial 0x8005 reflected"
+    table = np.arange(256, dtype='u2')
+    for _ in range(8):
+        table = (table >> 1) ^ (table & 1) * np.uint16(0xA001)
+    return table
+
+
+_CRC = _crc_table()
+
+
+def _check_sum(data):
+    "The check sum of an array of bytes"
+    width = max(math.isqrt(len(data)), 1)
+    rows = data[len(data) % width :].reshape(-1, width)
+    state = np.concatenate([np.zeros(len(rows), 'u2'), np.uint16(1) << np.arange(16, dtype='u2')])  # rows, single bits
+    total = 0
+    for byte in data[: len(data) % width].tolist():
+        total = total >> 8 ^ int(_CRC[(total ^ byte) & 0xFF])
+    for column in rows.T:
+        state[: len(rows)] ^= column
+        state = (state >> 8) ^ _CRC[state & 0xFF]
+    bits = state[len(rows) :].tolist()  # what a row of zeros makes of each bit
+    for row in state[: len(rows)].tolist():
+        total = reduce(xor, (bit for i, bit in enumerate(bits) if total >> i & 1), row)
+    return total
+
+
+def _parts(data):
+    "The FIT files in `data`, one by one"
+    everything, at = np.frombuffer(data, 'u1'), 0
+    for i in range(_MOST_PARTS):
+        if at + 14 > len(data):
+            if i:
+                return
+            raise Unreadable('It begins like a FIT file, but its header is damaged.')
+        body = at + max(data[at], 12)
+        (size,) = struct.unpack_from('<I', data, at + 4)
+        end, wrong = body + size, ''
+        summed = _check_sum(everything[at:end]) if end + 2 <= len(data) else None
+        if summed is None or summed != int.from_bytes(data[end : end + 2], 'little'):
+            wrong = 'The file does not match its own check sum'
+        header_sum = int.from_bytes(data[at + 12 : at + 14], 'little') if body == at + 14 else 0
+        if header_sum and header_sum != _check_sum(everything[at : at + 12]):
+            wrong = wrong or 'The file does not match its own check sum'
+        if summed is None or (wrong and end + 2 != len(data) and data[end + 10 : end + 14] != b'.FIT'):
+            following = data.find(b'.FIT', body) - 8
+            wrong = 'The file breaks off' if summed is None else 'The size in its header is wrong'
+            end = following if following >= body else len(data) - 2 * (summed is not None)
+        part = _Part(data, wrong)
+        part.walk(body, end)
+        at = data.find(b'.FIT', end + 8) - 8
+        part.followed = at >= 0
+        if not part.followed and data[end + 2 :].strip(b'\0\xff'):
+            part.wrong = part.wrong or 'What follows it is damaged'
+        yield part
+        if not part.followed:
+            return
+    raise Unreadable(f'It holds more than {_MOST_PARTS:,} FIT files; the rest was not read.')
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #18caffa1
+_FIELDS = [
+    (3, 'heart_rate_bpm', 1, 0),
+    (5, 'distance_m', 100, 0),
+    (6, 'speed_m_s', 1000, 0),
+    (73, 'speed_m_s', 1000, 0),
+    (2, 'altitude_m', 5, 500),
+    (78, 'altitude_m', 5, 500),
+    (4, 'cadence_rpm', 1, 0),
+    (7, 'power_w', 1, 0),
+    (13, 'temperature_c', 1, 0),
+    (0, 'latitude_deg', 2**31 / 180, 0),
+    (1, 'longitude_deg', 2**31 / 180, 0),
+]  # of a record: number, column, and the scale and offset to its unit
+_DEVELOPER_NAMES: dict[str, str] = {
     'power': 'power_w',
-    'temperature': 'temperature_c',
-    'position_lat': 'latitude_deg',
-    'position_long': 'longitude_deg',
+    **{name: 'heart_rate_bpm' for name in 'heartrate hr bpm pulse currentheartrate externalheartrate hrbpm'.split()},
 }
-_FIT_BROKEN = (
-    fitdecode.FitError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
 
 
-def _number(value):
-    "A field as a float; NaN where it is missing, an array or a word"
-    return float(value) if isinstance(value, (int, float)) else float('nan')
+def _records(part):
+    "The columns of the records, by name"
+    columns = {}
+    for field, name, scale, shift in _FIELDS:
+        values = part.column(_RECORD, field) / scale - shift
+        columns[name] = np.where(np.isfinite(values), values, columns.get(name, np.nan))
+    for name, values in chain(_packed_columns(part), _developer_columns(part)):
+        missing = ~(columns[name] > 0) if name == 'heart_rate_bpm' else np.isnan(columns[name])
+        columns[name] = np.where(missing & np.isfinite(values), values, columns[name])
+    return columns
 
 
-def _fit_seconds(value):
-    "A FIT time as seconds since 1970"
-    return value.timestamp() if isinstance(value, datetime) else float('nan')
+def _twelve_bits(written):
+    "Numbers of 12 bits, two in every three bytes: `(n, 3k)` bytes to `(n, 2k)` floats, NaN where all bits are set"
+    low, middle, high = (written[:, i::3][:, : written.shape[1] // 3].astype(int) for i in range(3))
+    numbers = np.stack([low | (middle & 15) << 8, middle >> 4 | high << 4], axis=2).reshape(len(written), -1)
+    return np.where((written == 0xFF).all(axis=1, keepdims=True), np.nan, numbers.astype(float))
 
 
-def _fit_row(frame):
-    "One record message: (seconds, {column: number})"
-    row, seconds = {}, float('nan')
-    for field in frame.fields:  # enhanced fields come last where both are there
-        if field.name == 'timestamp':
-            seconds = _fit_seconds(field.value)
-        elif name := _FIT_COLUMNS.get(field.name):
-            value = _number(field.value)
-            if name.endswith('_deg'):
-                value *= 180 / 2**31
-            if value == value:
-                row[name] = value
-    return seconds, row
+def _packed_columns(part):
+    "Speed and distance out of three bytes; the distance counts sixteenths of a metre and starts again at 4096"
 
-# %% ../../../nbs/heart/04_files.fit.ipynb #c507f572
-def _fit_parts(data):
-    "The FIT files in `data`, each a dict of its type, records, sessions and sport; the last one says what broke it"
-    parts = []
-    try:
-        with warnings.catch_warnings(record=True) as warned:  # a wrong check sum is a warning, and so is a wrong field
-            warnings.simplefilter('always')
-            with fitdecode.FitReader(io.BytesIO(data)) as reader:
-                for frame in reader:
-                    if isinstance(frame, fitdecode.FitHeader):
-                        parts.append(dict(type=None, records=[], sessions=[], sport=None, broken=''))
-                    if not isinstance(frame, fitdecode.FitDataMessage):
-                        continue
-                    part = parts[-1]
-                    if frame.name == 'record':
-                        part['records'].append(_fit_row(frame))
-                    elif frame.name == 'file_id':
-                        part['type'] = frame.get_value('type', fallback=None)
-                    elif frame.name in ('sport', 'lap'):
-                        part['sport'] = part['sport'] or frame.get_value('sport', fallback=None)
-                    elif frame.name == 'session':
-                        start, end = (
-                            _fit_seconds(frame.get_value(k, fallback=None)) for k in ('start_time', 'timestamp')
-                        )
-                        part['sessions'].append((start, end, frame.get_value('sport', fallback=None)))
-    except _FIT_BROKEN:
-        if not parts:
-            raise Unreadable('It begins like a FIT file, but its header is damaged.') from None
-        parts[-1]['broken'] = 'The file breaks off'
-    if warned and parts and not parts[-1]['broken']:
-        parts[-1]['broken'] = 'The file does not match its own check sum or definitions'
-    return parts
+    def taken(layout):
+        offset, size, _ = layout.fields.get(8, (0, 0, 0))
+        return _twelve_bits(layout.written(offset, 3)) if size == 3 else np.full((len(layout.offsets), 2), np.nan)
+
+    if any(8 in layout.fields for layout in part.of(_RECORD)):
+        numbers = part.gather(_RECORD, taken)
+        steps = numbers[:, 1]
+        known = np.isfinite(steps)
+        steps[known] = np.cumsum(np.diff(steps[known], prepend=0) % 4096)
+        yield from (('speed_m_s', numbers[:, 0] / 100), ('distance_m', steps / 16))
 
 
-def _fit_recordings(part, source, keep_positions):
-    "The workouts of one FIT file"
-    seconds = np.array([s for s, _ in part['records']])
-    note = f"{part['broken']}; {len(seconds)} points could be read." if part['broken'] else ''
-    columns = {
-        name: np.array([row.get(name, np.nan) for _, row in part['records']])
-        for name in dict.fromkeys(_FIT_COLUMNS.values())
-    }
-    sessions = (
-        part['sessions']
-        if len(part['sessions']) > 1
-        else [(-np.inf, np.inf, (part['sessions'] or [(0, 0, None)])[0][2])]
+def _developer_columns(part):
+    "What developer fields hold of the columns, the described by number before those by name"
+    described = zip(
+        *(part.column(_DESCRIPTION, field) for field in (0, 1, 2, 14, 15)), part.texts(_DESCRIPTION, 3), strict=True
     )
-    for i, (start, end, sport) in enumerate(sessions):
-        inside = (seconds >= start) & (seconds <= end)
-        name = f'{source} session {i + 1}' if len(sessions) > 1 else source
-        yield as_recording(
-            seconds[inside],
-            {k: v[inside] for k, v in columns.items()},
-            sport or part['sport'],
-            name,
-            note,
-            keep_positions,
-        )
+    native = {field: name for field, name, *_ in _FIELDS}
+    for owner, number, base, kind, field, name in islice(described, 100):
+        column = native.get(field) if kind == _RECORD or np.isnan(kind) else None
+        column = column or _DEVELOPER_NAMES.get(re.sub('[^a-z]', '', name.lower()))
+        if column and not column.endswith('_deg') and np.isfinite([owner, number, base]).all():
+            yield column, part.developer_column(owner, number, int(base))
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #dc8ab4c7
+def _beats(part):
+    "The strap's beats `(2, n)`: seconds since 1989, and bpm"
+    rows = [np.empty((0, 6))]
+    for layout in part.of(_HR):
+        offsets, fields = np.frombuffer(layout.offsets, 'i8'), layout.fields
+        bpm = layout.values(*fields[6]) if 6 in fields else np.full((len(offsets), 1), np.nan)
+        stamps = np.where(np.array(layout.times) < 0, np.nan, np.array(layout.times, dtype=float))
+        stamps += np.nan_to_num(layout.single(fields.get(0)) / 32768)
+        stamps += np.nan_to_num(layout.single(fields.get(1)) / 256)
+        if 9 in fields:
+            ticks = layout.values(*fields[9])
+        elif 10 in fields and 3 <= fields[10][1] <= _WIDEST:
+            ticks = _twelve_bits(layout.written(*fields[10][:2]))
+        else:
+            ticks = stamps[:, None] * 1024
+        for i in range(min(ticks.shape[1], bpm.shape[1], 8)):
+            of_strap = np.full(len(offsets), float(9 in fields or 10 not in fields))  # the whole clock
+            stamp = stamps if i == 0 else np.full(len(offsets), np.nan)
+            rows.append(np.stack([offsets, np.full(len(offsets), i), ticks[:, i], of_strap, stamp, bpm[:, i]], axis=1))
+    beats = np.concatenate(rows)
+    beats = beats[np.lexsort((beats[:, 1], beats[:, 0]))]
+    _, _, ticks, whole, stamps, bpm = beats[np.isfinite(beats[:, 2])].T
+    if not len(ticks):
+        return np.empty((2, 0))
+    carried = np.cumsum(np.diff(ticks % 4096, prepend=0) % 4096)
+    last, ticks_there = _last(whole > 0), ticks
+    ticks = np.where(last < 0, np.nan, carried + (ticks_there - carried)[last])
+    last = _last(np.isfinite(stamps) & (last >= 0))
+    seconds = np.where(last < 0, np.nan, stamps[last] + (ticks - ticks[last]) / 1024)
+    return np.stack([seconds, bpm])[:, np.isfinite(seconds) & (bpm > 0)]
+
+
+def _last(marked):
+    "The place of the last marked one at or before each, -1 where there is none"
+    return np.maximum.accumulate(np.where(marked, np.arange(len(marked)), -1))
+
+
+def _points(part):
+    "Seconds since 1989 of each point, and its columns"
+    seconds, columns = part.times(_RECORD), _records(part)
+    beats = np.concatenate([_beats(each) for each in (part, *part.straps)], axis=1)
+    beats_s, bpm = beats[:, np.argsort(beats[0], kind='stable')]
+    if len(beats_s) and not np.isfinite(seconds).any():
+        return beats_s, {'heart_rate_bpm': bpm}
+    if len(beats_s):
+        after = np.searchsorted(beats_s, seconds).clip(max=len(beats_s) - 1)
+        away = np.minimum(abs(beats_s[after] - seconds), abs(seconds - beats_s[after - 1]))
+        merged = np.where(away <= 5, np.interp(seconds, beats_s, bpm), np.nan)
+        columns['heart_rate_bpm'] = np.where(columns['heart_rate_bpm'] > 0, columns['heart_rate_bpm'], merged)
+    return seconds, columns
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #f497478b
+_EPOCH_S, _SWITCHED_ON = 631065600, 0x10000000
+
+
+def _first(values):
+    "The first known value; NaN where there is none"
+    known = values[np.isfinite(values)]
+    return known[0] if len(known) else np.nan
+
+
+def _clock(part, seconds):
+    "What to add to relative seconds for seconds since 1970, and what to say about it"
+    candidates = [
+        (part.times(_CORRELATION) - part.column(_CORRELATION, 1), ''),
+        (
+            part.column(_FILE_ID, 4)[:1] - _first(seconds),
+            'Its clock was not set; the start is when the file was created.',
+        ),
+        (part.column(_ACTIVITY, 5) - part.times(_ACTIVITY), 'Its clock was not set; the start is in local time.'),
+    ]
+    for shifts, note in candidates:
+        shift = _first(np.where(shifts + _first(seconds) >= _SWITCHED_ON, shifts, np.nan))
+        if np.isfinite(shift):
+            return shift + _EPOCH_S, note
+    return 0, ''
+
+
+def _dated(part, seconds):
+    "Seconds since 1970 of each point, what was added to get them, and what to say about it"
+    relative = seconds < _SWITCHED_ON
+    absolute = np.flatnonzero(seconds >= _SWITCHED_ON)
+    if relative.any() and not len(absolute):
+        shift, note = _clock(part, seconds)
+        return seconds + shift, shift, note
+    if relative.any() and relative[: absolute[0]].sum() == relative.sum():  # the time arrived under way
+        joined = seconds[absolute[0]] - 1 - np.nanmax(seconds[relative])
+        seconds = np.where(relative, seconds + joined, seconds)
+    return seconds + _EPOCH_S, _EPOCH_S, ''
+
+# %% ../../../nbs/heart/04_files.fit.ipynb #3980a46c
+def _numbered(text):
+    "`0 generic 1 running` as a table"
+    words = text.split()
+    return dict(zip(map(int, words[::2]), words[1::2], strict=True))
+
+
+_SPORTS = _numbered("""
+0 generic 1 running 2 cycling 3 transition 4 fitness_equipment 5 swimming 6 basketball 7 soccer 8 tennis
+9 american_football 10 training 11 walking 12 cross_country_skiing 13 alpine_skiing 14 snowboarding 15 rowing
+16 mountaineering 17 hiking 18 multisport 19 paddling 20 flying 21 e_biking 22 motorcycling 23 boating 24 driving
+25 golf 26 hang_gliding 27 horseback_riding 28 hunting 29 fishing 30 inline_skating 31 rock_climbing 32 sailing
+33 ice_skating 34 sky_diving 35 snowshoeing 36 snowmobiling 37 stand_up_paddleboarding 38 surfing 39 wakeboarding
+40 water_skiing 41 kayaking 42 rafting 43 windsurfing 44 kitesurfing 45 tactical 46 jumpmaster 47 boxing
+48 floor_climbing 49 baseball 53 diving 62 hiit 64 racket 65 wheelchair_push_walk 66 wheelchair_push_run
+67 meditation 69 disc_golf 71 cricket 72 rugby 73 hockey 75 volleyball 77 wakesurfing 80 mixed_martial_arts
+82 snorkeling 83 dance 84 jump_rope 88 canoeing""")
+_SUB_SPORTS = _numbered("""
+1 treadmill 5 spin 6 indoor_cycling 12 hand_cycling 14 indoor_rowing 15 elliptical 16 stair_climbing 17 lap_swimming
+18 open_water 20 strength_training 26 cardio_training 27 indoor_walking 30 casual_walking 31 speed_walking 43 yoga
+44 pilates 45 indoor_running 46 gravel_cycling 70 hiit 81 swim_run 86 indoor_wheelchair_walk
+87 indoor_wheelchair_run 88 indoor_hand_cycling""")  # those that say more than some sports
+_UNSPECIFIC = ('', 'generic', 'fitness_equipment', 'training')
+_KINDS = _numbered("""
+1 device 2 settings 3 sport_settings 5 workout_plan 6 course 7 schedules 9 weight 10 totals 11 goals 14 blood_pressure
+15 monitoring 20 activity_summary 28 daily_monitoring 32 monitoring 34 segment 35 segment_list 40 screens""")
+
+
+def _sport_word(sport, sub_sport):
+    "The word for a pair of FIT's numbers; '' where they say nothing"
+    word = '' if np.isnan(sport) or sport == 254 else _SPORTS.get(int(sport), f'fit {sport:.0f}')
+    sub_word = _SUB_SPORTS.get(sub_sport, '')
+    return sub_word if sub_word and (word in _UNSPECIFIC or 'hand' in sub_word) else word
+
+
+def _sports(part):
+    "The sport of each session, of one at least"
+    words = [_sport_word(*pair) for pair in zip(part.column(_SESSION, 5), part.column(_SESSION, 6), strict=True)]
+    others = [
+        _sport_word(_first(part.column(kind, field)), _first(part.column(kind, sub_field)))
+        for kind, field, sub_field in ((_SPORT, 0, 1), (_LAP, 25, 39))
+    ]
+    said = [word for word in others if word not in _UNSPECIFIC] or [word for word in others if word]
+    return [said[0] if said and word in _UNSPECIFIC else word for word in words or ['']]
+
+
+def _without_points(part, i):
+    "Why a session has no points: what it holds instead"
+    seconds, metres = (
+        np.append(part.column(_SESSION, field), np.nan)[i] / scale for field, scale in ((7, 1000), (9, 100))
+    )
+    totals = [(seconds, f'{seconds / 60:.0f} min'), (metres, f'{metres / 1000:.2f} km')]
+    if totals := [text for value, text in totals if np.isfinite(value)]:
+        return f"The FIT file holds only the totals of a workout ({', '.join(totals)}) and no recorded points."
+    return 'The FIT file holds no recorded points.'
+
+
+def _workouts(part, source, keep_positions):
+    "The workouts of one FIT file, one a session"
+    seconds, columns = _points(part)
+    unix_s, shift, about_clock = _dated(part, seconds)
+    note = f'{part.wrong}; {len(seconds):,} points could be read.' if part.wrong else ''
+    starts, sports = part.column(_SESSION, 2) + shift, _sports(part)
+    order = np.argsort(starts)
+    if not 1 < len(set(starts[np.isfinite(starts)])) == len(starts) <= 100:  # else nothing tells them apart
+        order, starts = np.zeros(1, int), np.array([-np.inf])
+    belongs = np.searchsorted(starts[order], unix_s, side='right').clip(1) - 1
+    for i, session in enumerate(order):
+        inside = slice(None) if len(order) == 1 else belongs == i
+        name = f'{source} session {i + 1}' if len(order) > 1 else source
+        if len(unix_s[inside]):
+            yield as_recording(
+                unix_s[inside],
+                {k: v[inside] for k, v in columns.items()},
+                sports[session],
+                name,
+                ' '.join(filter(None, (note, about_clock))),
+                keep_positions,
+            )
+        else:
+            yield Refusal(name, _without_points(part, session))
+
+
+def _joined(parts):
+    "The parts, with a strap's beats in a part of their own given to the part before"
+    held = None
+    for part in parts:
+        if held and held.of(_RECORD) and part.of(_HR) and not part.of(_RECORD):
+            held.straps.append(part)
+            continue
+        if held:
+            yield held
+        held = part
+    if held:
+        yield held
 
 
 def read_fit(
@@ -134,19 +520,31 @@ def read_fit(
     keep_positions: bool = False,  # whether the points keep their positions
 ) -> Iterator[Recording | Refusal]:
     "The workouts of a FIT file, one a session"
-    parts = _fit_parts(data)
-    for i, part in enumerate(parts):
-        name = f'{source} part {i + 1}' if len(parts) > 1 else source
-        if part['type'] not in ('activity', None):
-            yield Refusal(name, f"It is a FIT file of the kind {part['type']}; expected an activity.")
-        elif not part['records'] and part['broken']:
+    for i, part in enumerate(_joined(_parts(data))):
+        name = f'{source} part {i + 1}' if i or (part.followed and not part.straps) else source
+        kind = int(np.nan_to_num(_first(part.column(_FILE_ID, 0))))
+        if kind in _KINDS:
+            named = _KINDS[kind].replace('_', ' ')
+            yield Refusal(name, f'It is a FIT file of the kind {named}; expected an activity.', expected=True)
+        elif part.n_points > MOST_POINTS:
+            yield Refusal(name, TOO_MANY_POINTS)
+        elif not part.of(_RECORD) and not part.of(_HR) and part.wrong:
             yield Refusal(name, 'The FIT file is damaged before its first recorded point.')
-        elif not part['records']:
-            yield Refusal(name, 'The FIT file holds no recorded points.')
+        elif not part.of(_RECORD) and not part.of(_HR):
+            yield Refusal(name, _without_points(part, 0))
         else:
-            yield from _fit_recordings(part, name, keep_positions)
+            yield from _workouts(part, name, keep_positions)
 
 # %% ../../../nbs/heart/04_files.fit.ipynb #e12489b6
-FORMATS = [
-    Format('FIT', lambda head: head[8:12] == b'.FIT', lambda file, keep: read_fit(file.whole(), file.name, keep))
-]
+_MOST_BYTES = 128 * 2**20  # a day with every sensor is 20 MB
+
+
+def _read(file, keep_positions):
+    with file.open() as stream:
+        data = stream.read(_MOST_BYTES + 1)
+    if len(data) > _MOST_BYTES:
+        raise Unreadable(f'The FIT file is larger than {_MOST_BYTES // 2**20} MB; expected one workout.')
+    yield from read_fit(data, file.name, keep_positions)
+
+
+FORMATS = [Format('FIT', lambda head: head[8:12] == b'.FIT', _read)]

@@ -7,6 +7,7 @@ __all__ = ['IngestReport', 'ingest']
 
 # %% ../../../nbs/heart/12_files.ingest.ipynb #73b12866
 import errno
+import json
 import os
 import re
 import shutil
@@ -23,13 +24,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
 from tqdm.auto import tqdm
 
-from ...core import UserError, atomic_path, digest, read_json, write_json
+from ...core import UserError, atomic_path, digest, write_json
 from .points import POSITION_COLUMNS, Recording, Refusal
 from .readers import found, n_workers, read_all, refusal_of
 from .store import POINT_SCHEMA, WORKOUT_COLUMNS, Store, point_frame
@@ -81,12 +81,12 @@ def _dates(file: Path) -> dict:  # person -> name of a workout -> what is known 
                 )
                 for name, entry in workouts.items()
             }
-            for person, workouts in (read_json(file) if file.exists() else {}).items()
+            for person, workouts in (json.loads(file.read_text('utf-8')) if file.exists() else {}).items()
         }
     except (AttributeError, KeyError, TypeError, ValueError):
         raise UserError(
-            f'{file} is of another form; expected the start, duration_s and source of every workout, as ingest writes '
-            'it. Bring back a copy of it, or ingest into another folder with --out.'
+            f'{file} is damaged or of another form; expected the start, duration_s and source of every workout, as '
+            'ingest writes it. Bring back a copy of it, or ingest into another folder with --out.'
         ) from None
 
 
@@ -229,7 +229,7 @@ class _Spool:
                 names = batch['workout'].cast(pa.string())
                 columns = [name for name in batch.schema.names[1:] if name in _schema(True).names]
                 table = pa.Table.from_batches([batch.select(columns)]).add_column(0, 'workout', names)
-                yield table.filter(pc.is_in(names, pa.array(known)))
+                yield table.filter(pa.array(np.isin(names.to_numpy(zero_copy_only=False), known)))
         if self.reader is None:
             self.writer.close()
             self.reader = pa.ipc.open_file(str(self.file), options=pa.ipc.IpcReadOptions(use_threads=False))
@@ -377,10 +377,10 @@ def _writable(out: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _DISK and not isinstance(error, (FileExistsError, NotADirectoryError)):
             raise
+        why = os.strerror(error.errno or errno.EIO)
         raise UserError(
-            f'{printable(str(out))} cannot be written ({os.strerror(error.errno)}); it is as it was before. Expected a '
-            'folder of your own with room for it: choose another with --out, or make room, and run the same command '
-            'again.'
+            f'{printable(str(out))} cannot be written ({why}); it is as it was before. Expected a folder of your own '
+            'with room for it: choose another with --out, or make room, and run the same command again.'
         ) from None
 
 

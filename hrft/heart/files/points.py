@@ -236,7 +236,7 @@ def _on_the_clock(unix_s):
     dated = kept & (unix_s >= _CLOCK_SET_S)
     if dated.sum() >= 0.2 * kept.sum():
         kept = dated
-    for apart_s, others in ((86400, 0.2), (3600, 0.01)):
+    for apart_s, others in ((7 * 86400, 0.2), (86400, 0.05), (3600, 0.01)):
         times = np.sort(unix_s[kept])
         if len(times) and times[-1] - times[0] > apart_s:
             edges = np.r_[0, np.flatnonzero(np.diff(times) > apart_s) + 1, len(times)]
@@ -339,7 +339,8 @@ def _timed(unix_s, columns):
     if not kept.all():
         unix_s, columns = unix_s[kept], {k: v[kept] for k, v in columns.items()}
     if dropped and len(unix_s):
-        note = f'{dropped:,} of {said.sum():,} points were dropped: their time is missing or far from the others.'
+        was = 'was dropped: its' if dropped == 1 else 'were dropped: their'
+        note = f'{dropped:,} of {said.sum():,} points {was} time is missing or far from the others.'
     if len(unix_s) and unix_s.max() < _CLOCK_SET_S:
         note = ' '.join(filter(None, (note, 'The clock of the device was not set, so the date is unknown.')))
     return *_once_a_second(unix_s, columns), note

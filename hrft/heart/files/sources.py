@@ -59,7 +59,7 @@ class _Unpacked(io.RawIOBase):
 
     def readinto(self, buffer: memoryview):
         try:
-            data = self.stream.read(min(len(buffer), self.most_at_once))
+            data = self.stream.read1(min(len(buffer), self.most_at_once))  # what stands before damage, too
         except _BROKEN:
             raise Unreadable('The packed file is damaged, cut off or encrypted.') from None
         self.count += len(data)
@@ -96,9 +96,18 @@ class Source:
     sport: str = ''  # what such an archive says of it, where the file itself may be silent
 
     def head(self) -> bytes:
-        "The first 256 kB"
-        with self.open() as stream:
-            return stream.read(_HEAD_BYTES)
+        "The first 256 kB; of a damaged file, what stands before the damage"
+        head = b''
+        try:
+            with self.open() as stream:
+                while len(head) < _HEAD_BYTES and (
+                    piece := stream.read1(_HEAD_BYTES - len(head))  # pyright: ignore[reportAttributeAccessIssue]
+                ):
+                    head += piece
+        except Unreadable:
+            if not head:
+                raise
+        return head
 
     def whole(self) -> bytes:
         "All of it, where it is of the size of one workout"

@@ -37,18 +37,18 @@ _WORDS = {
         *سباح* *水泳* *スイム* *游泳* *수영* *ว่ายน้ำ* boi berenang renang ujumi* peldes* plauk* open_water
     """,
     'run': """
-        run runs runner running *run *running jog jogs jogge* *jogging jogg footing parkrun* lauf laufe* *lauf
-        *laufen laufsport joggen course_* carrera* correr corriendo corrida* corsa* cursa* hardlo* rennen loping
-        lopning* lopp lopt* lopetur* *lopning *loping *lopp lob *lob lobe* *juoksu* bieg bieganie beh behani* futas
-        *futas alergar* kosu* kosma* бег бега *бег пробеж* трейл* біг пробіж* τρεξ* ריצ* جري الجري ركض الركض
-        *ランニング* *ラン *ジョギング* *ジョグ *跑* *달리기* *러닝* *런닝* *조깅* *วิ่ง* chay chay_bo lari berlari
-        trcan* jooks* skries* begim* бяган* *दौड* korrika* hlaup
+        run runs runner running *run *running jog jogs jogge* *jogging jogg footing parkrun* lauf laufe* lauft*
+        laufr* *lauf *laufen laufsport joggen course_* carrera* correr corriendo corrida* corsa* cursa* hardlo*
+        rennen loping lopning* lopp lopt* lopetur* *lopning *loping *lopp lob *lob lobe* *juoksu* bieg bieganie beh
+        behani* futas *futas alergar* kosu* kosma* бег бега *бег пробеж* трейл* біг пробіж* τρεξ* ריצ* جري الجري ركض
+        الركض *ランニング* *ラン *ジョギング* *ジョグ *跑* *달리기* *러닝* *런닝* *조깅* *วิ่ง* chay chay_bo lari
+        berlari trcan* jooks* skries* begim* бяган* *दौड* korrika* hlaup
     """,
     'hike': """
-        hike hikes hiker hiking *hike *hiking trek trekking *wandern *wanderung trektocht* *vandring* vandretur*
-        fottur* vaellus* randon* rando senderis* excursio* escursion* trilha* caminhada_na_natureza wedrow*
-        turystyka* piesz* turisti* tura tura* drumet* doga_yuruyus* поход* похід* хайк* туриз* πεζοπορ* טיול*
-        *ハイキング* *ハイク* *徒步* *远足* *遠足* *하이킹* *등산* *เดินป่า* di_bo_duong_dai mendaki planinar*
+        hike hikes hiker hiking backpacking *hike *hiking trek trekking *wandern *wanderung trektocht* *vandring*
+        vandretur* fottur* vaellus* randon* rando senderis* excursio* escursion* trilha* caminhada_na_natureza
+        wedrow* turystyka* piesz* turisti* tura tura* drumet* doga_yuruyus* поход* похід* хайк* туриз* πεζοπορ*
+        טיול* *ハイキング* *ハイク* *徒步* *远足* *遠足* *하이킹* *등산* *เดินป่า* di_bo_duong_dai mendaki planinar*
         pohodnis* matk* pargajien* zygi*
     """,
     'walk': """
@@ -80,6 +80,8 @@ _NUMBERS = {
     ),
     'health connect': dict(run=[56, 57], ride=[8, 9], walk=[79], hike=[37], swim=[73, 74]),
     'zepp': dict(run=[1, 7, 8], ride=[9, 10], walk=[6], swim=[14, 15]),
+    'huawei': dict(run=[258, 264], ride=[259, 265], walk=[257, 281], swim=[262]),
+    'samsung': dict(run=[1002], ride=[11007], walk=[1001], hike=[13001], swim=[14001]),
     'endomondo': dict(run=[0, 88], ride=[1, 2, 3, 21], walk=[14, 18], hike=[16], swim=[20]),
 }
 

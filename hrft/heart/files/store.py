@@ -113,7 +113,7 @@ def _read_workouts(
             na_values={name: [''] for name in ('day', 'hour_utc', 'duration_s', 'distance_km')},
         )
     except (ValueError, pd.errors.ParserError) as error:
-        raise UserError(f"{file} cannot be read as CSV ({error}).") from None
+        raise UserError(f"{file} cannot be read as CSV ({error}). Bring back a copy of it. {_AGAIN}") from None
     _missing(table.columns, WORKOUT_COLUMNS, str(file))
     for name, (low, high, empty) in _BOUNDS.items():
         values = pd.to_numeric(table[name], errors='coerce').to_numpy(float)

@@ -17,12 +17,12 @@ import numpy as np
 from .markup import XmlStream, is_xml
 from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Recording, Refusal, Unreadable
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #c9c9716d
-from .points import as_recording, unix_time
+# %% ../../../nbs/heart/05_files.tracks.ipynb #1894ce77
+from .points import TOO_MANY_POINTS, as_recording, unix_time
 from .sources import Format
 from .sports import sport_name
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #cbeadbb0
+# %% ../../../nbs/heart/05_files.tracks.ipynb #5c9b8cca
 _SHARED_WORDS = {
     'point': 'trkpt trackpoint',
     'time': 'time',
@@ -40,7 +40,6 @@ _SHARED_WORDS = {
     'sport': 'sport activitytype',
 }
 _GPX_WORDS = _SHARED_WORDS | {
-    'root': 'gpx',
     'workout': 'trk',
     'link': 'link',  # has a type, too, such as text/html
     'type': 'type',
@@ -66,7 +65,7 @@ class _Kinds(dict):
         kind = self[name] = self.words.get(plain, '')
         return kind
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #41aaa71e
+# %% ../../../nbs/heart/05_files.tracks.ipynb #f0db7d29
 _NUMBER = re.compile(r'\s*([+-]?\d+(?:[.,\u066b]\d+)?)\s*(\S{0,8})\s*$')
 _UNITS = dict.fromkeys(['', 'bpm', 'rpm', 'spm', 'w', 'watt', 'watts', 'm', 'm/s', 'mps', '°', '°c', 'c'], 1.0)
 _UNITS |= {'km/h': 1 / 3.6, 'kmh': 1 / 3.6, 'kph': 1 / 3.6, 'mph': 0.44704, 'km': 1000.0, 'mi': 1609.344, 'ft': 0.3048}
@@ -87,7 +86,7 @@ def _number(
         scale = _UNITS.get(found[2].lower(), np.nan) if found else np.nan
         return float(found[1].replace(',', '.').replace('\u066b', '.')) * scale if found else np.nan
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #86f59e73
+# %% ../../../nbs/heart/05_files.tracks.ipynb #76d39c38
 _MOST_TRACKS = 10_000
 _PLAIN_SPORTS = ('run', 'ride', 'walk', 'hike', 'swim')
 
@@ -103,7 +102,7 @@ class _Track:
     def add(self, seconds, row):
         n = len(self.seconds)
         if n == MOST_POINTS:
-            raise Unreadable(f'It holds more than {MOST_POINTS:,} points; expected one workout, of at most a week.')
+            raise Unreadable(TOO_MANY_POINTS)
         self.seconds.append(seconds)
         for name, value in row.items():
             if (column := self.columns.get(name)) is None:
@@ -127,7 +126,7 @@ class _Track:
             del columns['distance_m']  # it is written from point to point
         return np.frombuffer(self.seconds), columns
 
-# %% ../../../nbs/heart/05_files.tracks.ipynb #c238469a
+# %% ../../../nbs/heart/05_files.tracks.ipynb #41d6b35f
 class _Tracks:
     "The workouts of a GPX or TCX file, as its elements pass by"
 
@@ -135,18 +134,26 @@ class _Tracks:
         self.kinds, self.said, self.kind = _Kinds(words), [], ''
         self.track, self.point, self.seconds = None, None, np.nan
         self.complete, self.begun, self.faults, self.unread = [], 0, 0, 0
-        self.sports, self.creator, self.linked = [], '', False  # what stands outside of the workouts
+        self.sports, self.linked = [], False  # what the file says of the sport; whether a link is open
         self.xml = XmlStream(stream, self._start, self._end, self.said.append)
 
     def __iter__(self):
-        for _ in self.xml:
-            del self.said[64:]  # the rest of a text that is no number
-            while self.complete and self.begun > 1:
-                yield self.complete.pop(0)
+        why = 'The file breaks off;'
+        try:
+            for _ in self.xml:
+                del self.said[64:]  # the rest of a text that is no number
+                while self.complete and self.begun > 1:
+                    yield self.complete.pop(0)
+        except Unreadable as error:
+            if self.track is None or not 1 < len(self.track.seconds) < MOST_POINTS:
+                yield from self.complete
+                raise
+            why = str(error)
         self._close()
         for track in self.complete:
             if self.xml.broke_off and track is self.complete[-1]:
-                track.notes.append(f'The file breaks off; {len(track.seconds):,} points could be read.')
+                n = len(track.seconds)
+                track.notes.append(f'{why} {n:,} points could be read.' if n else 'The file breaks off.')
             yield track
 
     def _start(self, name, attributes):
@@ -157,8 +164,6 @@ class _Tracks:
         elif kind in ('workout', 'course'):
             self._close()
             self._open(kind, attributes)
-        elif kind == 'root':
-            self.creator = attributes.get('creator', '')
         elif kind == 'folder':
             self.sports = [(2, name)]
         elif kind == 'link':
@@ -213,7 +218,9 @@ class _Tracks:
         if self.begun > _MOST_TRACKS:
             raise Unreadable(f'It holds more than {_MOST_TRACKS:,} workouts; it was not read further.')
         self.track, self.faults, self.unread = _Track(kind == 'course'), self.xml.faults, 0
-        self.track.sports += [(0, text[:100]) for name, text in attributes.items() if self.kinds[name] == 'sport']
+        self.track.sports += [
+            (0, text[:100]) for name, text in attributes.items() if self.kinds[name] in ('sport', 'type')
+        ]
         return self.track
 
     def _open_point(self, attributes):
@@ -244,10 +251,6 @@ class _Tracks:
             track.notes.append(
                 f'The file is broken in {faults:,} place{"s" * (faults > 1)} ({self.xml.first_fault}), which cost what '
                 'stood there.'
-            )
-        if 'apple health' in self.creator.lower() and 'heart_rate_bpm' not in track.columns:
-            track.notes.append(
-                "Apple keeps heart rate apart from the routes: add export.xml, or the whole export.zip, in their place."
             )
         self.complete.append(track)
 

@@ -9,23 +9,26 @@ __all__ = ['SHARES', 'choose', 'SimpleModel', 'fit_simple', 'halving', 'judge', 
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import AfterValidator, BaseModel
 from scipy import stats
 from torch import nn
 
 from ...compare import paired_test
 from ...core import UserError, read_json, write_json
 from ...evaluate import span_text
-from .intervals import run_intervals
+from .intervals import Calibration, run_intervals
 from ..models.baselines import HEART_RATE, LEARNERS, baselines, mean_curve, measured_steps
 from ..models.trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, HeartSplits, split_by_date
 from ..prepare.features import STEP_FEATURES, TERMS
 from ..prepare.history import Population, Workout, known_past
-from ...runfolder import Kept, Run, load_into, load_weights, save_weights, weights_path
+from ...naming import printable
+from ...runfolder import Kept, Run, checked, load_into, load_weights, save_weights, weights_path
 
 # %% ../../../nbs/heart/28_judge.verdict.ipynb #ebe2bc78
 _LEVEL, _FEWEST = 0.2, 4  # of the paired test; workouts below which it cannot get there, since 2/2**3 is 0.25
@@ -93,6 +96,22 @@ _KINDS = {
 }
 
 
+def _known_columns(columns):
+    "Columns that a run has"
+    if columns != list(TERMS) and not set(columns) <= set(STEP_FEATURES):
+        raise ValueError("they are neither features of a step nor the terms of the regression")
+    return columns
+
+
+class _SimpleHeader(BaseModel):
+    "What is kept with a simple model"
+
+    name: Annotated[str, AfterValidator(printable)]
+    kind: Literal['linear', 'curve', 'trees']
+    columns: Annotated[list[str], AfterValidator(_known_columns)]
+    intervals: dict[Literal['stranger', 'known', 'personal'], Calibration] = {}
+
+
 @dataclass
 class SimpleModel:
     "A baseline of one person, ready to predict"
@@ -117,9 +136,17 @@ class SimpleModel:
     def load(cls, path: str | Path) -> tuple:  # model, header
         "What `save` wrote"
         state, header = load_weights(path)
-        module = _KINDS[header['kind']](state)
-        load_into(module, state, header['name'])
-        return cls(header['name'], header['kind'], header['columns'], module), header
+        said = checked(_SimpleHeader, dict(header), path)
+        try:
+            module = _KINDS[said.kind](state)
+            load_into(module, state, said.name)
+            module(torch.zeros(1, len(said.columns)))
+        except (KeyError, IndexError, RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{Path(path).parent.name}/{Path(path).name} holds no {said.kind} model of {len(said.columns)} columns "
+                f"({type(error).__name__}): it is damaged. Train the run again."
+            ) from None
+        return cls(said.name, said.kind, said.columns, module), header
 
 
 def fit_simple(
@@ -339,12 +366,20 @@ def judge(
     return verdict
 
 
+class _Verdict(BaseModel):
+    "What a verdict says at least"
+
+    use: str
+    simple: bool
+    sentence: str
+
+
 def verdict_of(
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> dict:  # as `judge` gives it; empty where nobody judged
     "A run's verdict"
     path = weights_path(run).parent / 'verdict.json'
-    return Kept(path, read_json(path)) if path.is_file() else {}
+    return Kept(path, read_json(path), _Verdict) if path.is_file() else {}
 
 
 def kept_simple(

@@ -27,7 +27,7 @@ from .physiology import Physiology, physiology_columns
 from .recurrent import Backbone, real_steps, recurrent
 from .trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, WorkoutLoader
-from ...recipe import Kinds, Share
+from ...recipe import Bounds, Kinds, Share
 from ...study import run_batches
 
 # %% ../../../nbs/heart/26_models.network.ipynb #cc9d2163
@@ -74,7 +74,9 @@ class Huber(HeartLoss):
     "Its square near zero, its size beyond"
 
     kind: Literal['huber'] = 'huber'
-    delta_bpm: Annotated[float, Field(gt=0)] = 12.0  # error from which on the loss grows linearly
+    delta_bpm: Annotated[float, Bounds(1e-3, 1000, 'no heart rate is off by more')] = (
+        12.0  # error from which on the loss grows linearly
+    )
 
 # %% ../../../nbs/heart/26_models.network.ipynb #0e16797c
 class HeartModel(Kinds):
@@ -84,16 +86,25 @@ class HeartModel(Kinds):
     loss: HeartLoss = AbsoluteError()
 
 
+_WIDTH, _FARTHEST = 'weights and memory grow with its square', 100_000  # of a layer; grid steps
+_Lag = Annotated[int, Bounds(0, 10_000, 'few runs have more steps')]
+
+
 class NetworkModel(HeartModel):
     "A backbone between inputs and a linear head"
 
-    hidden: Annotated[int, Field(ge=1)] = 64  # units a layer and direction, channels, or width of a token
-    layers: Annotated[int, Field(ge=1)] = 2  # layers, or blocks of a tcn
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.2  # between layers and before the head
-    scale_bpm: Annotated[float, Field(gt=0)] | None = (
+    # units a layer and direction, channels, or width of a token
+    hidden: Annotated[int, Bounds(1, 4096, _WIDTH)] = 64
+    layers: Annotated[int, Bounds(1, 64, 'more are not trained by a few thousand runs')] = (
+        2  # layers, or blocks of a tcn
+    )
+    dropout: Annotated[float, Bounds(0, 0.99, 'something is to be left')] = 0.2  # between layers and before the head
+    scale_bpm: Annotated[float, Bounds(1e-3, 1000, 'no heart rate is higher')] | None = (
         None  # bpm for one unit of the head; by default 10 from history, train's SD from mean, 1 from zero
     )
-    person_dim: Annotated[int, Field(ge=1)] = 16  # length of a person's vector, where data.features has `person`
+    person_dim: Annotated[int, Bounds(1, 4096, _WIDTH)] = (
+        16  # length of a person's vector, where data.features has `person`
+    )
     person_dropout: Share = (
         0.2  # share of training runs whose person is hidden, so that a stranger's vector is learned too
     )
@@ -124,8 +135,18 @@ class TcnModel(NetworkModel):
     "Temporal convolutions"
 
     kind: Literal['tcn'] = 'tcn'
-    kernel: Annotated[int, Field(ge=2)] = 3  # steps of a convolution
-    dilation: Annotated[int, Field(ge=1)] = 2  # growth of the dilation from block to block
+    kernel: Annotated[int, Bounds(2, 1000, 'few runs have more steps')] = 3  # steps of a convolution
+    dilation: Annotated[int, Bounds(1, 100, 'few runs have more steps')] = 2  # growth from block to block
+
+    @model_validator(mode='after')
+    def _reaches_no_further_than_runs(self):
+        reach = (self.kernel - 1) * self.dilation ** (self.layers - 1)
+        if reach > _FARTHEST:
+            raise ValueError(
+                f"kernel, dilation and layers reach {reach:,.4g} steps back; expected at most {_FARTHEST:,}, for few "
+                "runs are as long"
+            )
+        return self
 
     def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return TemporalConvolution(n_inputs, self.hidden, self.layers, self.kernel, self.dilation, self.dropout)
@@ -134,15 +155,15 @@ class TcnModel(NetworkModel):
 class AttentionModel(NetworkModel):
     "Attention over tokens"
 
-    heads: Annotated[int, Field(ge=1)] = 4  # of attention
-    feedforward: Annotated[int, Field(ge=1)] = 128  # width between the two linear layers
+    heads: Annotated[int, Bounds(1, 64, 'a token is shared among them')] = 4  # of attention
+    feedforward: Annotated[int, Bounds(1, 16_384, _WIDTH)] = 128  # width between the two linear layers
 
 
 class LlamaModel(AttentionModel):
     "A decoder over lagged inputs"
 
     kind: Literal['llama'] = 'llama'
-    lags: tuple[int, ...] = (1, 2, 3, 6, 12, 30)  # earlier steps whose inputs a step gets
+    lags: Annotated[tuple[_Lag, ...], Field(max_length=100)] = (1, 2, 3, 6, 12, 30)  # earlier steps that a step sees
     bidirectional: bool = False  # an encoder: a step also sees later ones
 
     def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
@@ -162,8 +183,9 @@ class PatchTstModel(AttentionModel):
     "An encoder over patches"
 
     kind: Literal['patchtst'] = 'patchtst'
-    patch: Annotated[int, Field(ge=2)] = 8  # steps a patch
-    stride: Annotated[int, Field(ge=1)] | None = None  # steps from patch to patch; by default as many as a patch has
+    patch: Annotated[int, Bounds(2, 1000, 'few runs have more steps')] = 8  # steps a patch
+    # steps from patch to patch; by default as many as a patch has
+    stride: Annotated[int, Bounds(1, 1000, 'few runs have more steps')] | None = None
 
     def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
         return PatchEncoder(
@@ -190,10 +212,10 @@ class TreesModel(HeartModel):
     "Boosted trees"
 
     kind: Literal['trees'] = 'trees'
-    trees: Annotated[int, Field(ge=1)] = 150  # how many
-    leaves: Annotated[int, Field(ge=2)] = 15  # of a tree, at most
-    leaf_rows: Annotated[int, Field(ge=1)] = 100  # steps in a leaf, at least
-    tree_rate: Annotated[float, Field(gt=0, le=1)] = 0.05  # share of each tree's answer that is added
+    trees: Annotated[int, Bounds(1, 10_000, 'each takes memory, and more add nothing')] = 150  # how many
+    leaves: Annotated[int, Bounds(2, 10_000, 'each takes memory in every tree')] = 15  # of a tree, at most
+    leaf_rows: Annotated[int, Bounds(1, 1_000_000_000, 'no store has more steps')] = 100  # steps in a leaf, at least
+    tree_rate: Annotated[float, Bounds(1e-6, 1, 'it is a share')] = 0.05  # share of each tree's answer that is added
 
     @model_validator(mode='after')
     def _loss_is_known(self):

@@ -180,7 +180,18 @@ class Population:
             raise UserError(
                 "the base was trained with other regression terms than this version of hrft has; train it again."
             )
-        return cls(*(np.array(saved[name], float) for name in ('coefficients', 'stranger', 'products')))
+        n = len(TERMS)
+        return cls(
+            _numbers(saved['coefficients'], n), _numbers(saved['stranger'], n), _numbers(saved['products'], n, n)
+        )
+
+
+def _numbers(saved: list, *shape: int) -> np.ndarray:
+    "Finite numbers of this shape; a `ValueError` where a file holds others"
+    numbers = np.array(saved, float)
+    if numbers.shape != shape or not np.isfinite(numbers).all():
+        raise ValueError(f"expected {' x '.join(map(str, shape))} finite numbers")
+    return numbers
 
 
 def population(
@@ -276,10 +287,13 @@ class Past:
         saved: dict,  # as `to_dict` gave it
     ) -> 'Past':
         "What was kept with the weights"
+        summary = {name: saved['summary'][name] for name in HISTORY_FEATURES[1:]}
+        known = [value for value in (*summary.values(), *saved['loads']) if value is not None]
+        _numbers(known, len(known))
         return cls(
-            np.array(saved['coefficients'], float),
-            {name: np.nan if value is None else value for name, value in saved['summary'].items()},
-            np.array(saved['loads'], float),
+            _numbers(saved['coefficients'], len(TERMS)),
+            {name: np.nan if value is None else value for name, value in summary.items()},
+            np.array(saved['loads'], float).reshape(len(LOADS)),
         )
 
 

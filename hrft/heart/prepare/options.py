@@ -8,10 +8,11 @@ __all__ = ['USUAL', 'Augment', 'HeartData']
 # %% ../../../nbs/heart/16_prepare.options.ipynb #e4149bf0
 from typing import Annotated
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from .features import HISTORY_FEATURES, STEP_FEATURES
-from ...recipe import Options, Share
+from .usable import UsableRule
+from ...recipe import Bounds, Options, Share
 
 # %% ../../../nbs/heart/16_prepare.options.ipynb #58c83451
 class Augment(Options):
@@ -20,7 +21,9 @@ class Augment(Options):
     jitter: Share = 0.0  # standard deviation of each grid step's relative error
     scaling: Share = 0.0  # of a workout's, one for each feature
     magnitude_warp: Share = 0.0  # of a slow relative error, at knots 5 min apart
-    time_warp: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # of the local speed of time, at knots 5 min apart
+    time_warp: Annotated[float, Bounds(0, 0.5, 'beyond, time would go backwards')] = (
+        0.0  # of the local speed of time, at knots 5 min apart
+    )
 
     @property
     def on(self) -> bool:
@@ -28,6 +31,9 @@ class Augment(Options):
         return max(self.jitter, self.scaling, self.magnitude_warp, self.time_warp) > 0
 
 # %% ../../../nbs/heart/16_prepare.options.ipynb #1fc5f039
+_LIFE, _WEIGHT = 'nobody runs more often', 'beyond, one side decides alone'
+
+
 class HeartData(Options):
     "How workouts become training items"
 
@@ -44,24 +50,31 @@ class HeartData(Options):
         'expected_bpm',
         'no_history',
     )  # columns of a grid step: `STEP_FEATURES`, `HISTORY_FEATURES`, and `person` for a model that embeds people
-    grid_step_s: Annotated[float, Field(gt=0)] = 10.0  # width of a grid step, s
-    smooth_s: Annotated[float, Field(gt=0)] = 30.0  # window of speed and altitude, s
+    # width of a grid step, s
+    grid_step_s: Annotated[float, Bounds(1, 60, 'watches record once a second, and heart rate answers in 40 s')] = 10.0
+    rule: UsableRule = UsableRule()  # which workouts count
+    smooth_s: Annotated[float, Bounds(1, 600, 'a run changes within minutes')] = 30.0  # window of speed and altitude, s
     # training uses a workout's first grid steps, at most these; 0 uses all. Scores always use all
-    max_steps: Annotated[int, Field(ge=0)] = 720
-    history_workouts: Annotated[int, Field(ge=0)] = 60  # earlier workouts that the regression looks at
-    half_life_workouts: Annotated[float, Field(gt=0)] = 20.0  # earlier workouts after which one counts half
-    shrinkage: Annotated[float, Field(gt=0)] = 0.3  # weight of the population in the regression, in workouts
-    load_shrinkage: Annotated[float, Field(ge=0)] = 1.0  # and, added to it, in the terms of the load
-    histories: Annotated[int, Field(ge=1)] = 3  # pasts drawn for each training workout
+    max_steps: Annotated[int, Bounds(0, 604_800, 'a week has no more seconds')] = 720
+    history_workouts: Annotated[int, Bounds(0, 100_000, _LIFE)] = 60  # earlier workouts that the regression looks at
+    half_life_workouts: Annotated[float, Bounds(0.1, 100_000, _LIFE)] = (
+        20.0  # earlier workouts after which one counts half
+    )
+    shrinkage: Annotated[float, Bounds(1e-6, 1e6, _WEIGHT)] = (
+        0.3  # weight of the population in the regression, in workouts
+    )
+    load_shrinkage: Annotated[float, Bounds(0, 1e6, _WEIGHT)] = 1.0  # and, added to it, in the terms of the load
+    histories: Annotated[int, Bounds(1, 1000, 'each is kept in memory')] = 3  # pasts drawn for each training workout
     stale: Share = 0.3  # share of a person's workouts that a drawn past may lack at its end
     drop_history: Share = 0.05  # share of drawn pasts that are empty, for cold starts
-    workouts_per_person: Annotated[int, Field(ge=0)] = (
+    workouts_per_person: Annotated[int, Bounds(0, 100_000, _LIFE)] = (
         80  # training workouts a person in an epoch, at most; 0 takes all
     )
     # a person's last workouts before the test that anything may know; 0 for all
-    personal_workouts: Annotated[int, Field(ge=0)] = 0
+    personal_workouts: Annotated[int, Bounds(0, 100_000, _LIFE)] = 0
     augment: Augment = Augment()  # of training workouts
-    validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2  # share of the people who validate a base
+    # share of the people who validate a base
+    validation_share: Annotated[float, Bounds(0, 1, 'some train and some validate', open=True)] = 0.2
     test_people: tuple[str, ...] = ()  # people kept for the test of a base; a share as large as validation's if empty
 
     @property

@@ -26,7 +26,7 @@ from ..judge.intervals import heart_intervals, phase
 from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, one_person, split_by_date
 from ..prepare.history import Population, known_past
-from ..prepare.workouts import usable_workouts
+from ..prepare.usable import usable_workouts
 from ..study import STUDY, HeartRecipe, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest
@@ -252,7 +252,7 @@ def leave_people_out(
 ) -> PeopleLeftOut:
     "Personalise everybody from bases that never saw them, or read what was trained before"
     store = store if isinstance(store, Store) else Store(store)
-    judged = usable_workouts(store)
+    judged = usable_workouts(store, rule=read_recipe(recipe, HeartRecipe, tuple(overrides)).data.rule)
     sizes = judged[judged.fails == ''].groupby('person').size()
     n_workouts = {str(person): int(n) for person, n in sizes.items()}
     dealt, source = (

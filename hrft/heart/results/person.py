@@ -11,7 +11,6 @@ import pandas as pd
 
 from ...core import UserError, read_json
 from ..files.store import Store
-from ..prepare.workouts import UsableRule
 from ..study import simulated_person
 from ...runfolder import Run
 from ...tables import mark
@@ -34,7 +33,7 @@ def need_workouts(
 ) -> None:
     "Say what is missing where a person's runs are too few to train, choose and test"
     own = judged[judged.person == person]
-    refused = ', '.join(f'{n} by "{part}"' for part, n in own.fails[own.fails != ''].value_counts().items())
+    refused = ', '.join(f'{n} for {fault}' for fault, n in own.fails[own.fails != ''].value_counts().items())
     if (n := int((own.fails == '').sum())) < ENOUGH:
         raise UserError(
             f"{person} has {n} usable run{'s' * (n != 1)} among {len(own)} "
@@ -84,10 +83,9 @@ def person_table(
     "A person's workouts, the refused ones by reason, the usable ones by what they were used for"
     used = judged.workout.map(_workout_parts(judged, run)).fillna('')
     groups = [('all workouts', judged.fails.notna())]
-    why = dict(zip(UsableRule().passes(judged), UsableRule().lacks()))  # as `hrft ingest` says it
     groups += [
-        (f'not usable: {why[part]}', judged.fails == part)
-        for part in judged.fails[judged.fails != ''].value_counts().index
+        (f'not usable: {fault}', judged.fails == fault)
+        for fault in judged.fails[judged.fails != ''].value_counts().index
     ]
     groups += [('usable runs', judged.fails == '')] + [
         (f'of these, {words}', used == part) for part, words in _PARTS.items()
