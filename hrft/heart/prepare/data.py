@@ -153,7 +153,7 @@ def _fits_features(kept):
     "As many statistics as features, which are known"
     names = kept['features']
     HeartData(features=names)
-    if not len(names) == len(kept['mean']) == len(kept['sd']) or ('person' in names) != ('people' in kept):
+    if not len(names) == len(kept['mean']) == len(kept['sd']) or 'person' in names and 'people' not in kept:
         raise ValueError("the statistics are of other features")
     return kept
 
