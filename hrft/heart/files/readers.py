@@ -109,9 +109,6 @@ _WHY = {
     OSError: 'The file cannot be read ({0.strerror}).',
     Exception: 'The file is broken in a way that its parser did not expect.',
 }
-_ROUTE = (
-    "It is a route of an Apple Health export, whose heart rates are in export.xml: give the export's folder or zip."
-)
 
 
 def refusal_of(
@@ -130,12 +127,10 @@ def read_source(
 ) -> Iterator[Recording | Refusal]:
     "The recordings of one file; whatever goes wrong is a refusal"
     try:
-        head = source.head()
-        form = _recognise(head)
+        form = _recognise(source.head())
         for each in form.read(source, keep_positions):
             if isinstance(each, Recording):
                 each.sport = sport_name(source.sport) if each.sport == 'unknown' else each.sport
-                each.note = f'{each.note} {_ROUTE}'.strip() if b'"Apple Health Export"' in head[:4096] else each.note
             elif source.export and form in tables.FORMATS:
                 each.expected = True  # such an archive holds its workouts in other forms
             yield each
@@ -364,19 +359,21 @@ def _pool(workers):
         return
     environment = os.environ | {'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
     command = [sys.executable, '-c', 'from hrft.heart.files.readers import work; work()']
-    started = [
-        subprocess.Popen(  # in a session of its own: Ctrl-C is for the process that started it
-            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
-        for _ in range(workers)
-    ]
-    free, threads = SimpleQueue(), ThreadPoolExecutor(workers)
-    for worker in started:
-        free.put(worker)
+    started, free, threads = [], SimpleQueue(), ThreadPoolExecutor(workers)
+
+    def start():
+        for _ in range(workers):  # each in a session of its own: Ctrl-C is for the process that started it
+            worker = subprocess.Popen(
+                command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+            )
+            started.append(worker)
+            free.put(worker)
 
     def apart(function, calls):
         waiting = deque()
         for call in calls:
+            if not started:
+                start()
             waiting.append(threads.submit(_called, free, function, *call))
             if len(waiting) > 2 * workers:
                 yield waiting.popleft().result()
@@ -426,12 +423,13 @@ def _read_batch(files, use, keep_positions):
 
 def _read_part(read_part, use, lines, number, name, keep_positions):
     found = read_part(lines, number, name, keep_positions)
-    return [use(each) for each in found], sum(isinstance(each, Recording) for each in found)
+    good = any(isinstance(each, Recording) for each in found)
+    return [use(each) for each in found], good, number + lines.count(b'\n')
 
 
 def _read_parts(file, form, use, keep_positions, apart, told):
     "The workouts of a large file whose lines are workouts"
-    good, bad, errors, sizes = 0, 0, [], deque()
+    any_good, errors, sizes = False, [], deque()
 
     def calls():
         try:
@@ -442,12 +440,12 @@ def _read_parts(file, form, use, keep_positions, apart, told):
         except Exception as error:
             errors.append(error)
 
-    for found, n_recordings in apart(_read_part, calls()):
+    for found, good, number in apart(_read_part, calls()):
         yield from found
         told(sizes.popleft(), 0)
-        good, bad = good + n_recordings, bad + len(found) - n_recordings
-        if not good and bad >= 1000:
-            why = f'None of the first {bad:,} lines is a workout of {form.name}; the rest was not read.'
+        any_good = any_good or good
+        if not any_good and number >= 1000:
+            why = f'None of the first 1000 lines is an {form.name} workout; the rest was not read.'
             yield use(Refusal(file.name, why))
             return
     yield from (use(refusal_of(file.name, error)) for error in errors)
