@@ -16,7 +16,7 @@ import math
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ class _Kind:
     kept: dict[int, bytes] = field(default_factory=dict)  # place in the file -> line
     extremes: dict[tuple[int, bool], tuple[float, int, bytes]] = field(default_factory=dict)  # (number, is largest)
 
-    def add(self, places, lines):
+    def add(self, places: Sequence[int], lines: Sequence[bytes]):
         "Take lines of a block"
         first = -self.count % self.every
         self.count += len(places)
@@ -58,7 +58,7 @@ class _Kind:
         self.kept = dict(itertools.islice(self.kept.items(), 0, None, 2))
         self.size = sum(map(len, self.kept.values()))
 
-    def measure(self, places, lines):
+    def measure(self, places: Sequence[int], lines: Sequence[bytes]):
         "Keep the lines with the largest and the least of each number"
         found = _NUMBER.findall(b'\n'.join(lines))
         if not found or len(found) % len(lines):

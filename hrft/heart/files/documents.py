@@ -123,7 +123,7 @@ class _Document:
     marks: re.Pattern[bytes]  # in the first 256 kB
     read: Callable[[Any, Source], Iterator[SeriesWorkout]]  # of the parsed text
 
-    def recordings(self, file, keep_positions):
+    def recordings(self, file: Source, keep_positions: bool):
         "The workouts of a file"
         with file.open() as stream:
             value = parsed_json(stream.read(_MOST_BYTES + 1))

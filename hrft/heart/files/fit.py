@@ -10,7 +10,7 @@ import math
 import re
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import reduce
 from itertools import chain, islice
 from operator import xor
@@ -67,7 +67,7 @@ class _Layout:
         self.most = _MOST.get(self.number, 0)  # messages that are noted
         self.offsets, self.times = array('q'), array('q')  # of each message: its place, and seconds since 1989 or -1
 
-    def values(self, offset, size, base):
+    def values(self, offset: int, size: int, base: int):
         "One field of all messages `(n, k)` as floats, NaN where missing; `k` is above 1 where it is an array"
         kind, missing = _TYPES.get(base & 0x1F, ('u1', 0xFF))
         if size < int(kind[1]) and size in (1, 2):  # written narrower than its type
@@ -77,12 +77,12 @@ class _Layout:
         written = self.written(offset, size).view(self.order + kind)
         return np.where(written == missing, np.nan, written.astype(float))
 
-    def written(self, offset, size):
+    def written(self, offset: int, size: int):
         "The bytes of a field of all messages `(n, size)`"
         everything, starts = np.frombuffer(self.data, 'u1'), np.frombuffer(self.offsets, 'i8') + offset
         return np.stack([everything[starts + i] for i in range(size)], axis=1)
 
-    def single(self, place):
+    def single(self, place: tuple[int, int, int] | None):
         "One field of all messages `(n,)`, NaN where there is none or an array"
         values = self.values(*place) if place else np.empty((0, 0))
         return values[:, 0] if values.shape[1] == 1 else np.full(len(self.offsets), np.nan)
@@ -99,7 +99,7 @@ class _Part:
         self.data, self.wrong, self.layouts, self.n_points, self.followed = data, wrong, {}, 0, False
         self.straps = []  # parts that hold only a strap's beats, which belong to this one
 
-    def walk(self, at, end):
+    def walk(self, at: int, end: int):
         "Note where the wanted messages lie"
         data, defined, now, last = self.data, {}, 0, None
         for _ in range(_MOST_MESSAGES):
@@ -160,11 +160,11 @@ class _Part:
                 at += 1
         return end
 
-    def of(self, kind):
+    def of(self, kind: int):
         "The layouts of one kind that have messages"
         return [layout for layout in self.layouts.values() if layout.number == kind and layout.offsets]
 
-    def gather(self, kind, take):
+    def gather(self, kind: int, take: Callable[[_Layout], np.ndarray]):
         "What `take` makes of each layout of a kind, `(n, ...)` in the order of the file"
         layouts = self.of(kind)
         if not layouts:
@@ -172,22 +172,22 @@ class _Part:
         offsets = np.concatenate([np.frombuffer(layout.offsets, 'i8') for layout in layouts])
         return np.concatenate([take(layout) for layout in layouts])[np.argsort(offsets)]
 
-    def times(self, kind):
+    def times(self, kind: int):
         "Seconds since FIT's year 1989 of each message `(n,)`, NaN where unknown"
         times = self.gather(kind, lambda layout: np.array(layout.times, dtype=float))
         return np.where(times < 0, np.nan, times)
 
-    def column(self, kind, field):
+    def column(self, kind: int, field: int):
         "A field of each message `(n,)`, NaN where missing or an array"
         return self.gather(kind, lambda layout: layout.single(layout.fields.get(field)))
 
-    def developer_column(self, owner, number, base):
+    def developer_column(self, owner: int, number: int, base: int):
         "A field of a developer of each record `(n,)`"
         places = {id(layout): layout.developer.get((owner, number)) for layout in self.of(_RECORD)}
         places = {layout: place and (*place, base) for layout, place in places.items()}
         return self.gather(_RECORD, lambda layout: layout.single(places[id(layout)]))
 
-    def texts(self, kind, field):
+    def texts(self, kind: int, field: int):
         "A field of each message `(n,)` as text"
 
         def taken(layout):

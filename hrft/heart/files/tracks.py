@@ -99,7 +99,7 @@ class _Track:
         self.sports = []  # (how reliable, the least first; what is said of the sport)
         self.seconds, self.columns = array('d'), {}
 
-    def add(self, seconds, row):
+    def add(self, seconds: float, row: dict[str, float]):
         n = len(self.seconds)
         if n == MOST_POINTS:
             raise Unreadable(TOO_MANY_POINTS)
