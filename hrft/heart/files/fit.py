@@ -133,10 +133,10 @@ class _Part:
         try:
             layout = _Layout(self.data, at)
         except (IndexError, ValueError, struct.error):
-            return None, math.inf
+            return None, len(self.data) + 1
         key = self.data[at : layout.after]
         if key not in self.layouts and len(self.layouts) == _MOST_LAYOUTS:
-            return None, math.inf
+            return None, len(self.data) + 1
         return self.layouts.setdefault(key, layout), layout.after
 
     def _time(self, layout, header, start, now):
