@@ -282,13 +282,18 @@ class IngestReport:
         "Write it as JSON"
         return write_json(path, dict(store=self.out, **self.counts, sources=self.rows))
 
-    def _lines(
-        self, form: str, shown
-    ) -> list[str]:  # the first 20: what was not added, then what was with a reservation
-        told = [row for row in self.rows if row['outcome'] in ('duplicate', 'refused')]
-        told += [row for row in self.rows if row['outcome'] == 'added' and row['reason']]
-        lines = [form.format(**{key: shown(value, 400) for key, value in row.items()}).rstrip() for row in told[:20]]
-        return lines + [f'... and {len(told) - 20:,} more'] * (len(told) > 20)
+    def _lines(self, form: str, shown) -> list[str]:  # the first 20: refusals, repetitions, reservations
+        said = {}  # (outcome, workout, reason) -> sources
+        for row in self.rows:
+            if row['outcome'] in ('duplicate', 'refused') or row['outcome'] == 'added' and row['reason']:
+                said.setdefault((row['outcome'], row['workout'], row['reason']), []).append(row['source'])
+        told = sorted(said.items(), key=lambda item: ('refused', 'duplicate', 'added').index(item[0][0]))
+        lines = []
+        for (outcome, workout, reason), sources in told[:20]:
+            source = shown(sources[0], 400) + f' and {len(sources) - 1:,} more' * (len(sources) > 1)
+            words = dict(outcome=outcome, workout=shown(workout, 400), reason=shown(reason, 400))
+            lines.append(' '.join(form.format(source=source, **words).split()))
+        return lines + [f'... and {len(told) - 20:,} more lines'] * (len(told) > 20)
 
     def _head(self, shown):
         would = ' (a dry run: nothing was written)' * self.dry_run

@@ -73,7 +73,8 @@ def sports_table(
     counts = seen.sport.value_counts()
     named = seen.sport.where(seen.sport.isin(counts.index[:most]), 'others').map(printable)
     table = pd.crosstab(named, seen.year, margins=True, margins_name='all').rename_axis(index='sport', columns=None)
-    return table.sort_values('all', ascending=False, kind='stable').drop('all').reset_index()
+    years = sorted(table.columns, key=lambda year: (year == 'all', len(year), year))  # `year 2` before `year 10`
+    return table[years].sort_values('all', ascending=False, kind='stable').drop('all').reset_index()
 
 
 def faults_table(
