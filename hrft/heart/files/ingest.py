@@ -441,9 +441,10 @@ class _Progress:
             self.said = now
             left_s = (now - self.start) * (self.n_bytes - self.bytes) / max(self.bytes, 1)
             left = f'{left_s / 60:.0f} min' if left_s >= 60 else f'{left_s:.0f} s'
-            done, whole = f'{self.bytes / 1e9:.1f}', f'{self.n_bytes / 1e9:.1f}'
+            unit, digits, size = ('GB', 1, 1e9) if self.n_bytes >= 1e9 else ('MB', 0, 1e6)
+            done, whole = (f'{n_bytes / size:,.{digits}f}' for n_bytes in (self.bytes, self.n_bytes))
             print(
-                f'ingest: {self.files:,} of {self.n_files:,} files, {done} of {whole} GB, about {left} left',
+                f'ingest: {self.files:,} of {self.n_files:,} files, {done} of {whole} {unit}, about {left} left',
                 file=sys.stderr,
                 flush=True,
             )
