@@ -18,6 +18,7 @@ from .health import LOCATION, QUANTITIES, Workout, read_export
 from .markup import is_xml
 from .points import Recording, Refusal, Unreadable, as_recording, hr_quality
 from .sources import Format, named_beside
+from .sports import sport_name
 from .tracks import gpx_tracks
 
 # %% ../../../nbs/heart/08_files.apple.ipynb #083354e4
@@ -185,7 +186,7 @@ def _recording(workout, open_route, any_hr, sex, source, keep_positions):
     return as_recording(
         at,
         columns,
-        workout.kind,
+        sport_name(workout.kind, 'apple'),
         source,
         note,
         keep_positions,

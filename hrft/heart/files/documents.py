@@ -184,7 +184,7 @@ def _polar_series(samples, route, start_s, offset_s):
     if isinstance(samples.get('samples'), list):
         names = {re.sub('([A-Z])', r'_\1', name).upper(): name for name in _POLAR_COLUMNS}
         for each in samples['samples']:
-            if name := names.get(each.get('type')):
+            if (name := names.get(each.get('type'))) and each.get('values') and each.get('intervalMillis'):
                 values = listed_numbers(each['values'])
                 yield start_s + each['intervalMillis'] / 1000 * np.arange(len(values)), _polar_columns(name, values)
     else:
@@ -271,11 +271,8 @@ def _suunto(log, file):
         columns[column] = np.where(np.isnan(columns[column]), values, columns[column]) if column in columns else values
     kind = header.get('ActivityType')
     local = any(isinstance(each, str) and not _OFFSET.search(each) for each in times)
-    yield SeriesWorkout(
-        [(_times(times), columns)],
-        None if kind is None else _SUUNTO_SPORTS.get(str(kind), f'suunto sport {kind}'),
-        _NO_OFFSET if local else '',
-    )
+    word = header.get('Activity') or (None if kind is None else _SUUNTO_SPORTS.get(str(kind), f'suunto sport {kind}'))
+    yield SeriesWorkout([(_times(times), columns)], word, _NO_OFFSET if local else '')
 
 
 _SUUNTO = _Document(

@@ -26,6 +26,7 @@ _TOKEN = re.compile(
     r"""'[^'\\]*(?:\\.[^'\\]*)*'?|"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?<![\w.])[A-Za-z_]\w*|[()]|(?<=[^\[({,\s]),(?=\s*[)\]}])""",
     re.S,
 )
+_SCALAR = re.compile(rb'\b(?:np\.|numpy\.)?(?:array|u?int\d+|float\d+)\(([^()]*?)(?:, dtype=[\w.]+)?\)')  # NumPy's
 _WORDS = {'(': '[', ')': ']', ',': '', 'None': 'null', 'True': 'true', 'False': 'false'}
 _WORDS |= {sign + word: 'null' for sign in ('', '-') for word in ('nan', 'inf', 'NaN', 'Infinity')}
 _WORDS |= {word: word for word in ('null', 'true', 'false')}
@@ -62,6 +63,7 @@ def parse_line(
             return _dict(orjson.loads(line if b'"' in line else line.replace(b"'", b'"')))
         except orjson.JSONDecodeError:
             pass
+    line = _SCALAR.sub(rb'\1', line) if b'(' in line else line
     try:
         return _dict(orjson.loads(_TOKEN.sub(_json_token, line.decode('utf-8', 'replace'))))
     except orjson.JSONDecodeError as error:
@@ -90,6 +92,8 @@ def line_recording(
 ) -> Recording | Refusal:
     "The workout in one line; raises `Unreadable` where there is none"
     workout = parse_line(line)
+    if times := workout.get('timestamp'):
+        workout['timestamp'] = _moments(times)
     arrays = {key: _numbers(key, workout[key]) for key in ('timestamp', *_LISTS) if workout.get(key) not in (None, [])}
     if 'timestamp' not in arrays:
         raise Unreadable('The line has no list of timestamps; expected an Endomondo workout.')
@@ -114,6 +118,16 @@ def line_recording(
         person=_word('userId', workout.get('userId')),
         sex=gender if gender in ('male', 'female') else None,
     )
+
+
+def _moments(values):
+    "Times in seconds: some tools write milliseconds, or words"
+    if not isinstance(values, list):
+        return values
+    if values and set(map(type, values)) == {str}:
+        return [unix_time(value) for value in values]
+    ms = values and type(values[0]) in (int, float) and values[0] > 1e11
+    return [value / 1000 if type(value) in (int, float) else value for value in values] if ms else values
 
 
 def _numbers(key, values):

@@ -25,8 +25,8 @@ from .points import Unreadable, unix_time
 # %% ../../../nbs/heart/07_files.health.ipynb #88601a38
 _METRES = {'km': 1000.0, 'm': 1.0, 'mi': 1609.344, 'ft': 0.3048, 'yd': 0.9144, 'cm': 0.01}
 _UNITS = {
-    'heart_rate_bpm': {'count/min': 1.0, 'count/s': 60.0},
-    'speed_m_s': {'m/s': 1.0, 'km/hr': 1 / 3.6, 'mi/hr': 0.44704},
+    'heart_rate_bpm': {'count/min': 1.0, 'count/s': 60.0, 'bpm': 1.0},
+    'speed_m_s': {'m/s': 1.0, 'km/hr': 1 / 3.6, 'mi/hr': 0.44704, 'km/h': 1 / 3.6, 'mph': 0.44704},
     'power_w': {'W': 1.0, 'kW': 1000.0},
     'cadence_rpm': {'count/min': 1.0, 'count/s': 60.0},
     'distance_m': _METRES,
@@ -70,7 +70,7 @@ _TYPES = '|'.join(QUANTITIES)
 _NAMED = re.compile(rf'{_PREFIX}(?:{_TYPES})["\']'.encode())
 _WHEN = r'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})'
 _RECORD = re.compile(
-    rf'<Record type="{_PREFIX}({_TYPES})" sourceName="([^"<]*)"(?: sourceVersion="[^"<]*")?(?: device="[^"<]*")? '
+    rf'<Record type="{_PREFIX}({_TYPES})" sourceName="([^"<]*)"(?: sourceVersion="[^"<]*")?(?: device="[^"]*")? '
     rf'unit="([^"<]*)"(?: creationDate="[^"<]*")? startDate="{_WHEN}" endDate="{_WHEN}" '
     r'value="([\d.eE+-]+)"/?>'.encode()
 )
@@ -217,9 +217,10 @@ def _apple_time(
     "Read one time of an export, remembering the hours: an export has millions of times in few hours"
     text = (text or '')[:40]
     try:
-        return _hour_start(text[:13], text[20:]) + 60 * int(text[14:16]) + int(text[17:19])
+        seconds = _hour_start(text[:13], text[20:]) + 60 * int(text[14:16]) + int(text[17:19])
     except (ValueError, IndexError):
-        return unix_time(text)
+        seconds = np.nan
+    return seconds if seconds == seconds else unix_time(text)
 
 
 def _float(text):

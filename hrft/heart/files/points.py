@@ -76,25 +76,34 @@ class Unreadable(ValueError):
 
 # %% ../../../nbs/heart/01_files.points.ipynb #44b4656a
 _TIME = re.compile(
-    r'(\d{4})([-/.]?)(\d\d)\2(\d\d)[T\s]\s*(\d\d):?(\d\d)(?::?(\d\d(?:[.,]\d+)?))?'
+    r'(\d{4})(?:([-/.])(\d\d?)\2(\d\d?)|(\d\d)(\d\d))[T\s]\s*(上午|下午|午前|午後|오전|오후)?\s*'
+    r'(\d\d?)(?::(\d\d?)|(\d\d))(?::?(\d\d?(?:[.,]\d+)?))?[\s\xa0\u202f]*([ap]\.?[\s\xa0]?m\.?)?'
     r'\s*(?:Z|UTC|GMT)?\s*([+-]\d\d(?::?\d\d)?)?',
     re.ASCII | re.IGNORECASE,
 )
+_COUNTED = re.compile(r'(\d{10})(\d{3})?(?:\.\d+)?', re.ASCII)  # seconds since 1970, or milliseconds
+_NOON = ('下午', '午後', '오후', 'p', 'P')
+_BUDDHIST = 543  # years that the calendar of a Thai phone is ahead
 
 
 def unix_time(
     text: str | None,  # such as `2018-11-25T07:20:49.000Z` or `2019-07-19 10:36:11 -0700`
 ) -> float:  # seconds since 1970, UTC; NaN where it is no time
     "Read one written time"
-    if not (found := _TIME.fullmatch((text or '')[:100].strip())):
-        return float('nan')
-    year, _, month, day, hour, minute, second, offset = found.groups()
+    text = (text or '')[:100].strip()
+    if not (found := _TIME.fullmatch(text)):
+        counted = _COUNTED.fullmatch(text)
+        return int(counted[1]) + int(counted[2] or 0) / 1000 if counted else float('nan')
+    year, _, month, day, month_there, day_there, before, hour, *rest = found.groups()
+    minute, minute_there, second, after, offset = rest
+    year, hour, minute = int(year), int(hour), int(minute or minute_there)
+    if half := before or after:
+        hour = hour % 12 + 12 * half.startswith(_NOON)
     seconds = float(second.replace(',', '.')) if second else 0.0
-    if hour > '24' or minute > '59' or seconds >= 61:  # a leap second is 60
+    if hour > 24 or minute > 59 or seconds >= 61:  # a leap second is 60
         return float('nan')
-    return (
-        _midnight(int(year), int(month), int(day)) + 3600 * int(hour) + 60 * int(minute) + seconds - _offset_s(offset)
-    )
+    day_s = _midnight(year - _BUDDHIST * (year > 2442), int(month or month_there), int(day or day_there))
+    return day_s + 3600 * hour + 60 * minute + seconds - _offset_s(offset)
 
 
 @lru_cache(1024)
@@ -115,6 +124,9 @@ def _offset_s(offset):
     return -seconds if offset[0] == '-' else seconds
 
 # %% ../../../nbs/heart/01_files.points.ipynb #a62554e0
+_FASTEST_M_S = 60
+
+
 def _haversine_m(
     latitude_deg: np.ndarray,  # `(T,)`, degrees
     longitude_deg: np.ndarray,  # `(T,)`, degrees
@@ -130,16 +142,16 @@ def _haversine_m(
 
 
 def _cumulative_distance_m(
+    seconds: np.ndarray,  # `(T,)`, s
     latitude_deg: np.ndarray,  # `(T,)`, degrees, NaN where unknown
     longitude_deg: np.ndarray,  # `(T,)`, degrees, NaN where unknown
 ) -> np.ndarray:  # `(T,)`, metres since the first position, NaN where unknown
-    "Distance along the positions"
+    "Distance along the positions; a leap that nobody can make is none"
     known = np.isfinite(latitude_deg) & np.isfinite(longitude_deg)
-    if known.all():
-        return np.concatenate([[0.0], np.cumsum(_haversine_m(latitude_deg, longitude_deg))])[: len(known)]
+    metres = _haversine_m(latitude_deg[known], longitude_deg[known])
+    metres[metres > _FASTEST_M_S * np.diff(seconds[known])] = 0.0
     distance = np.full(len(latitude_deg), np.nan)
-    if known.any():
-        distance[known] = np.r_[0.0, np.cumsum(_haversine_m(latitude_deg[known], longitude_deg[known]))]
+    distance[known] = np.r_[0.0, np.cumsum(metres)][: known.sum()]
     return distance
 
 # %% ../../../nbs/heart/01_files.points.ipynb #6ff50ceb
@@ -172,7 +184,7 @@ def _integrated_m(
 _LIMITS = {
     'heart_rate_bpm': (20, 254),
     'distance_m': (0, 2e6),
-    'speed_m_s': (0, 60),
+    'speed_m_s': (0, _FASTEST_M_S),
     'altitude_m': (-500, 9000),
     'cadence_rpm': (0, 254),
     'power_w': (0, 5000),
@@ -276,18 +288,39 @@ def as_recording(
     if reason := _no_workout(unix_s, seconds):
         return Refusal(source, ' '.join(filter(None, (reason, about_time))))
     distance_source = _distance_source(columns)
+    about_speed = _take_speed_unit(seconds, columns, distance_source)
     n_hr = int(np.isfinite(columns['heart_rate_bpm']).sum()) if 'heart_rate_bpm' in columns else 0
     about['quality'] = about.get('quality') or hr_quality(n_hr, seconds[-1] - seconds[0])
-    note = f'{note}.' if note and (about_time or about_hr) and not note.endswith('.') else note
+    note = f'{note}.' if note and (about_time or about_hr or about_speed) and not note.endswith('.') else note
     return Recording(
         partial(_table, seconds, columns, distance_source, keep_positions),
         datetime.fromtimestamp(int(seconds[0]), timezone.utc),
         sport_name(sport),
         source,
         distance_source,
-        note=' '.join(filter(None, (note, about_time, about_hr))),
+        note=' '.join(filter(None, (note, about_time, about_hr, about_speed))),
         **about,
     )
+
+
+_SPEED_UNITS = {'km/h': 3.6, 'mph': 2.237}  # for a m/s; GPX names none for a speed
+
+
+def _take_speed_unit(seconds, columns, distance_source):
+    "Make a speed m/s whose distance says that it is in another unit, and say so"
+    speed = columns.get('speed_m_s', np.full(1, np.nan))
+    if distance_source not in ('device', 'gps') or not np.nansum(speed) > 3 * np.isfinite(speed).sum():
+        return ''
+    apart = slice(None, None, max(1, 10 * len(seconds) // int(seconds[-1] - seconds[0])))  # 10 s: without jitter
+    if distance_source == 'device':
+        distance = _growing(columns['distance_m'])
+    else:
+        distance = _cumulative_distance_m(seconds[apart], *(columns[k][apart] for k in POSITION_COLUMNS))
+    ratio = np.nanmax(_integrated_m(seconds, speed)) / max(np.nanmax(distance) - np.nanmin(distance), 1)
+    unit = next((unit for unit, of in _SPEED_UNITS.items() if abs(ratio / of - 1) < 0.1), '')
+    if unit:
+        columns['speed_m_s'] = speed / _SPEED_UNITS[unit]
+    return f'Its speed was taken as {unit}, which fits its distance.' if unit else ''
 
 
 def _no_workout(unix_s, seconds):
@@ -310,7 +343,7 @@ def _table(seconds, columns, distance_source, keep_positions):
     if distance_source == 'device':
         columns = columns | {'distance_m': _growing(columns['distance_m'])}
     elif distance_source == 'gps':
-        columns = columns | {'distance_m': _cumulative_distance_m(*(columns[k] for k in POSITION_COLUMNS))}
+        columns = columns | {'distance_m': _cumulative_distance_m(seconds, *(columns[k] for k in POSITION_COLUMNS))}
     elif distance_source == 'speed':
         columns = columns | {'distance_m': _integrated_m(seconds, columns['speed_m_s'])}
     points = {'time_s': (seconds - seconds[0]).astype('int32')}

@@ -291,9 +291,10 @@ def strava_sports(
 ) -> dict[str, str]:  # file below the export, such as `activities/1234.gpx.gz` -> the sport, as Strava calls it there
     "The sport of every file in a Strava export"
     sports = {}
-    text = io.StringIO(data.decode(encoding_of(data[: 2**18]), errors='replace'), newline='')
+    text = data.decode(encoding_of(data[: 2**18]), errors='replace')
+    delimiter = max(',;\t', key=text.partition('\n')[0].count)
     try:
-        for row in csv.reader(text):
+        for row in csv.reader(io.StringIO(text, newline=''), delimiter=delimiter):
             file = next((cell for cell in row[4:] if re.fullmatch(r'activities/[\w.-]+', cell)), None)
             if file and row[3].strip():
                 sports[file] = row[3].strip()

@@ -20,7 +20,7 @@ from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Recording, Refu
 # %% ../../../nbs/heart/05_files.tracks.ipynb #1894ce77
 from .points import TOO_MANY_POINTS, as_recording, unix_time
 from .sources import Format
-from .sports import sport_name
+from .sports import sport_name, titled_sport
 
 # %% ../../../nbs/heart/05_files.tracks.ipynb #5c9b8cca
 _SHARED_WORDS = {
@@ -40,9 +40,11 @@ _SHARED_WORDS = {
     'sport': 'sport activitytype',
 }
 _GPX_WORDS = _SHARED_WORDS | {
+    'file': 'gpx',
     'workout': 'trk',
-    'link': 'link',  # has a type, too, such as text/html
+    'aside': 'link author copyright wpt rte',  # with names and types of their own, such as text/html
     'type': 'type',
+    'name': 'name title',
     'sport': 'sport activitytype activity',  # OsmAnd and Locus write `activity`
 }
 _TCX_WORDS = _SHARED_WORDS | {
@@ -134,7 +136,8 @@ class _Tracks:
         self.kinds, self.said, self.kind = _Kinds(words), [], ''
         self.track, self.point, self.seconds = None, None, np.nan
         self.complete, self.begun, self.faults, self.unread = [], 0, 0, 0
-        self.sports, self.linked = [], False  # what the file says of the sport; whether a link is open
+        self.sports, self.aside = [], 0  # what the file says of the sport; elements open whose words are not of it
+        self.maker = ''
         self.xml = XmlStream(stream, self._start, self._end, self.said.append)
 
     def __iter__(self):
@@ -166,12 +169,14 @@ class _Tracks:
             self._open(kind, attributes)
         elif kind == 'folder':
             self.sports = [(2, name)]
-        elif kind == 'link':
-            self.linked = True
-        elif kind and kind != 'value':
-            self.kind = kind
-            if attributes and 'value' in attributes:
-                self._say(kind, attributes['value'])
+        elif kind == 'aside':
+            self.aside += 1
+        elif kind == 'file':
+            self.maker = attributes.get('creator', '')
+        else:
+            self.kind = kind if kind != 'value' else self.kind
+            if attributes:
+                self._say_attributes(kind, attributes)
 
     def _end(self, name):
         if kind := self.kinds[name]:
@@ -181,11 +186,19 @@ class _Tracks:
                 self._close()
             elif kind == 'folder':
                 self.sports = []
-            elif kind == 'link':
-                self.linked = False
+            elif kind == 'aside':
+                self.aside -= 1
             elif text := ''.join(self.said).strip():
                 self._say(self.kind if kind == 'value' else kind, text)
         self.said.clear()
+
+    def _say_attributes(self, kind, attributes):
+        "What an element says in attributes: `value` for itself, others for a point by their names"
+        if kind not in ('', 'value') and 'value' in attributes:
+            self._say(kind, attributes['value'])
+        for name, text in attributes.items() if self.point is not None else ():
+            if (said := self.kinds[name]) in POINT_DTYPES:
+                self._say(said, text)
 
     def _say(self, kind, text):
         "What one element or attribute says"
@@ -206,12 +219,16 @@ class _Tracks:
 
     def _say_sport(self, kind, text):
         "A word for the sport: what a track says before what the file says; of notes, only the name of a plain sport"
-        if kind == 'type' and self.track is not None and not self.linked:
+        if self.aside:
+            return
+        if kind == 'type' and self.track is not None:
             self.track.sports.append((0, text))
         elif kind == 'sport':
             (self.sports if self.track is None else self.track.sports).append((1, text))
         elif kind == 'notes' and self.track is not None and sport_name(text) in _PLAIN_SPORTS:
             self.track.sports.append((3, text))
+        elif kind in ('name', 'remark') and (sport := titled_sport(text)):
+            (self.sports if self.track is None else self.track.sports).append((4, sport))
 
     def _open(self, kind, attributes):
         self.begun += 1
@@ -226,7 +243,7 @@ class _Tracks:
     def _open_point(self, attributes):
         self._close_point()
         track = self.track or self._open('workout', {})
-        self.linked, self.seconds = False, np.nan
+        self.aside, self.seconds = 0, np.nan
         if not track.planned:
             self.point = {}
             for name, text in attributes.items():
@@ -245,6 +262,8 @@ class _Tracks:
             return
         self.track, faults = None, self.xml.faults - self.faults
         track.sports += self.sports
+        if {level for level, word in track.sports if sport_name(word) in _PLAIN_SPORTS} == {4}:
+            track.notes.append('Its sport is told by its name or description alone.')
         if self.unread:
             track.notes.append(f'Latitudes and longitudes left out because they are no numbers: {self.unread:,}.')
         if faults:
@@ -255,6 +274,9 @@ class _Tracks:
         self.complete.append(track)
 
 # %% ../../../nbs/heart/05_files.tracks.ipynb #fcecc3b9
+_APPLE_ROUTE = 'It is a route of an Apple Health export, whose heart rate is in export.xml; give the whole export.'
+
+
 def _recordings(tracks, source, form, workout, keep_positions):
     "Each track as a recording, or why it is none"
     for i, track in enumerate(tracks, 1):
@@ -265,6 +287,9 @@ def _recordings(tracks, source, form, workout, keep_positions):
             yield Refusal(name, ' '.join([f'The {workout} has no recorded points.', *track.notes]))
         else:
             seconds, columns = track.arrays()
+            if 'Apple Health' in tracks.maker and 'heart_rate_bpm' not in columns:
+                yield Refusal(name, _APPLE_ROUTE)
+                continue
             yield as_recording(seconds, columns, track.sport(), name, note, keep_positions)
     if not tracks.begun and tracks.xml.broke_off:
         raise Unreadable(f'The {form} file breaks off before its first point.')
