@@ -14,6 +14,7 @@ import itertools
 import json
 import math
 import re
+import warnings
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
@@ -43,14 +44,15 @@ class _Kind:
     size: int = 0  # bytes that are kept
     kept: dict[int, bytes] = field(default_factory=dict)  # place in the file -> line
     extremes: dict[tuple[int, bool], tuple[float, int, bytes]] = field(default_factory=dict)  # (number, is largest)
+    last: tuple[int, bytes] = (0, b'')
 
-    def add(self, places: Sequence[int], lines: Sequence[bytes]):
-        "Take lines of a block"
-        first = -self.count % self.every
-        self.count += len(places)
-        for place, line in zip(places[first :: self.every], lines[first :: self.every]):
-            self.kept[place] = line
-            self.size += len(line)
+    def add(self, count: int, rows: Sequence[int], lines: Sequence[bytes]):
+        "Take rows of a block of lines, before which so many were"
+        for i in rows[-self.count % self.every :: self.every]:
+            self.kept[count + i] = lines[i]
+            self.size += len(lines[i])
+        self.count += len(rows)
+        self.last = count + rows[-1], lines[rows[-1]]
 
     def halve(self):
         "Keep every second line of those that are kept"
@@ -58,17 +60,31 @@ class _Kind:
         self.kept = dict(itertools.islice(self.kept.items(), 0, None, 2))
         self.size = sum(map(len, self.kept.values()))
 
-    def measure(self, places: Sequence[int], lines: Sequence[bytes]):
+    def measure(self, count: int, rows: Sequence[int], lines: Sequence[bytes], shape: bytes):
         "Keep the lines with the largest and the least of each number"
-        found = _NUMBER.findall(b'\n'.join(lines))
-        if not found or len(found) % len(lines):
+        own = lines if len(rows) == len(lines) else [lines[i] for i in rows]
+        values = _numbers(b'\n'.join(own), shape)
+        if not values.size or values.size % len(rows):
             return
-        values = np.array([float(n) for n in found]).reshape(len(lines), -1)[:, :_MOST_NUMBERS]
+        values = values.reshape(len(rows), -1)[:, :_MOST_NUMBERS]
         for largest, at in ((False, values.argmin(0)), (True, values.argmax(0))):
             for number, row in enumerate(at):
                 value = values[row, number] if largest else -values[row, number]
                 if value > self.extremes.get((number, largest), (-math.inf,))[0]:
-                    self.extremes[number, largest] = value, places[row], lines[row]
+                    self.extremes[number, largest] = value, count + rows[row], lines[rows[row]]
+
+
+def _numbers(text, shape):
+    "All numbers of lines of one kind; what stands between them is the same in each, and goes as a whole"
+    plain = text.replace(b' - ', b' ').replace(b'-', b' -').replace(b'e -', b'e-')  # dates are numbers, too
+    for words in sorted({*shape.split(b'0')} - {b'', b'e', b'E', b' '}, key=len, reverse=True):
+        plain = plain.replace(words, b' ')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('error', DeprecationWarning)  # of a dash, or a date
+            return np.fromstring(plain.decode('latin-1'), sep=' ')
+    except (DeprecationWarning, ValueError):
+        return np.array([float(n) for n in _NUMBER.findall(text)])
 
 
 def _thinned(
@@ -76,46 +92,61 @@ def _thinned(
 ) -> tuple[bytes, tuple[str, ...]]:  # its text, and what was left out, one sentence each
     "Lines of a long file, of which those of the commonest kinds are thinned"
     kinds: dict[bytes, _Kind] = defaultdict(_Kind)
-    always, last, count = {}, b'', 0
+    always, count = {}, 0
     for lines in _line_blocks(blocks):
-        by_kind = defaultdict(list)
-        shapes = _shape(b'\n'.join(lines)).split(b'\n')
-        for i, shape in enumerate(shapes):
-            by_kind[shape if shape in kinds or len(kinds) < _MOST_KINDS else b''].append(i)
-        for shape, rows in by_kind.items():
-            places, own = [count + i for i in rows], [lines[i] for i in rows]
-            kinds[shape].add(places, own)
+        for shape, rows in _by_kind(lines, kinds).items():
+            kinds[shape].add(count, rows, lines)
             if shape:
-                kinds[shape].measure(places, own)
+                kinds[shape].measure(count, rows, lines, shape)
         always |= {count + i: line for i, line in enumerate(lines[: max(_WHOLE_LINES - count, 0)])}
-        count, last = count + len(lines), lines[-1]
+        count += len(lines)
         while sum(kind.size for kind in kinds.values()) > _KEPT:
             max(kinds.values(), key=lambda kind: kind.size).halve()
-    always[count - 1] = last
     for kind in kinds.values():
-        always |= kind.kept | {place: line for _, place, line in kind.extremes.values()}
-    return b'\n'.join(always[place] for place in sorted(always)), tuple(_left_out(kinds.values()))
+        always |= kind.kept | {place: line for _, place, line in kind.extremes.values()} | dict([kind.last])
+    header = always[0] if _shape(always[0]) == always[0] else b''
+    return b'\n'.join(always[place] for place in sorted(always)), tuple(_left_out(kinds.values(), header))
+
+
+def _by_kind(lines, known):
+    "Places of the lines of each kind; further kinds than can be known are one"
+    shapes = _shape(b'\n'.join(lines))
+    first = shapes.partition(b'\n')[0]
+    if first in known and shapes == b'\n'.join([first] * len(lines)):  # as in most tables
+        return {first: range(len(lines))}
+    places = defaultdict(list)
+    for i, shape in enumerate(shapes.split(b'\n')):
+        places[shape if shape in known or shape in places or len(known) + len(places) < _MOST_KINDS else b''].append(i)
+    return places
 
 
 _DIGITS = bytes.maketrans(b'123456789.+-', b'000000000000')
 
 
 def _shape(text):
-    "Text in which every number is 0; ten times as fast as a regular expression"
-    text = text.translate(_DIGITS)
-    while b'00' in text:
-        text = text.replace(b'00', b'0')
-    return text
+    "Text in which every number is 0"
+    letters = np.frombuffer(text.translate(_DIGITS), np.uint8)
+    kept = letters != ord('0')
+    kept[1:] |= kept[:-1].copy()  # the first digit of a number
+    kept[:1] = True
+    return letters[kept].tobytes()
 
 
-def _left_out(kinds):
-    "What is said of kinds that were thinned"
+_EVALUATES = re.compile(rb'val|eval|dev|test')
+
+
+def _left_out(kinds, header):
+    "What is said of kinds that were thinned; the header is that of a table, where there is one"
     thinned = sorted((kind for kind in kinds if kind.every > 1), key=lambda kind: -kind.count)
     for kind in thinned[:3]:
-        like = printable(next(iter(kind.kept.values())).decode('utf-8', 'replace'), 60)
+        first = next(iter(kind.kept.values()))
+        like = printable(first.decode('utf-8', 'replace'), 60)
+        cells = zip(*(re.split(rb'[,;\t]', line) for line in (header, first)))
+        names = b' '.join([first, *(name for name, cell in cells if cell.strip())])
+        among = ", evaluations with them," * bool(_EVALUATES.search(names.lower()))
         yield (
-            f"the log is long: every {_ordinal(kind.every)} of {kind.count:,} records such as `{like}` was kept, with "
-            "the extremes; what counts steps counts those"
+            f"the log is long: every {_ordinal(kind.every)} of {kind.count:,} records such as `{like}` was kept{among} "
+            "with the first, the last and the extremes; what counts steps or evaluations counts those"
         )
     if len(thinned) > 3:
         yield f"records of {len(thinned) - 3} further kinds were thinned alike"
