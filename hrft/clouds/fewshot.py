@@ -46,7 +46,7 @@ def final_again(
     load_into(model, run.weights('pretrain')[0], 'pretrain')
     start = run.path / 'pretrained.safetensors'
     if not start.exists():
-        early = header.model_copy(update={'stage': 'pretrain', 'name': f'{header.name}, pretrained'})
+        early = header.model_copy(update={'stage': 'pretrain', 'name': f'{header.name}-pretrained'})
         save_weights(start, model, early.as_dict())
     kept = dict(run.info['recipe'])
     final = [stage for stage in kept['stages'] if stage['name'] == 'final']
