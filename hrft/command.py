@@ -100,10 +100,12 @@ def say_written(*paths: str | Path) -> None:
 
 def say_next(
     *words: str | Path,  # of a command; what a shell would not take as a word is quoted
+    why: str = '',  # told behind it, as a comment of the shell
     file: IO | None = None,  # where to print; the screen by default
 ) -> None:
     "What to type next"
-    print('next: ' + ' '.join(shlex.quote(printable(str(word), 1000)) for word in words), file=file)
+    line = ' '.join(shlex.quote(printable(str(word), 1000)) for word in words)
+    print(f'next: {line}' + f'  # {printable(why)}' * bool(why), file=file)
 
 
 def judged_by(

@@ -40,8 +40,8 @@ def ingest(
     again = ['hrft', 'ingest', *map(printable, sources), '--out', printable(out)]
     again += [*(['--person', person] if person else []), *['--keep-positions'] * keep_positions]
     if not report.counts['added'] + report.counts['duplicate']:
-        why = '# recordings with heart rate; the lines above say what these lack'
-        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], *why.split())
+        why = 'recordings with heart rate; the lines above say what these lack'
+        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], why=why)
         return 1
     if dry_run:
         say_next(*again)
@@ -62,11 +62,11 @@ def _say_what_is_usable(out, people):
     if usable.get(owner, 0) >= 3:
         say_next('hrft', 'personalize', printable(out), '--person', owner)
     else:
-        why = f'# personalize needs 3 usable runs, and {owner} has {usable.get(owner, 0) or "none"}'.split()
+        why = f'personalize needs 3 usable runs, and {owner} has {usable.get(owner, 0) or "none"}'
         if len(table) >= 3:
-            say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', *why)
+            say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', why=why)
         else:
-            say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, *why)
+            say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, why=why)
 
 
 @command(app, 'hrft store data/me --workouts')
@@ -74,7 +74,10 @@ def store(
     store: str,  # a store
     *,
     person: str | None = None,  # one person only (default: everybody)
-    rule: _Rule = (),  # KEY=VALUE ...: another rule of usable runs, such as measured_min=0.8
+    # KEY=VALUE ...: another rule of usable runs, such as measured_min=0.8; the keys, which recipes have as data.rule,
+    # are sport, duration_min_s, measured_min, reading_s, held_max_s, gap_max_s, hr_max_bpm, jumps_max, speed_min_m_s
+    # and speed_max_m_s
+    rule: _Rule = (),
     workouts: bool = False,  # a line a workout: which part of the rule refuses it, and by how much
     plot: str | None = None,  # picture to write
     out: str | None = None,  # CSV file to write: a row a workout, with all that was measured
@@ -91,7 +94,8 @@ def store(
     shown = [stores.workouts_table] if workouts else [stores.people_table, stores.sports_table, stores.faults_table]
     for table in (make(seen) for make in shown):
         print('\n'.join(_lines(table, len(seen) if workouts else 20)) + '\n')
-    print(usable_sentence(seen))
+    if workouts:
+        print(usable_sentence(seen))
     if out:
         with atomic_path(out) as temporary:
             seen.to_csv(temporary, index=False)
@@ -99,9 +103,14 @@ def store(
         stores.plot_store(seen, Path(store).resolve().name).savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
-    if not workouts:
+    usable = seen[seen.fails == ''].person.value_counts()
+    if len(usable) and usable.iloc[0] >= 3:
+        say_next('hrft', 'personalize', printable(store), '--person', usable.index[0])
+    elif not workouts:
         own = ['--person', person] if person else []
         say_next('hrft', 'store', printable(store), *own, '--workouts')
+    else:
+        say_next('hrft', 'ingest', 'MORE', '--out', printable(store), why='personalize needs 3 usable runs of a person')
 
 
 def _lines(table, most):
@@ -117,13 +126,16 @@ def _lines(table, most):
 def personalize(
     store: str,  # a store that holds the person
     *,
-    person: str,  # the person's name in the store
+    person: str | None = None,  # the person's name in the store (default: whoever is alone in it)
     base: str | None = None,  # run to start from, or `latest` (default: the base that comes with hrft)
     seed: int = 0,  # seed of the run (default: 0)
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)
 ) -> None:
     "Fine-tune the base in stages on one person, and say what to use"
+    from hrft.heart.files.store import Store
+
+    person = person or _alone(Store(store))
     from hrft.heart.judge.verdict import verdict_of
     from hrft.heart.study import personalize as personalized
 
@@ -132,6 +144,14 @@ def personalize(
     show_run(run)
     print(printable(verdict_of(run)['sentence'], 2000))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
+
+
+def _alone(store):
+    "The only person of a store"
+    if len(store.people) == 1:
+        return store.people[0]
+    known = ', '.join(store.people[:10]) + f' and {len(store.people) - 10:,} more' * (len(store.people) > 10)
+    raise UserError(f"{printable(str(store.path))} holds {len(store.people)} people; name one with --person: {known}.")
 
 
 @command(app, 'hrft export runs/heart/base-s0-1a2b3c4d --out base.onnx')

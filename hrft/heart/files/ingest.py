@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -256,6 +257,9 @@ class _Spool:
                 writer.write_table(_group(waiting, schema)[0])
 
 # %% ../../../nbs/heart/14_files.ingest.ipynb #a9071932
+_HAD = 'the store had already.'
+
+
 @dataclass
 class IngestReport:
     "What became of each source"
@@ -286,7 +290,9 @@ class IngestReport:
         said = {}  # (outcome, workout, reason) -> sources
         for row in self.rows:
             if row['outcome'] in ('duplicate', 'refused') or row['outcome'] == 'added' and row['reason']:
-                said.setdefault((row['outcome'], row['workout'], row['reason']), []).append(row['source'])
+                many = row['outcome'] == 'duplicate' and row['reason'].endswith(_HAD)
+                reason, workout = (f'which {_HAD}', '') if many else (row['reason'], row['workout'])
+                said.setdefault((row['outcome'], workout, reason), []).append(row['source'])
         told = sorted(said.items(), key=lambda item: ('refused', 'duplicate', 'added').index(item[0][0]))
         lines = []
         for (outcome, workout, reason), sources in told[:20]:
@@ -299,19 +305,26 @@ class IngestReport:
         would = ' (a dry run: nothing was written)' * self.dry_run
         return f'{shown(self.out)}: ' + ', '.join(f'{n:,} {outcome}' for outcome, n in self.counts.items()) + would
 
-    def _tail(self):
-        n = sum(row['outcome'] == 'expected' for row in self.rows)
-        return [f'{n:,} file{"s" * (n != 1)} of the export hold{"s" * (n == 1)} no workout.'] * (n > 0)
+    def _tail(self, shown):  # what belongs to an export and is no workout, by the reason
+        reasons = Counter(row['reason'] for row in self.rows if row['outcome'] == 'expected').most_common()
+        lines = [f'{n:,} file{"s" * (n != 1)} of the export: {shown(reason, 400)}' for reason, n in reasons[:5]]
+        return lines + [f'{sum(n for _, n in reasons[5:]):,} more that hold no workout.'] * (len(reasons) > 5)
 
     def __str__(self):
         return '\n'.join(
-            [self._head(printable), *self._lines('{source}: {outcome} {workout} {reason}', printable), *self._tail()]
+            [
+                self._head(printable),
+                *self._lines('{source}: {outcome} {workout} {reason}', printable),
+                *self._tail(printable),
+            ]
         )
 
     def _repr_markdown_(self):
         lines = self._lines('{source} | {outcome} | {workout} | {reason}', page_text)
         table = ['', 'source | outcome | workout | reason', ':--|:--|:--|:--', *lines] if lines else []
-        return '\n'.join([f'**{self._head(page_text)}**', *table, *(['', *self._tail()] if self._tail() else [])])
+        return '\n'.join(
+            [f'**{self._head(page_text)}**', *table, *(['', *tail] if (tail := self._tail(page_text)) else [])]
+        )
 
 # %% ../../../nbs/heart/14_files.ingest.ipynb #e386fed7
 def _person(
@@ -349,7 +362,9 @@ def _taken(
         if reason := _lacks(item):
             return Refusal(item.source, reason)
         points, start, quality = item.points, item.start, item.quality
-        note = [item.note] * bool(item.note) + [f'Its heart rate is {quality}.'] * (quality in ('medium', 'sparse'))
+        apart_s = float(points.time_s.max()) / max(int(points.heart_rate_bpm.notna().sum()), 1)
+        rare = [f'It has a heart rate every {apart_s:.0f} s.'] * (quality in ('medium', 'sparse'))
+        note = [item.note] * bool(item.note) + rare
         distance_m = points.distance_m.to_numpy(np.float64, na_value=np.nan) if 'distance_m' in points else np.empty(0)
         known = distance_m[np.isfinite(distance_m)]
         workout = _Workout(
@@ -525,8 +540,8 @@ def _sorted_out(person, known, new, report) -> list:  # the workouts to add, nam
         why = f'{person} has {_MOST_WORKOUTS:,} workouts, which is the most; give the others another --person name.'
         report.add(entry.source, 'refused', why)
     for entry, other in duplicates:
-        why = 'which the store had' if other.name in known else 'which has as much heart rate'
-        why = 'which has more heart rate' if other.name not in known and other.n_hr > entry.n_hr else why
-        reason = f'The same workout as {other.source} ({other.name}), {why}.'
+        why = 'which has more heart rate.' if other.n_hr > entry.n_hr else 'which has as much heart rate.'
+        why = f'which {_HAD}' if other.name in known else why
+        reason = f'The same workout as {other.source} ({other.name}), {why}'
         report.add(entry.source, 'duplicate', reason, person, other.name)
     return kept[:room]

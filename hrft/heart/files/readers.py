@@ -76,18 +76,13 @@ def _recognise(
     places = (0, 4, 257)  # where a file says what it is
     kind = next((words for magic, words in _KNOWN.items() if any(head.startswith(magic, at) for at in places)), None)
     if kind:
-        raise _Other(f'It is {kind}.' if 'unpack' in kind else f'It is {kind}; {_expected()}')
+        raise _Other(f'It is {kind}.' if 'unpack' in kind else f'It is {kind}; {_EXPECTED}')
     if head.lstrip(b'\xef\xbb\xbf \t\r\n')[:1] in (b'{', b'['):
-        raise _Other(f'It is JSON; {_expected(documents, endomondo)}')
-    raise _Other(
-        'It is binary data; ' + _expected() if b'\0' in head[:4096] else f'It is text; {_expected(tables, endomondo)}'
-    )
+        raise _Other(f'It is JSON of another kind; {_EXPECTED}')
+    raise _Other(f'It is {"binary data" if bytes(1) in head[:4096] else "text"}; {_EXPECTED}')
 
 
-def _expected(*modules):
-    "What would be read: the formats of these modules, or of those for what is neither JSON nor a table"
-    names = [format.name for module in modules or (fit, tracks, apple) for format in module.FORMATS]
-    return f'expected one of: {", ".join(names)}.'
+_EXPECTED = 'expected FIT, GPX, TCX, an Apple Health export, or a recording that an app exports as JSON or CSV.'
 
 
 def _other_xml(root):
@@ -98,7 +93,7 @@ def _other_xml(root):
         return 'The TCX file is broken (it lacks its outermost element, TrainingCenterDatabase).'
     if root == 'html':
         return 'It is a web page, perhaps one that asks to log in; download the file itself again.'
-    return f'It is XML of the kind {printable(root, 40)}; {_expected(tracks, apple)}'
+    return f'It is XML of the kind {printable(root, 40)}; {_EXPECTED}'
 
 # %% ../../../nbs/heart/12_files.readers.ipynb #036c0c4b
 _WHY = {
@@ -260,6 +255,8 @@ def found(
         raise UserError(
             f'{printable(str(path))} does not exist; expected a recording, a folder of them, or an export.zip.'
         )
+    if (path / 'workouts.csv').is_file() and next(path.glob('*.parquet'), None):
+        raise UserError(f'{printable(str(path))} is a store, read already; see what is in it with `hrft store`.')
     files = []
     for each in _below(path) if path.is_dir() else [(path, path.name)]:
         if isinstance(each, Refusal):

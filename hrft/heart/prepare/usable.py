@@ -220,9 +220,9 @@ def usable_sentence(
     "How many workouts are usable runs, and why the others are not"
     counts = table.fails[table.fails != ''].value_counts()
     why = [f'{n:,} with {fault}' for fault, n in counts.items()]
-    return f"{(table.fails == '').sum():,} of {len(table):,} workouts are usable runs" + (
-        f"; not usable: {', '.join(why)}." if why else '.'
-    )
+    are = 'workout is a usable run' if len(table) == 1 else 'workouts are usable runs'
+    told = f"{(table.fails == '').sum():,} of {len(table):,} {are}"
+    return told + (f"; not usable: {', '.join(why)}." if why else '.')
 
 
 def usable_ids(

@@ -135,7 +135,7 @@ def _plot_years(axes, seen):
         if name in counts:
             axes.bar(counts.index, counts[name], 0.8, base, color=color, label=name)
             base += counts[name].to_numpy()
-    shown = np.unique(np.linspace(0, len(counts) - 1, min(len(counts), 6)).round().astype(int))
+    shown = np.arange(0, len(counts), -(-len(counts) // 7))
     axes.set_xticks(shown, counts.index[shown].str.removeprefix('year '))
     undated = seen.start.isna()
     since = "year since a person's first workout" if undated.all() else "year, or number since a person's first workout"
