@@ -159,7 +159,7 @@ def _word(key, value):
     "A name of at most 64 printable characters, `None` where there is none"
     if value is None:
         return None
-    value = int(value) if type(value) is float and value.is_integer() else value
+    value = int(value) if type(value) is float and abs(value) < 2**53 and value.is_integer() else value
     if type(value) not in (int, str):
         raise Unreadable(f'{key} is a {type(value).__name__}; expected a number or a word.')
     word = str(value)

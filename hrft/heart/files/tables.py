@@ -190,10 +190,9 @@ def _read_recording(file, heading, keep_positions):
     steps = np.diff(unix_s[np.isfinite(unix_s)])
     if len(steps) and 0.1 < np.mean(steps < 0) < 0.9:  # else the last row stands first
         raise Unreadable('Its times go back and forth; expected the rows of one recording in their order.')
-    if len(steps) and np.median(np.abs(steps)) > 120:
+    if len(steps) and (apart_s := np.median(np.abs(steps))) > 120:
         raise Unreadable(
-            f'Its rows are {np.median(np.abs(steps)) / 60:.0f} minutes apart; expected a recording, with a row every 2 minutes '
-            'or less.'
+            f'Its rows are {apart_s / 60:.0f} minutes apart; expected a recording, with a row every 2 minutes or less.'
         )
     columns, notes = _measured(cells, unix_s)
     rates = columns['heart_rate_bpm'][columns['heart_rate_bpm'] > 0]
