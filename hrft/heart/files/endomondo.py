@@ -124,9 +124,9 @@ def _moments(values):
     "Times in seconds: some tools write milliseconds, or words"
     if not isinstance(values, list):
         return values
-    if values and set(map(type, values)) == {str}:
-        return [unix_time(value) for value in values]
-    ms = values and type(values[0]) in (int, float) and values[0] > 1e11
+    if type(values[0]) is str:
+        return [unix_time(value) if type(value) is str else value for value in values]
+    ms = type(values[0]) in (int, float) and values[0] > 1e11
     return [value / 1000 if type(value) in (int, float) else value for value in values] if ms else values
 
 

@@ -117,9 +117,10 @@ class _Part:
                     layout.times.append(stamp)
                     self.n_points += _COUNTS.get(layout.number, 0)
                     if layout.number == _RECORD and header < 0x80:
-                        known = before, good[2] if good else stamp
-                        follows = any(0 < one <= stamp < one + _DAY_S for one in known)
-                        before, good = stamp, (header, layout, stamp, after) if follows else good
+                        known = good[2] if good else stamp
+                        if 0 < before <= stamp < before + _DAY_S or 0 < known <= stamp < known + _DAY_S:
+                            good = header, layout, stamp, after
+                        before = stamp
             at = after
         self.wrong = f'It holds more than {_MOST_MESSAGES:,} messages, and the rest was not read'
 
