@@ -124,9 +124,9 @@ def _moments(values):
     "Times in seconds: some tools write milliseconds, or words"
     if not isinstance(values, list):
         return values
-    if values and set(map(type, values)) == {str}:
-        return [unix_time(value) for value in values]
-    ms = values and type(values[0]) in (int, float) and values[0] > 1e11
+    if type(values[0]) is str:
+        return [unix_time(value) if type(value) is str else value for value in values]
+    ms = type(values[0]) in (int, float) and values[0] > 1e11
     return [value / 1000 if type(value) in (int, float) else value for value in values] if ms else values
 
 
@@ -135,8 +135,18 @@ def _numbers(key, values):
     if not isinstance(values, list):
         raise Unreadable(f'{key} is a {type(values).__name__}; expected a list of numbers.')
     if foreign := set(map(type, values)) - {int, float, type(None)}:
+        if foreign == {str} and (written := _written(values)) is not None:
+            return written
         raise Unreadable(f'{key} holds a {min(kind.__name__ for kind in foreign)}; expected numbers.')
     return np.array(values, dtype=float)
+
+
+def _written(values):
+    "Numbers that stand there as words; `None` where one is none"
+    try:
+        return np.array(values, dtype=float)
+    except ValueError:
+        return None
 
 
 def _normalised(heart_rate):
@@ -149,6 +159,7 @@ def _word(key, value):
     "A name of at most 64 printable characters, `None` where there is none"
     if value is None:
         return None
+    value = int(value) if type(value) is float and abs(value) < 2**53 and value.is_integer() else value
     if type(value) not in (int, str):
         raise Unreadable(f'{key} is a {type(value).__name__}; expected a number or a word.')
     word = str(value)

@@ -28,17 +28,8 @@ _TYPES = {
     if kind != 'S1'
 }  # base type without its endian bit -> numpy's type, and the value that stands for a missing one
 _TYPES |= {number: (_TYPES[number][0], 0) for number in (10, 11, 12, 16)}  # for serial numbers, where 0 is missing
-_FILE_ID, _SPORT, _SESSION, _LAP, _RECORD, _ACTIVITY, _HR, _CORRELATION, _DESCRIPTION = _KINDS_READ = (
-    0,
-    12,
-    18,
-    19,
-    20,
-    34,
-    132,
-    162,
-    206,
-)  # kinds of messages
+_KINDS_READ = (0, 12, 18, 19, 20, 34, 132, 162, 206)  # kinds of messages
+_FILE_ID, _SPORT, _SESSION, _LAP, _RECORD, _ACTIVITY, _HR, _CORRELATION, _DESCRIPTION = _KINDS_READ
 _MOST = dict.fromkeys(_KINDS_READ, 10_000) | {_RECORD: MOST_POINTS + 1, _HR: MOST_POINTS + 1}
 _TIMESTAMP, _WIDEST = 253, 64  # a field of every kind; bytes of the widest field that is read
 
@@ -101,7 +92,7 @@ class _Part:
 
     def walk(self, at: int, end: int):
         "Note where the wanted messages lie"
-        data, defined, now, last = self.data, {}, 0, None
+        data, defined, now, before, good, back = self.data, {}, 0, 0, None, 100
         for _ in range(_MOST_MESSAGES):
             if at >= end or self.n_points > MOST_POINTS:
                 return
@@ -115,7 +106,9 @@ class _Part:
                 after = at + 1 + layout.size if layout else end + 1
             if layout is None or after > end:
                 self.wrong = self.wrong or 'The file breaks off'
-                at = self._resumed(at + 1, end, last)
+                at, back = (at if not good or back < 1 else good[3] - 1), back - 1  # what follows it may be damage
+                at = self._resumed(at + 1, end, good)
+                defined |= {good[0] & 15: good[1]} if good else {}
                 continue
             if not defines:
                 now, stamp = self._time(layout, header, at + 1, now)
@@ -123,8 +116,11 @@ class _Part:
                     layout.offsets.append(at + 1)
                     layout.times.append(stamp)
                     self.n_points += _COUNTS.get(layout.number, 0)
-                    if layout.number == _RECORD:
-                        last = header, layout
+                    if layout.number == _RECORD and header < 0x80:
+                        known = good[2] if good else stamp
+                        if 0 < before <= stamp < before + _DAY_S or 0 < known <= stamp < known + _DAY_S:
+                            good = header, layout, stamp, after
+                        before = stamp
             at = after
         self.wrong = f'It holds more than {_MOST_MESSAGES:,} messages, and the rest was not read'
 
@@ -149,13 +145,13 @@ class _Part:
             stamp = now + ((header - now) & 31)
         return (now if stamp < 0 else stamp), stamp
 
-    def _resumed(self, at, end, last):
-        "Where the next record begins after a damage: its time follows one of the last"
-        if last and last[1].time_at is not None:
-            header, layout = last
+    def _resumed(self, at, end, good):
+        "Where the next record begins after a damage: its time follows that of the last good one"
+        if good and good[1].time_at is not None:
+            header, layout, known, _ = good
             while 0 <= (at := self.data.find(header, at, end - layout.size)):
                 (stamp,) = layout.time_form.unpack_from(self.data, at + 1 + layout.time_at)
-                if any(known <= stamp < known + _DAY_S for known in layout.times[-3:]):
+                if known <= stamp < known + _DAY_S:
                     return at
                 at += 1
         return end

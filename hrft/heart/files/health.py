@@ -68,7 +68,7 @@ _BLOCK_BYTES, _LONGEST_ELEMENT = 2**22, 2**24
 _BOUNDARY = (b'<Record ', b'<Workout ', b'</HealthData')
 _TYPES = '|'.join(QUANTITIES)
 _NAMED = re.compile(rf'{_PREFIX}(?:{_TYPES})["\']'.encode())
-_WHEN = r'(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})'
+_WHEN = r'((?:19|20)\d\d-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4})'
 _RECORD = re.compile(
     rf'<Record type="{_PREFIX}({_TYPES})" sourceName="([^"<]*)"(?: sourceVersion="[^"<]*")?(?: device="[^"]*")? '
     rf'unit="([^"<]*)"(?: creationDate="[^"<]*")? startDate="{_WHEN}" endDate="{_WHEN}" '
@@ -226,8 +226,8 @@ def _apple_time(
 def _float(text):
     "A number, NaN where there is none"
     try:
-        return float(text)
-    except (TypeError, ValueError):
+        return float(text.replace(',', '.'))
+    except (AttributeError, ValueError):
         return float('nan')
 
 

@@ -188,12 +188,11 @@ def _read_recording(file, heading, keep_positions):
         unix_s, note = _moments(cells, heading, file.name)
     unix_s = np.round(unix_s, 2)  # minutes and days have rounded fractions
     steps = np.diff(unix_s[np.isfinite(unix_s)])
-    if len(steps) and np.mean(steps < 0) > 0.1:
+    if len(steps) and 0.1 < np.mean(steps < 0) < 0.9:  # else the last row stands first
         raise Unreadable('Its times go back and forth; expected the rows of one recording in their order.')
-    if len(steps) and np.median(steps) > 120:
+    if len(steps) and (apart_s := np.median(np.abs(steps))) > 120:
         raise Unreadable(
-            f'Its rows are {np.median(steps) / 60:.0f} minutes apart; expected a recording, with a row every 2 minutes '
-            'or less.'
+            f'Its rows are {apart_s / 60:.0f} minutes apart; expected a recording, with a row every 2 minutes or less.'
         )
     columns, notes = _measured(cells, unix_s)
     rates = columns['heart_rate_bpm'][columns['heart_rate_bpm'] > 0]
