@@ -57,9 +57,12 @@ class Bounds:
     open: bool = False  # whether the ends are out of it
 
     def __get_pydantic_core_schema__(self, source, handler):
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
 
-    def _checked(self, value):
+    def _checked(self, said, handler):
+        if isinstance(said, bool):
+            raise PydanticCustomError('bounds', 'input should be a number')
+        value = handler(said)
         if self.low < value < self.high or not self.open and value in (self.low, self.high):
             return value
         ends = f"{'between' if self.open else 'from'} {self.low:,.9g} {'and' if self.open else 'to'} {self.high:,.9g}"
@@ -478,9 +481,10 @@ def _position(stages, part, key):
 def _value(text):
     "A value as TOML reads it, else the text itself"
     try:
-        return parsed_toml(f'value = {text}')['value']
+        found = parsed_toml(f'value = {text}')
     except ValueError:
         return text
+    return found['value'] if len(found) == 1 else text
 
 # %% ../nbs/core/02_recipe.ipynb #0b138563
 def adopted(
