@@ -352,5 +352,5 @@ def main(
             raise  # which torch says where Python has a MemoryError
         return _say(f"there is not enough memory ({said}); close other programs, or ask for less.")
     except KeyboardInterrupt as ended:
-        _say('interrupted; the same command goes on from the last finished epoch.')
+        _say('interrupted; the same command goes on from what was finished.')
         return 128 + (ended.args[0] if isinstance(ended, _Ended) else signal.SIGINT)
