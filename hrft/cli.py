@@ -39,6 +39,14 @@ def _settled(seed):
     return {} if seed is None else {'seed': seed}
 
 
+def _parent(option, changes):
+    "The run that --parent names, if nothing else is named beside it"
+    twice = [change for change in changes if change.partition('=')[0].strip() == 'parent']
+    if option and twice:
+        raise UserError(f"got --parent {option} and --set {twice[-1]}; a run starts from one of them, leave one out.")
+    return named_run(option) if option else None
+
+
 @command(_app, 'hrft train heart/base --data data/runners --seed 1 --set stages.0.lr=5e-4')
 def train(
     recipe: str,  # a recipe that comes with a study, such as heart/base, or a .toml file
@@ -56,7 +64,7 @@ def train(
     from hrft.registry import find_recipe
     from hrft.train import fit
 
-    base = named_run(parent) if parent else None
+    base = _parent(parent, changes)
     study, made = find_recipe(recipe, changes, _settled(seed))
     print(f'starts from {_beginning(made, base)}', flush=True)
     source = data or study.default_source()
@@ -85,7 +93,7 @@ def sweep(
     from hrft.registry import find_recipe
     from hrft.sweep import read_space, sweep as search
 
-    base, tried = named_run(parent) if parent else None, read_space(space)
+    base, tried = _parent(parent, changes), read_space(space)
     study, made = find_recipe(recipe, changes, _settled(seed))
     source = data or study.default_source()
     result = search(study, made, tried, trials, source, runs, parent=base, jobs=jobs, prune=not no_prune)
@@ -344,5 +352,5 @@ def main(
             raise  # which torch says where Python has a MemoryError
         return _say(f"there is not enough memory ({said}); close other programs, or ask for less.")
     except KeyboardInterrupt as ended:
-        _say('interrupted; the same command goes on from the last finished epoch.')
+        _say('interrupted; the same command goes on from what was finished.')
         return 128 + (ended.args[0] if isinstance(ended, _Ended) else signal.SIGINT)

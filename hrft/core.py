@@ -249,6 +249,8 @@ _DEEPEST, _MOST_DOTS = 50, 200  # brackets that are open at once; dots of a key,
 
 def _text_of(path, kind, most):
     "The text of a file, if it is no larger than such a file can be"
+    if Path(path).exists() and not Path(path).is_file():  # which may wait for a writer forever
+        raise ValueError('it is a folder, a pipe or a device')
     try:
         with open(path, 'rb') as file:
             found = file.read(most + 1)

@@ -57,9 +57,10 @@ class Bounds:
     open: bool = False  # whether the ends are out of it
 
     def __get_pydantic_core_schema__(self, source, handler):
-        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+        return core_schema.no_info_wrap_validator_function(self._checked, handler(source))
 
-    def _checked(self, value):
+    def _checked(self, said, handler):
+        value = float('nan') if isinstance(said, bool) else handler(said)
         if self.low < value < self.high or not self.open and value in (self.low, self.high):
             return value
         ends = f"{'between' if self.open else 'from'} {self.low:,.9g} {'and' if self.open else 'to'} {self.high:,.9g}"
@@ -256,8 +257,7 @@ def core_stage(
     settings: dict | Stage,  # of a stage, with a study's own keys or without
 ) -> Stage:
     "What the core knows of a stage"
-    if isinstance(settings, Stage):
-        settings = settings.model_dump(exclude_unset=True)
+    settings = settings.model_dump(exclude_unset=True) if isinstance(settings, Stage) else settings
     kinds = [*Optimizer.kinds().values(), *Schedule.kinds().values()]
     known = {key for options in (Stage, *kinds) for key in options.model_fields}  # of a table, too: it is not a study's
     return validate(Stage, {k: v for k, v in settings.items() if k in known}, f"stage {settings.get('name', '')}")
@@ -478,7 +478,7 @@ def _position(stages, part, key):
 def _value(text):
     "A value as TOML reads it, else the text itself"
     try:
-        return parsed_toml(f'value = {text}')['value']
+        return found['value'] if len(found := parsed_toml(f'value = {text}')) == 1 else text
     except ValueError:
         return text
 

@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['T', 'R', 'Number', 'Named', 'Scores', 'Tensors', 'H', 'checked', 'Kept', 'save_weights', 'opened', 'load_tensors',
-           'load_weights', 'load_into', 'Lineage', 'Header', 'load_header', 'StageMemory', 'Run', 'weights_path']
+           'load_weights', 'load_into', 'Lineage', 'Header', 'of_form', 'load_header', 'StageMemory', 'Run',
+           'weights_path']
 
 # %% ../nbs/core/08_runfolder.ipynb #8c92fa53
 import json
@@ -323,6 +324,11 @@ class Header(BaseModel):
 
 
 H = TypeVar('H', bound=Header)
+
+
+def of_form(form: Any) -> AfterValidator:  # to annotate a dict of a header with
+    "Keys and types that it must have, as a `TypedDict` lists them"
+    return AfterValidator(TypeAdapter(form).validate_python)
 
 
 def load_header(

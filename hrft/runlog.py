@@ -114,7 +114,7 @@ def _record(line):
     record = json.loads(line)
     wrong = [
         key for key, kind in _TYPES.items() if not (isinstance(record, dict) and isinstance(record.get(key), kind))
-    ]
+    ] or [key for key in ('epoch', 'step') if not math.isfinite(record[key])]
     if wrong:
         raise ValueError(f"a line {line[:60].decode(errors='replace')!r} has no {wrong[0]}")
     return record

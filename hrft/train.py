@@ -54,7 +54,7 @@ def fit(
     after_epoch: Hook | None = None,  # called with run, stage name, epoch, monitored value; may raise `Pruned`
 ) -> Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
-    recipe = _refused_or_same(study, recipe, threads)
+    recipe, place = _refused_or_same(study, recipe, threads), _device(device or study.device)
     if parent is None:
         parent = find_parent(recipe.parent)
     start = recipe.stages[0].start if recipe.stages else ''
@@ -76,7 +76,7 @@ def fit(
     try:  # the lock's file stays: whoever looks for it later must find the same one
         with FileLock(run.path / '.lock', timeout=0), _threads(threads):
             if not run.finished:  # by now
-                _train_and_score(training, _device(device or study.device))
+                _train_and_score(training, place)
     except Timeout:
         raise UserError(f"another process is training {run.path.name}; wait for it or choose another seed.") from None
     return run
@@ -121,7 +121,8 @@ def _device(name):
     if name == 'auto':
         return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
     try:
-        return torch.empty(0, device=name).device
+        torch.zeros(1, device=name).cpu()  # which `meta` cannot, for it holds no numbers
+        return torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"cannot train on {name} ({str(error).splitlines()[0]}); try cpu.") from None
 

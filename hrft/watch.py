@@ -7,7 +7,6 @@ __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_
 
 # %% ../nbs/core/26_watch.ipynb #46aa5bf5
 import copy
-import json
 import math
 import random
 import sys
@@ -21,9 +20,11 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import nn
+from typing_extensions import TypedDict
 
 from .core import UserError, read_json, write_json
 from .evidence import Finding
+from .runfolder import checked
 from .runlog import RunLog, lower_is_better
 from .updates import Watch, is_inside, marks, tensors_of
 
@@ -88,12 +89,13 @@ class Watched:
                 f"{self.folder.name} holds the log of another training, and this one begins at step 0; resume from a "
                 "checkpoint, or choose another folder."
             )
+        self.states = [state for state in _states(self.folder) if state['step'] <= step]
         if self.log.path.exists() and self.writes:
             lines = self.log.path.read_bytes().splitlines(keepends=True)
-            self.log.cut(sum(len(line) for line in lines if json.loads(line)['step'] <= step))
+            early = self.log.frame().step <= step  # of whole records, without what a kill left of one
+            self.log.cut(sum(len(line) for line, kept in zip(lines, early) if kept))
         self.watch = Watch(model, optimizers, frozen=self.frozen, every=self.every)
         self.watch.steps = self.watch.first_step = step
-        self.states = [state for state in _states(self.folder) if state['step'] <= step]
         before = _states(self.parent) if self.parent and not step else self.states if step else []
         self.expected, self.at_begin, self.flags = before[-1:], self._trains(), None
         self.losses = []
@@ -119,7 +121,7 @@ class Watched:
                 self._compare_states(expected, now, epoch)
             self.expected = []
             if not self.states or any(self.states[-1][kind] != now[kind] for kind in now):
-                self.states.append({'step': self.watch.steps} | now)
+                self.states.append(_State(step=self.watch.steps, **now))
                 if self.writes:
                     write_json(self.folder / 'watch.json', self.states)
         if self.watch.steps % self.every == 0:
@@ -229,10 +231,18 @@ class Watched:
             print(f"{severity}: {finding.claim} {advice}", flush=True)
 
 
+class _State(TypedDict):
+    "What trained from a step on"
+
+    step: int
+    weights: list[str]
+    statistics: list[str]
+
+
 def _states(folder):
     "From which steps on what trained, as a watched training left it"
     path = folder / 'watch.json'
-    return read_json(path) if path.exists() else []
+    return checked(list[_State], read_json(path), path) if path.exists() else []
 
 
 def _listed(names):

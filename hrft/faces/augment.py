@@ -14,10 +14,13 @@ from pydantic import Field, model_validator
 
 from ..core import UserError
 from .readers import CLASSES, SIDES
-from ..recipe import Options
+from ..recipe import Bounds, Options
 
 # %% ../../nbs/faces/02_augment.ipynb #ce4593a6
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+_Factor = Annotated[float, Bounds(0.1, 10, 'beyond, a picture shows no face')]
 
 
 class FacesAugment(Options):
@@ -25,7 +28,7 @@ class FacesAugment(Options):
 
     flip: Share = 0.5  # share of pictures that are mirrored
     rotation_deg: Annotated[float, Field(ge=0, le=90)] = 15.0  # turned by up to this much either way
-    scale: tuple[float, float] = (0.9, 1.1)  # smallest and largest factor
+    scale: tuple[_Factor, _Factor] = (0.9, 1.1)  # smallest and largest factor
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05  # moved by up to this share of the edge
     brightness: Share = 0.2  # factors from 1 - value to 1 + value
     contrast: Share = 0.2

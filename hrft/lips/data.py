@@ -246,7 +246,7 @@ def open_splits(clips: Clips, options: LipsData) -> LipsSplits:
         raise UserError(f"no training clip is of class {missing[0]}; choose other test and validation speakers.")
     normalisation = {'classes': clips.classes, 'shape': list(options.shape), 'kind': options.normalise}
     if options.normalise == 'train':
-        normalisation |= {'mean': round(float(train.x.mean()), 6), 'sd': round(float(train.x.std()), 6)}
+        normalisation |= {'mean': round(float(train.x.mean()), 6), 'sd': max(round(float(train.x.std()), 6), 1e-6)}
     return LipsSplits(train, validation, test, options, normalisation, digest([clips.digest(), parts.tolist()]))
 
 # %% ../../nbs/lips/03_data.ipynb #b6d1ba31

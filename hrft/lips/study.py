@@ -8,12 +8,13 @@ __all__ = ['STUDY', 'LipsRecipe', 'predict_clips', 'clip_table', 'LipsHeader', '
 # %% ../../nbs/lips/06_study.ipynb #8bbc3e18
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field, FiniteFloat
+from typing_extensions import NotRequired, TypedDict
 
 from ..core import UserError, project_root
 from .baselines import LIPS, baseline_tables, clip_scores, prediction_table, probabilities_of
@@ -21,8 +22,8 @@ from .data import BySpeaker, ClipLoader, LipsData, LipsItems, LipsSplits
 from .models import LipNet, LipsModel, MotionModel, build, groups, member_loss
 from .readers import read_clips
 from .simulate import is_simulated, simulated_clips
-from ..recipe import Recipe
-from ..runfolder import Header, Run
+from ..recipe import Positive, Recipe
+from ..runfolder import Header, Run, of_form
 from ..study import Study, load_run, run_batches
 
 # %% ../../nbs/lips/06_study.ipynb #6fd2ce15
@@ -62,9 +63,27 @@ def clip_table(items: LipsItems, outputs: list, normalisation: dict) -> pd.DataF
     return prediction_table(items, found, normalisation['classes'])
 
 # %% ../../nbs/lips/06_study.ipynb #964d8777
+class _LipsNormalisation(TypedDict):
+    "What prepares clips"
+
+    classes: Annotated[list[str], Field(min_length=2)]
+    shape: Annotated[list[Annotated[int, Field(ge=1, le=1024)]], Field(min_length=3, max_length=3)]
+    kind: Literal['clip', 'train']
+    mean: NotRequired[FiniteFloat]  # of all training pixels, where `kind` says so
+    sd: NotRequired[Positive]
+
+
+def _is_whole(said: dict[str, Any]) -> dict[str, Any]:
+    "Moments stand beside the kind that needs them"
+    if said['kind'] == 'train' and not {'mean', 'sd'} <= set(said):
+        raise ValueError('mean and sd are missing')
+    return said
+
+
 class LipsHeader(Header):
     "Who was where, and whether parts share speakers"
 
+    normalisation: Annotated[dict[str, Any], of_form(_LipsNormalisation), AfterValidator(_is_whole)]
     split: str  # speaker, group or random
     groups: dict[str, list[str]]  # by part
 

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...core import UserError, digest, file_digest
+from ...core import UserError, digest, file_digest, require_memory
+from .points import MOST_POINTS, POSITION_COLUMNS
 from ...naming import checked_name, printable
 
 # %% ../../../nbs/heart/13_files.store.ipynb #a16e6882
@@ -134,6 +135,17 @@ def _read_workouts(
     return table.sort_values(['person', 'day'], kind='stable', ignore_index=True)[list(WORKOUT_COLUMNS)]
 
 # %% ../../../nbs/heart/13_files.store.ipynb #4e45cf03
+_ROW_BYTES = 200  # of a point, with the copies that are made while it is checked
+
+
+def _read_points(file: Path) -> pa.Table:
+    "A person's points, with no column that a store does not know; a name is kept once, however often it is said"
+    about = pq.read_metadata(file)
+    require_memory(_ROW_BYTES * about.num_rows, f'{file} with {about.num_rows:,} points', 'Use a larger machine')
+    known = [name for name in about.schema.names if name in (*POINT_SCHEMA.names, *POSITION_COLUMNS)]
+    return pq.read_table(file, columns=known, read_dictionary=['workout'])
+
+
 class Store:
     "A folder of workouts, read only"
 
@@ -168,6 +180,9 @@ class Store:
         "What pyarrow reads of a person's file, in the form of a store"
         file = self._file(person)
         try:
+            rows = pq.read_metadata(file).num_rows  # a small file may say one value a billion times
+            if rows > (most := MOST_POINTS * int((self.workouts.person == person).sum())):
+                raise UserError(f"{file} has {rows:,} points; its workouts hold {most:,} at most. {_AGAIN}")
             got = read(file)
         except (pa.ArrowException, OSError) as error:
             why = printable(str(error).split('.')[0], 120)
@@ -187,7 +202,7 @@ class Store:
 
     def left_out(self, person: str) -> list[str]:
         "Workouts that the person's file has and workouts.csv does not list, as an ingest leaves them that was ended"
-        names = pq.read_table(self._file(self.check(person)), columns=['workout'])['workout'].cast(pa.string()).unique()
+        names = self._read(_read_points, self.check(person))['workout'].unique().cast(pa.string())
         return sorted(set(names.to_pylist()) - set(self.workouts.workout))
 
     def check(self, person: str) -> str:
@@ -207,7 +222,7 @@ class Store:
     ) -> pd.DataFrame:  # one row a recorded point, `POINT_SCHEMA`'s columns (and positions, where they were kept)
         "The recorded points of one person's workouts, each workout in order of time"
         file = self._file(self.check(person))
-        table = self._read(pq.read_table, person)
+        table = self._read(_read_points, person)
         listed = list(self.workouts.workout[self.workouts.person == person])
         wanted = listed if workouts is None else list(workouts)
         unknown = set(wanted) - set(listed)
