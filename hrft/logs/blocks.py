@@ -30,6 +30,7 @@ from ..naming import printable
 # %% ../../nbs/logs/03_blocks.ipynb #e385c56b
 _NUMBER = re.compile(rb'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _KEPT = 3_000_000  # bytes of lines that are kept
+_LINE = 20  # bytes that count for a line beside its own, since each becomes a row
 _MOST_KINDS = 1000  # beyond which all lines count as of one
 _MOST_NUMBERS = 50  # of a line, whose extremes are kept
 _WHOLE_LINES = 100  # at the beginning that are kept whatever they are
@@ -50,7 +51,7 @@ class _Kind:
         "Take rows of a block of lines, before which so many were"
         for i in rows[-self.count % self.every :: self.every]:
             self.kept[count + i] = lines[i]
-            self.size += len(lines[i])
+            self.size += len(lines[i]) + _LINE
         self.count += len(rows)
         self.last = count + rows[-1], lines[rows[-1]]
 
@@ -58,7 +59,7 @@ class _Kind:
         "Keep every second line of those that are kept"
         self.every *= 2
         self.kept = dict(itertools.islice(self.kept.items(), 0, None, 2))
-        self.size = sum(map(len, self.kept.values()))
+        self.size = sum(map(len, self.kept.values())) + _LINE * len(self.kept)
 
     def measure(self, count: int, rows: Sequence[int], lines: Sequence[bytes], shape: bytes):
         "Keep the lines with the largest and the least of each number"
