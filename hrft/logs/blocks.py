@@ -287,7 +287,7 @@ def _as_utf8(blocks):
 
 def _decoded(content, name):
     "The text of a file, in base64 too, as OpenAI hands out its results"
-    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}\s*', content) and b',' not in content:
+    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}', content.rstrip()) and b',' not in content:
         try:
             content = base64.b64decode(content, validate=False)
         except binascii.Error:
