@@ -143,18 +143,22 @@ def _execute(template, target, parameters, show):
     import papermill
 
     logging.getLogger('papermill').setLevel(logging.ERROR)  # it warns of parameters that its own reading misses
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        papermill.execute_notebook(
-            _braced(template),
-            _braced(target),
-            parameters,
-            kernel_name='python3',
-            progress_bar=show,
-            cwd=str(Path.cwd()),
-            request_save_on_cell_execute=False,
-            extra_arguments=['--log-level=CRITICAL'],
-        )
+    chosen = os.environ.pop('MPLBACKEND', None)  # with it, as on a server, no figure would be in the report
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            papermill.execute_notebook(
+                _braced(template),
+                _braced(target),
+                parameters,
+                kernel_name='python3',
+                progress_bar=show,
+                cwd=str(Path.cwd()),
+                request_save_on_cell_execute=False,
+                extra_arguments=['--log-level=CRITICAL'],
+            )
+    finally:
+        os.environ |= {'MPLBACKEND': chosen} if chosen else {}
 
 
 def _braced(path):

@@ -28,7 +28,8 @@ def epoch_table(
     "One row an epoch, in the order they ran: the last step and learning rate, the mean of what was logged more often"
     column = np.where(frame.metric == 'seconds', 'seconds', frame.split + '_' + frame.metric)
     keys = [frame.stage, frame.epoch]
-    wide = frame.value.groupby([*keys, column], sort=False).agg(lambda v: v.mean(skipna=False)).unstack(-1)
+    grouped = frame.value.groupby([*keys, column], sort=False)
+    wide = grouped.mean().where(grouped.count() == grouped.size()).unstack(-1)  # NaN where one of them is
     table = (
         frame[frame.metric != 'seconds']
         .groupby(['stage', 'epoch'], sort=False)[['step', 'lr']]

@@ -30,6 +30,7 @@ from ..naming import printable
 # %% ../../nbs/logs/03_blocks.ipynb #e385c56b
 _NUMBER = re.compile(rb'[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?')
 _KEPT = 3_000_000  # bytes of lines that are kept
+_LINE = 20  # bytes that count for a line beside its own, since each becomes a row
 _MOST_KINDS = 1000  # beyond which all lines count as of one
 _MOST_NUMBERS = 50  # of a line, whose extremes are kept
 _WHOLE_LINES = 100  # at the beginning that are kept whatever they are
@@ -50,7 +51,7 @@ class _Kind:
         "Take rows of a block of lines, before which so many were"
         for i in rows[-self.count % self.every :: self.every]:
             self.kept[count + i] = lines[i]
-            self.size += len(lines[i])
+            self.size += len(lines[i]) + _LINE
         self.count += len(rows)
         self.last = count + rows[-1], lines[rows[-1]]
 
@@ -58,7 +59,7 @@ class _Kind:
         "Keep every second line of those that are kept"
         self.every *= 2
         self.kept = dict(itertools.islice(self.kept.items(), 0, None, 2))
-        self.size = sum(map(len, self.kept.values()))
+        self.size = sum(map(len, self.kept.values())) + _LINE * len(self.kept)
 
     def measure(self, count: int, rows: Sequence[int], lines: Sequence[bytes], shape: bytes):
         "Keep the lines with the largest and the least of each number"
@@ -286,7 +287,7 @@ def _as_utf8(blocks):
 
 def _decoded(content, name):
     "The text of a file, in base64 too, as OpenAI hands out its results"
-    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}\s*', content) and b',' not in content:
+    if re.fullmatch(rb'[A-Za-z0-9+/\s]{40,}={0,2}', content.rstrip()) and b',' not in content:
         try:
             content = base64.b64decode(content, validate=False)
         except binascii.Error:

@@ -320,6 +320,7 @@ def _tested(first, second, seeds, seed_sd):
     return row | {'p': p, 'p_corrected': None, 'verdict': 'too few seeds to tell'}
 
 # %% ../../nbs/logs/09_compare.ipynb #63edbc71
+@np.errstate(all='ignore')  # losses that are infinite or beyond reckoning are said in findings
 def compare(
     logs: list | dict,  # files, folders, `TrainingLog`s or `RunLog`s; a dictionary names them
     names: list | None = None,  # for tables, in the order of `logs`

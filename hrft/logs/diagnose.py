@@ -12,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from ..core import UserError, read_json, read_toml, recorded_study, study_file
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 from .claims import class_missing, class_table, level_missed, negative_r2, stages_that_hurt, too_few_items
 from .rates import warmup_too_long
 
-# %% ../../nbs/logs/15_diagnose.ipynb #3ce0dd57
+# %% ../../nbs/logs/15_diagnose.ipynb #f74ff5da
 from .claims import metric_direction, metric_over_batches
 from .items import count_items, item_findings
 
@@ -483,6 +484,7 @@ def _frozen(run, scores):
         yield from frozen_changed(a, b, trainable_parameters=stage['trainable_parameters'])
 
 # %% ../../nbs/logs/15_diagnose.ipynb #bef3ac50
+@np.errstate(all='ignore')  # losses that are infinite or beyond reckoning are said in findings
 def diagnose(
     source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     recipe: Recipe | dict | str | Path | None = None,  # by default the run's own
@@ -511,8 +513,7 @@ def diagnose(
     ]
     if n_items and not evidence.scores:
         findings += [_counted(curve, n_items, target) for curve in found]
-    if evidence.run:
-        findings += _checks(evidence.run)
+    findings += _checks(evidence.run) if evidence.run else []
     if evidence.run and evidence.scores:
         findings += [*_predictions(evidence.run, evidence.scores), *_frozen(evidence.run, evidence.scores)]
     unique = {(f.code, f.claim): f for f in findings if f}

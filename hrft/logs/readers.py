@@ -501,14 +501,14 @@ def _read_text(text, name, path, columns):
 
 def _read_folder(path, name, columns):
     "The log that a folder holds: one of a known name, TensorBoard's files, or one in each of its folders"
-    here = [path / n for n in _NAMED if (path / n).exists()]
+    here = [path / n for n in _NAMED if (path / n).is_file()]
     if tables := None if here else store_tables(path):
         return _from_tables(tables, name or (path.name if len(tables) > 1 else tables[0].name), columns)
     name = name or path.name
     if here:
         return _read(here[0], name, columns)
     if of_splits := split_files(
-        [p for p in sorted(path.iterdir()) if p.suffix in ('.csv', '.tsv') and p.stem != 'time_left']
+        [p for p in sorted(path.iterdir()) if p.suffix in ('.csv', '.tsv') and p.is_file() and p.stem != 'time_left']
     ):
         return _read_splits(of_splits, name, columns)
     files = sorted(p for p in path.rglob('*') if p.is_file())

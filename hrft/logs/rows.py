@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..core import UserError
 from ..evidence import markdown_list
-from .names import meanings, number, plain_rows, refuse_columns, refuse_numbered, spell
+from .names import meanings, number, plain_rows, refuse_columns, refuse_many, refuse_numbered, spell
 from ..naming import page_text, printable
 from ..runlog import RECORD, epoch_table, lower_is_better
 
@@ -415,6 +415,7 @@ def from_rows(
         raise UserError(f"{name} holds no rows; expected a training log with at least one.")
     refuse_columns({key for row in rows for key in row}, name)
     runs = plain_rows(rows)
+    refuse_many(len(runs), name, 'trainings')
     if len(runs) > 1:
         return together([from_rows(r, run, layout, None, bare, columns) for run, r in runs.items()], name)
     rows, seams, said = _without_summaries(runs[''], seams or [0] * len(runs['']))
@@ -423,6 +424,7 @@ def from_rows(
     if not any(metric != 'grad_norm' for _, metric in values):
         raise UserError(_nothing(name, rows, unused))
     order, has_steps, more = _clocks(found, values, seams, layout.startswith('OpenAI'))
+    refuse_many(order.stage.nunique(), name, 'stages, or starts of its clock')
     notes += said + repaired + more + _opened_again(rows, seams, order)
     if 'seconds' in found:
         column, cells = found['seconds']
@@ -484,8 +486,7 @@ def _repaired(values, order, lr, notes):
     records = order.drop(columns='fit').iloc[list(rows)].assign(**told).sort_values('row', kind='stable')
     repeated = records.duplicated(['stage', 'split', 'metric', 'step'], keep='last')
     if repeated.any():
-        steps = records[repeated].step.nunique()
-        counted = "1 step was" if steps == 1 else f"{steps} steps were"
+        counted = "1 step was" if (steps := records[repeated].step.nunique()) == 1 else f"{steps} steps were"
         notes.append(f"{counted} logged more than once (a resumed run); the last values count")
     records = records[~repeated]
     if not repeated.any() and (records.groupby(['stage', 'split', 'metric'], sort=False).step.diff() < 0).any():
@@ -493,7 +494,7 @@ def _repaired(values, order, lr, notes):
     records = records.assign(place=pd.Categorical(records.stage, order.stage.unique()).codes)
     records = records.sort_values(['place', 'step', 'row'], kind='stable').assign(lr=np.nan)
     if lr is not None:
-        rates = order.assign(lr=[np.nan if v is None else v for v in lr]).dropna(subset='lr')
+        rates = order.assign(lr=[np.nan if v is None or abs(v) > _LARGEST else v for v in lr]).dropna(subset='lr')
         rates = rates.drop_duplicates(['stage', 'step'], keep='last')[['stage', 'step', 'lr']]
         records = records.drop(columns='lr').merge(rates, on=['stage', 'step'], how='left')
         records['lr'] = records.groupby('stage', sort=False).lr.transform(lambda r: r.ffill().bfill())
@@ -532,10 +533,8 @@ def _in_trainings(log, order):
             notes.append(
                 f"the counter starts again at row {rows.row.iloc[0] + 1}: {what}" + (f" ({told})" if told else '')
             )
-        if on:
-            groups[-1].append(stages)
-        else:
-            groups.append([stages])
+        groups += [] if on else [[]]
+        groups[-1].append(stages)
     log = replace(log, notes=tuple(notes) + log.notes)
     if len(groups) == 1:
         return log

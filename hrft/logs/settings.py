@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..core import UserError, tomllib
+from ..core import UserError, parsed_toml
 from ..naming import printable
 from ..recipe import flat_settings
 
@@ -62,7 +62,7 @@ def _parsed(path, typed):
     if len(content) > most:
         raise ValueError(f"more than {most // 1000} kB")
     loader = yaml.SafeLoader if typed else yaml.BaseLoader
-    read = {'.json': json.loads, '.toml': tomllib.loads}.get(path.suffix, lambda text: yaml.load(text, loader))
+    read = {'.json': json.loads, '.toml': parsed_toml}.get(path.suffix, lambda text: yaml.load(text, loader))
     return dict((read(content.decode('utf-8-sig')) or {}).items())
 
 

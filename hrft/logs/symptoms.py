@@ -364,7 +364,8 @@ def _erratic_validation(curve: Curve) -> Finding | None:
     spikes = int((late > max(_SPIKE * np.nan_to_num(noise_sd(values)), 0.02 * size)).sum())
     if swing > _ERRATIC * size or spikes >= 2:
         worst = int(valid.index[int(np.argmax(curve.sign * values))])
-        jumps = f"{swing / size:.0%} of its level from one evaluation to the next"
+        share = f"{swing / size:.0%} of its level" if size else f"{swing:.3g} about a level of 0"
+        jumps = f"{share} from one evaluation to the next"
         return Finding(
             'erratic-validation',
             'warning',

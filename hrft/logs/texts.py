@@ -29,7 +29,7 @@ _SET_WORD = re.compile(rf'(?<![\w./])({"|".join(sorted(_SETS, key=len, reverse=T
 _NUMBER = r'[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?|nan|inf(?:inity)?)'
 _NO_CLOCK = r'(?![\w:/]|[.-]\d| (?:min|hour|day|h\b|m\b))'
 _PAIR = re.compile(
-    r"(?<![\w@/.])(?P<name>[a-z][\w@/.'-]*(?: [a-z][\w@/.'-]*){0,4})(?:['\"]?\s*[:=]\s*['\"]?|\s+)"
+    r"(?<![\w@/.])(?P<name>[a-z][\w@/.'-]{0,99}(?: [a-z][\w@/.'-]{0,99}){0,4})(?:['\"]?\s*[:=]\s*['\"]?|\s+)"
     rf'(?:(?P<value>{_NUMBER})(?P<of>/\d+)?(?:\s?%|s\b)?{_NO_CLOCK}(?:\s*\(\s*(?P<mean>{_NUMBER})\s*\))?'
     r'|(?P<list>\[[^\[\]]*\d[^\[\]]*\]))',
     re.I,
@@ -169,16 +169,20 @@ def _evaluated(lines):
             yield line
 
 
+_LONGEST_LINE = 4000  # characters of a line that are read
+
+
 def _clean(text: str) -> Iterator[str]:
     "Lines without colours and unfinished progress bars; what a bar wrote over itself are lines too"
+    text = re.sub(rf'([^\n\r\x08]{{{_LONGEST_LINE}}})[^\n\r\x08]+', r'\1', text)
     text = re.sub(r'\x1b\[[0-9;?]*[A-Za-z]', '', text)
     text = re.sub(rf'(?:\b(?:np\.)?float\d+|\btensor)\(({_NUMBER})[^)]*\)', r'\1', text, flags=re.I)
     text = re.sub(r'[(\[][a-z][\w./]*:\d+[)\]]|\b\w+\.\w{1,3}:\d+\]?', '', text, flags=re.I)  # where in a program
     text = re.sub(r'best iteration is:\s*\n.*', '', text, flags=re.I)  # LightGBM repeats that line
     text = re.sub(r'accuracy of the \w+ on the \d+ (\w+) images', r'\1 accuracy', text, flags=re.I)
-    text = re.sub(r'([\w.]+) ?\((train|val|valid|validation|test)\)(?=\s*[:=])', r'\2 \1', text, flags=re.I)
+    text = re.sub(r'(?<![\w.])([\w.]+) ?\((train|val|valid|validation|test)\)(?=\s*[:=])', r'\2 \1', text, flags=re.I)
     for line in _evaluated(re.split(r'[\n\r\x08]+', text)):
-        share = re.search(r'(\d+)%\|', line)
+        share = re.search(r'(\d{1,3})%\|', line)
         batches = re.match(r'\s*(\d+)/(\d+) ', line) if _BAR.search(line) and not share else None
         printed = '{' in line  # a dictionary printed behind a bar
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
@@ -270,7 +274,7 @@ _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 def _cells(line):
     "Cells of a line of a table"
-    line = re.sub(r':?\s*\d+%\|.*', '', line)  # a bar at the end
+    line = re.sub(r':?\s?\s?\d{1,3}%\|.*', '', line)  # a bar at the end
     line = re.sub(r' (?=mAP)', '  ', line)
     return [c for c in re.split(r'\s{2,}|\t|\s*\|\s*', line.strip().strip('|').strip()) if c]
 
