@@ -382,7 +382,9 @@ def _not_shuffled(curve: Curve) -> Finding | None:
     "A training loss whose ups and downs are the same in every epoch"
     rows = curve.rows('train')
     ends = curve.valid.index if curve.unit == 'step' else curve.rows(curve.split, curve.metric).step.to_numpy()
-    epochs = [part.value.to_numpy() for _, part in rows.groupby(np.searchsorted(ends, rows.step))]
+    epoch = np.searchsorted(ends, rows.step)
+    values = rows.value.to_numpy()[np.argsort(epoch, kind='stable')]
+    epochs = np.split(values, np.flatnonzero(np.diff(np.sort(epoch))) + 1)
     length = max(map(len, epochs), default=0)
     if length < 6:
         return None
