@@ -6,6 +6,8 @@
 __all__ = ['Flight', 'open_flight', 'flight_folders', 'base_heights', 'labels', 'windows']
 
 # %% ../../nbs/clouds/00_flights.ipynb #563b377c
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,6 +30,17 @@ _KINDS = {
     },
     'navigation': {'nav/solarZenith': 1, 'nav/sunAzGrd': 1},
 }  # data set -> its number of axes
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    "An HDF5 file; what h5py says of a damaged one, whatever its kind, is one sentence"
+    try:
+        with h5py.File(path, locking=False) as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        why = printable(str(error))
+        raise UserError(f"{printable(path.name)} is no HDF5 file that can be read ({why}); copy it again.") from None
 
 
 _MOST_TIMES = 200  # that a data set is larger than what the file holds of it
@@ -81,15 +94,10 @@ def _file_kind(
     path: Path,  # an HDF5 file
 ) -> str:  # camera, lidar, navigation, or nothing
     "What a file holds, by its data sets"
-    try:
-        with h5py.File(path, locking=False) as file:
-            shares = {
-                kind: sum(_found(file, name) is not None for name in names) / len(names)
-                for kind, names in _KINDS.items()
-            }
-    except (OSError, RuntimeError, KeyError) as error:
-        why = printable(str(error))
-        raise UserError(f"{printable(path.name)} is no HDF5 file that can be read ({why}); copy it again.") from None
+    with _opened(path) as file:
+        shares = {
+            kind: sum(_found(file, name) is not None for name in names) / len(names) for kind, names in _KINDS.items()
+        }
     kind = max(shares, key=lambda kind: shares[kind])
     return kind if shares[kind] else ''
 
@@ -99,7 +107,7 @@ def _check_file(
     kind: str,  # camera, lidar or navigation
 ) -> int:  # records: frames or profiles
     "Refuse a file that lacks a data set or whose data sets have unequal lengths"
-    with h5py.File(path, locking=False) as file:
+    with _opened(path) as file:
         lengths = {}
         for name, axes in _KINDS[kind].items():
             if _found(file, name) is None:
@@ -140,7 +148,7 @@ class Flight:
             raise UserError(f"{self.name} has frames 0 to {self.n_frames - 1}; got {wanted[0]} to {wanted[-1]}.")
         if not len(wanted):
             return np.empty((0, *self.shape), np.float32)
-        with h5py.File(self.camera, locking=False) as file:
+        with _opened(self.camera) as file:
             frames = np.asarray(_dataset(file, 'Product/Signal')[wanted], np.float32)
         if not (finite := np.isfinite(frames).all((1, 2))).all():
             found = f"frame {wanted[~finite][0]} holds values that are no numbers, such as infinity"
@@ -149,7 +157,7 @@ class Flight:
 
     def times_s(self) -> np.ndarray:  # `(N,)` s since 1970, UTC
         "When each frame was taken"
-        with h5py.File(self.camera, locking=False) as file:
+        with _opened(self.camera) as file:
             times = _values(file, 'Time/TimeUTC')
         if not ((times > 0) & (times < 4102444800)).all() or (np.diff(times) <= 0).any():  # 1970 to 2100
             found = "`Time/TimeUTC` does not rise from frame to frame, or is out of 1970 to 2100"
@@ -158,7 +166,7 @@ class Flight:
 
     def sun_deg(self) -> tuple[np.ndarray, np.ndarray]:  # zenith, and azimuth clockwise from ahead; `(N,)` each
         "Where the sun stood, frame by frame; gaps are filled with the flight's mean"
-        with h5py.File(self.navigation, locking=False) as file:
+        with _opened(self.navigation) as file:
             zenith, azimuth = _values(file, 'nav/solarZenith'), _values(file, 'nav/sunAzGrd')
             heading = _values(file, 'nav/heading') if _found(file, 'nav/heading') is not None else 0.0
         turned = np.radians(azimuth - heading)
@@ -213,7 +221,7 @@ def open_flight(
             f"{folder.name}: {navigation.name} has {n['navigation']} records and {camera.name} {n['camera']} frames; "
             "expected one record a frame."
         )
-    with h5py.File(camera, locking=False) as file:
+    with _opened(camera) as file:
         signal = _dataset(file, 'Product/Signal')
         _, height, width = signal.shape
         focal = _focal_px(signal, camera.name)
@@ -262,7 +270,7 @@ def base_heights(
     pd.DataFrame
 ):  # one row a profile: day of the year (decimal), base_km (NaN where no layer counts), why it is left out
     "The cloud base of each lidar profile"
-    with h5py.File(lidar, locking=False) as file:
+    with _opened(lidar) as file:
         day, bases, seen, ground = (_values(file, name) for name in _KINDS['lidar'])
     day = day[:, day.shape[1] // 2]  # beginning, middle and end of a profile
     if not ((day >= 0) & (day < 367)).all():

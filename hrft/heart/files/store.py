@@ -184,7 +184,7 @@ class Store:
             if rows > (most := MOST_POINTS * int((self.workouts.person == person).sum())):
                 raise UserError(f"{file} has {rows:,} points; its workouts hold {most:,} at most. {_AGAIN}")
             got = read(file)
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:
             why = printable(str(error).split('.')[0], 120)
             raise UserError(f"{file} cannot be read as parquet ({why}). Bring back a copy of it. {_AGAIN}") from None
         schema = got if isinstance(got, pa.Schema) else got.schema
@@ -270,7 +270,7 @@ def point_frame(
     table: pa.Table,  # points as a store's file has them
 ) -> pd.DataFrame:  # whole numbers as pandas' nullable integers, so that null is not NaN
     "A store's points in memory"
-    points = table.to_pandas(types_mapper=_INTEGERS.get, ignore_metadata=True)
+    points = table.replace_schema_metadata().to_pandas(types_mapper=_INTEGERS.get)  # metadata is another's JSON
     if not isinstance(points.workout.dtype, pd.CategoricalDtype):
         points['workout'] = points.workout.astype('category')
     return points
