@@ -157,7 +157,9 @@ def measure(
     begin = np.flatnonzero(~((step_changes(code, bpm) == 0) & (since <= rule.reading_s)))  # of stretches of one value
     end = np.r_[begin[1:], len(code)][: len(begin)] - 1
     recorded_s = np.bincount(codes, np.nan_to_num(np.minimum(step_s, rule.reading_s)), len(names))
-    travelled_m = distance_travelled(codes, time_s, distance_m, speed_m_s, 10)
+    by_speed_m = pd.Series(distance_travelled(codes, time_s, np.full(len(codes), np.nan), speed_m_s, 10)).groupby(codes)
+    distance = pd.Series(distance_m).groupby(codes)
+    measured_m = (distance.max() - distance.min()).replace(0, np.nan)  # the speed counts where there is no distance
     table = pd.DataFrame(
         {
             'duration_s': time.max() - time.min(),
@@ -166,7 +168,7 @@ def measure(
             'gap_s': pd.Series(step_s).groupby(codes).max(),
             'hr_max_bpm': pd.Series(hr_bpm).groupby(codes).max(),
             'jumps': pd.Series(spikes(code, when, bpm, limits)[0], dtype=int).groupby(code).sum().reindex(every),
-            'distance_m': pd.Series(travelled_m).groupby(codes).max(),
+            'distance_m': measured_m.fillna(by_speed_m.max()),
         }
     )
     table = table.fillna({'measured': 0.0, 'held_s': 0.0, 'gap_s': 0.0, 'hr_max_bpm': 0.0, 'jumps': 0})
