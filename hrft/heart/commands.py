@@ -135,12 +135,12 @@ def personalize(
     "Fine-tune the base in stages on one person, and say what to use"
     from hrft.heart.files.store import Store
 
-    person = person or _alone(Store(store))
+    owner: str = person or _alone(Store(store))  # before torch is loaded
     from hrft.heart.judge.verdict import verdict_of
     from hrft.heart.study import personalize as personalized
 
     start = named_run(base) if base else None
-    run = personalized(store, person, runs=runs, base=start, seed=seed, overrides=changes)
+    run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes)
     show_run(run)
     print(printable(verdict_of(run)['sentence'], 2000))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
