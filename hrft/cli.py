@@ -24,6 +24,9 @@ from .command import Changes, command, counted, judged_by, named_run, new_app, s
 from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
 from .naming import checked_name, printable
 
+# %% ../nbs/core/25_cli.ipynb #54f73489
+from .command import checked_picture
+
 # %% ../nbs/core/25_cli.ipynb #80d1163f
 _app = App()
 _Threads = Annotated[int, Parameter(validator=Number(gte=1, lte=1024))]
@@ -178,7 +181,6 @@ def leaderboard(
     say_next('hrft', 'diagnose', 'RUN', '--next', 'next.toml')
 
 # %% ../nbs/core/25_cli.ipynb #0a09aa66
-_PICTURES = '.png', '.pdf', '.svg', '.jpg'
 _Pairs = Annotated[tuple[tuple[str, str], ...], Parameter(name=['--parameter', '-p'], allow_leading_hyphen=True)]
 
 
@@ -196,8 +198,8 @@ def predict(
     from hrft.registry import find_study
     from hrft.study import study_name
 
-    if plot and Path(plot).suffix.lower() not in _PICTURES:
-        raise UserError(f"{plot} is no picture; expected a name that ends in {', '.join(_PICTURES)}.")
+    if plot:
+        checked_picture(plot)
     weights = named_run(run) if run else _only_weights()
     study = find_study(study_name(weights))
     if workout and 'workout' not in signature(study.predict_file).parameters:

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ..command import Changes, command, named_run, say_next, say_written, show_run
+from ..command import Changes, checked_picture, command, named_run, say_next, say_written, show_run
 from ..core import UserError, atomic_path, shown_path
 from ..naming import printable
 
@@ -88,8 +88,8 @@ def store(
     from hrft.heart.results import stores
     from hrft.recipe import override, validate
 
-    if plot and Path(plot).suffix.lower() not in ('.png', '.pdf', '.svg', '.jpg'):
-        raise UserError(f"{printable(plot)} is no picture; expected a name that ends in .png, .pdf, .svg or .jpg.")
+    if plot:
+        checked_picture(plot)
     seen = stores.seen_workouts(Store(store), person, validate(UsableRule, override({}, rule), 'rule'))
     shown = [stores.workouts_table] if workouts else [stores.people_table, stores.sports_table, stores.faults_table]
     for table in (make(seen) for make in shown):

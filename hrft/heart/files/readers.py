@@ -89,8 +89,6 @@ def _other_xml(root):
     "What is said of XML that holds no workout"
     if root == 'ClinicalDocument':
         return 'It is a clinical document; the workouts of a health export are in its export.xml.'
-    if root == 'Activities':
-        return 'The TCX file is broken (it lacks its outermost element, TrainingCenterDatabase).'
     if root == 'html':
         return 'It is a web page, perhaps one that asks to log in; download the file itself again.'
     return f'It is XML of the kind {printable(root, 40)}; {_EXPECTED}'
@@ -192,18 +190,17 @@ def _unzipped(path, name, scratch, most_bytes, nested=False):
     if not members:
         yield Refusal(printable(name), 'The zip holds no file.')
     spare = most_bytes - unpacked
-    for place, member in enumerate(members):
+    for member in members:
         if isinstance(member, Refusal) or nested or not member.name.lower().endswith('.zip'):
             yield member
             continue
-        copy = scratch / f'{len(list(scratch.iterdir()))}-{place}.zip'
         try:
-            with member.open() as packed, open(copy, 'wb') as out:
-                copyfileobj(packed, out, 2**20)
+            with member.open() as packed, tempfile.NamedTemporaryFile(dir=scratch, delete=False) as copy:
+                copyfileobj(packed, copy, 2**20)
         except (Unreadable, OSError) as error:
             yield refusal_of(member.name, error)
             continue
-        spare = yield from _unzipped(copy, member.name, scratch, spare, nested=True)
+        spare = yield from _unzipped(Path(copy.name), member.name, scratch, spare, nested=True)
     return spare
 
 

@@ -26,7 +26,7 @@ from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unread
 from .sources import Format
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #888f82d0
-from .documents import parsed_json, start_of_name
+from .documents import TAKEN_AS_UTC, parsed_json, start_of_name
 from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #c321835e
@@ -72,9 +72,6 @@ def _measured(cells, unix_s):
     return columns, notes
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #da308523
-_TAKEN_AS_UTC = 'Its times carry no offset and were taken as UTC.'
-
-
 def _since_1970(values):
     "Numbers that count from 1970, or a spreadsheet's days, as seconds; None for others"
     known = values[np.isfinite(values)]
@@ -93,10 +90,10 @@ def _begun(heading, name):
     for cell in heading.cells_above():
         if moment := written_moment(cell):
             if moment[2] is not None:
-                return moment[0], moment[0] - moment[2], '' if moment[1] else _TAKEN_AS_UTC
+                return moment[0], moment[0] - moment[2], '' if moment[1] else TAKEN_AS_UTC
             day_s = moment[0]
         elif day_s == day_s and (clock_s := written_clock(cell)) is not None:
-            return day_s + clock_s, day_s, _TAKEN_AS_UTC
+            return day_s + clock_s, day_s, TAKEN_AS_UTC
     start_s = start_of_name(name)
     return start_s, start_s // 86400 * 86400, "Its start is the one in the file's name, taken as UTC."
 
@@ -116,9 +113,9 @@ def _moments(cells, heading, name):
     if 'number' in times and (unix_s := _since_1970(times['number'].values)) is not None:
         return unix_s + 631065600 * times['number'].column.heading.startswith('record.'), ''  # FIT counts from 1990
     if 'local' in times:
-        return times['local'].values, _TAKEN_AS_UTC
+        return times['local'].values, TAKEN_AS_UTC
     if 'day' in times and 'clock' in times:
-        return times['day'].values + times['clock'].values, _TAKEN_AS_UTC
+        return times['day'].values + times['clock'].values, TAKEN_AS_UTC
     start_s, day_s, note = _begun(heading, name)
     if 'clock' in times:
         elapsed = _clocks(times['clock'].values)
@@ -414,7 +411,7 @@ def _read_hrm(file, keep_positions):
         for index, name in enumerate(present, 1):
             values = listed_numbers([row[index] if index < len(row) else None for row in rows])
             columns[name] = values * _HRM_COLUMNS[name][mode[7] == '1']
-    yield as_recording(moment[0] + seconds, columns, None, file.name, _TAKEN_AS_UTC, keep_positions)
+    yield as_recording(moment[0] + seconds, columns, None, file.name, TAKEN_AS_UTC, keep_positions)
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #e77988da
 _MOST_DATABASE_BYTES = 2 * 2**30
