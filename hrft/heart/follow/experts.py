@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['THIN', 'SHARED_FEATURES', 'FIRST_OWN', 'Memory', 'View', 'look', 'OwnModels', 'tree_values', 'fit_shared']
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #ebb1252a
+# %% ../../../nbs/heart/31_follow.experts.ipynb #9f17a615
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from ..models.trees import TreeSum, fit_trees
 from ..prepare.features import STEP_FEATURES
 from ..prepare.history import PastWorkout, Population, Workout
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #6f680c62
+# %% ../../../nbs/heart/31_follow.experts.ipynb #4551ed6b
 _OWN = [list(STEP_FEATURES).index(name) for name in BASELINE_FEATURES]  # what the person's own models read
 _ELAPSED, _POWER = (list(STEP_FEATURES).index(name) for name in ('elapsed_s', 'power_100s_w_kg'))
 _PHASES_S = (0, 300), (300, 900), (900, 2400), (2400, np.inf)
@@ -48,6 +48,7 @@ class Memory:
     past: list[PastWorkout] = field(default_factory=list)
     errors: list[np.ndarray] = field(default_factory=list)  # `(7,)` a run
     steps: list[np.ndarray] = field(default_factory=list)  # `(T / 3, 9)` a run: `BASELINE_FEATURES` and heart rate
+    recordings: frozenset[str] = frozenset()  # digests of the runs
 
     def told(
         self,
@@ -64,9 +65,10 @@ class Memory:
             [*self.past, run.past],
             [*self.errors, _errors(run, expected_bpm)],
             [*self.steps, kept.astype(np.float32)],
+            self.recordings | {run.recording},
         )
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #0a023ec3
+# %% ../../../nbs/heart/31_follow.experts.ipynb #30b32507
 SHARED_FEATURES = (
     *STEP_FEATURES,
     'reference_bpm',
@@ -129,7 +131,7 @@ def look(
     columns = [run.steps, reference[:, None], (state - reference)[:, None], np.tile(said, (len(run), 1))]
     return View(reference, state, recent, np.concatenate(columns, axis=1).astype(np.float32))
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #7b40fb66
+# %% ../../../nbs/heart/31_follow.experts.ipynb #34e7b5c2
 FIRST_OWN, _GROWTH = 5, 1.2
 
 
@@ -170,7 +172,7 @@ def tree_values(
     with torch.no_grad():
         return trees(torch.from_numpy(np.ascontiguousarray(x, np.float32))).double().numpy()
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #af4937a1
+# %% ../../../nbs/heart/31_follow.experts.ipynb #50eeb90a
 _SHARED = {'n_trees': 100, 'n_leaves': 8, 'rate': 0.05, 'rows_a_leaf': 300, 'loss': 'squared_error'}
 
 
