@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['THIN', 'SHARED_FEATURES', 'FIRST_OWN', 'Memory', 'View', 'look', 'OwnModels', 'tree_values', 'fit_shared']
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #9f17a615
+# %% ../../../nbs/heart/31_follow.experts.ipynb #82612938
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from ..models.trees import TreeSum, fit_trees
 from ..prepare.features import STEP_FEATURES
 from ..prepare.history import PastWorkout, Population, Workout
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #4551ed6b
+# %% ../../../nbs/heart/31_follow.experts.ipynb #8194c999
 _OWN = [list(STEP_FEATURES).index(name) for name in BASELINE_FEATURES]  # what the person's own models read
 _ELAPSED, _POWER = (list(STEP_FEATURES).index(name) for name in ('elapsed_s', 'power_100s_w_kg'))
 _PHASES_S = (0, 300), (300, 900), (900, 2400), (2400, np.inf)
@@ -68,7 +68,7 @@ class Memory:
             self.recordings | {run.recording},
         )
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #30b32507
+# %% ../../../nbs/heart/31_follow.experts.ipynb #d7115aa3
 SHARED_FEATURES = (
     *STEP_FEATURES,
     'reference_bpm',
@@ -131,7 +131,7 @@ def look(
     columns = [run.steps, reference[:, None], (state - reference)[:, None], np.tile(said, (len(run), 1))]
     return View(reference, state, recent, np.concatenate(columns, axis=1).astype(np.float32))
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #34e7b5c2
+# %% ../../../nbs/heart/31_follow.experts.ipynb #faf50189
 FIRST_OWN, _GROWTH = 5, 1.2
 
 
@@ -172,7 +172,7 @@ def tree_values(
     with torch.no_grad():
         return trees(torch.from_numpy(np.ascontiguousarray(x, np.float32))).double().numpy()
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #50eeb90a
+# %% ../../../nbs/heart/31_follow.experts.ipynb #c9f3f19c
 _SHARED = {'n_trees': 100, 'n_leaves': 8, 'rate': 0.05, 'rows_a_leaf': 300, 'loss': 'squared_error'}
 
 

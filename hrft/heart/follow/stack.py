@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #08711078
+# %% ../../../nbs/heart/32_follow.stack.ipynb #4915c938
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,10 +26,10 @@ from ..prepare.features import TERMS
 from ..prepare.history import PastWorkout, Population, Workout, population
 from ...runfolder import load_weights, save_weights
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #47bb5ab5
+# %% ../../../nbs/heart/32_follow.stack.ipynb #f04c2921
 from .experts import look, tree_values
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #d1e0b1d0
+# %% ../../../nbs/heart/32_follow.stack.ipynb #f82a126a
 EXPERTS = 'state', 'recent runs', 'shared trees', 'own trees', 'own ridge'  # beside the reference
 _OWN, _FROM = 2, (0, FIRST_OWN, 20)  # the first three need no runs; earlier runs from which other shares are usual
 _SHRINKAGE, _HALF_LIFE_DAYS, _USUAL_BPM = 10.0, 60.0, 8.0  # runs; days; error from which on a run counts less
@@ -77,7 +77,7 @@ def _shares(products, moments):
         found = nnls(rows, np.r_[right, heavy])[0][:_N]
     return found
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #1d495c6b
+# %% ../../../nbs/heart/32_follow.stack.ipynb #007d8cff
 @dataclass(frozen=True, eq=False)
 class Prior:
     "What many people's runs teach about somebody else's"
@@ -100,7 +100,7 @@ class Prior:
         moments = own.moments + _SHRINKAGE * usual.products @ everybody
         return _shares(products * np.outer(may, may), moments * may)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #69bb38d5
+# %% ../../../nbs/heart/32_follow.stack.ipynb #187b6574
 class _Arrays(nn.Module):
     "Arrays by name, as `save_weights` takes them"
 
@@ -228,7 +228,7 @@ class Follower:
         }
         save_weights(path, _Arrays(arrays), said | {'n_fitted': self.own.n_runs if self.own else 0} | more)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #45fc54f8
+# %% ../../../nbs/heart/32_follow.stack.ipynb #7b2e239e
 def rolled(
     follower: Follower,  # is told the runs
     runs: Sequence[Workout],  # in order of date
@@ -259,7 +259,7 @@ def follow(
     ]
     return follower, pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #c7462bf0
+# %% ../../../nbs/heart/32_follow.stack.ipynb #49955a2c
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -306,7 +306,7 @@ def _followed(runs, everybody):
     for i, run in enumerate(runs):
         before.append(follower.copy())
         kept.fresh.append(_Seen.by(follower, run))
-        kept.stale.append(_Seen.by(before[max(0, i - int(rng.integers(1, _STALE_SHARE * i + 2)))], run))
+        kept.stale.append(_Seen.by(before[max(0, i - int(rng.integers(1, int(_STALE_SHARE * i) + 2)))], run))
         follower.tell(run)
     return kept
 
@@ -371,7 +371,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #33a45812
+# %% ../../../nbs/heart/32_follow.stack.ipynb #b94e8f16
 def _trees(prefix, state):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
