@@ -56,6 +56,15 @@ def rolling(
     return pd.concat(parts, ignore_index=True)
 
 
+def _histories(runs, everybody, options=USUAL):
+    "Every third step of a person's runs, by the history that begins with the first run and by those that begin later"
+    begins, tables = sorted({len(runs) * i // _BEGINNINGS for i in range(_BEGINNINGS)}), []
+    for begin in begins:
+        own = runs[begin : begin + _FOLLOWED + 1] if begin else runs
+        tables.append(rolling(own, everybody, options, every=3).assign(history=begin))
+    return pd.concat(tables, ignore_index=True)
+
+
 def left_out(
     people: Mapping[str, Sequence[Workout]],  # person -> runs in order of date
     options: HeartData = USUAL,
@@ -69,9 +78,7 @@ def left_out(
                 f"there are runs with a heart rate of {len(people)} people; expected at least 2, to leave one out."
             )
         everybody = population(others)
-        for begin in sorted({len(runs) * i // _BEGINNINGS for i in range(_BEGINNINGS)}):
-            own = runs[begin : begin + _FOLLOWED + 1] if begin else runs
-            tables.append(rolling(own, everybody, options, every=3).assign(history=begin))
+        tables.append(_histories(runs, everybody, options))
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../../nbs/heart/33_judge.intervals.ipynb #98a26bb0
