@@ -151,14 +151,15 @@ def _factors(
     error, keys = (table.measured_bpm - table.predicted_bpm).abs().to_numpy(float), ['person', 'history', 'n_earlier']
     sums = pd.DataFrame({'error': error, 'expected': np.where(np.isnan(error), 0, expected)})
     groups = sums.groupby([table[key].to_numpy() for key in keys])
-    runs, fade, factors, now, last = groups.sum(), 0.5 ** (1 / _HALF_RUNS), [], tuple(told), None
-    for history, error, size in zip(runs.index.droplevel(2), runs.error, runs.expected):
-        if history != last:
-            now, last = tuple(told), history
-        factors.append((_TRUST + now[0]) / (_TRUST + now[1]))
+    runs, fade, factors, last = groups.sum(), 0.5 ** (1 / _HALF_RUNS), [], None
+    ratios, weights = told
+    for (person, history, _), error, size in zip(runs.index, runs.error, runs.expected):
+        if (person, history) != last:
+            (ratios, weights), last = told, (person, history)
+        factors.append((_TRUST + ratios) / (_TRUST + weights))
         if size > 0:
-            now = fade * now[0] + min(error / size, _LARGEST), fade * now[1] + 1
-    return np.array(factors)[groups.ngroup()], now
+            ratios, weights = fade * ratios + min(error / size, _LARGEST), fade * weights + 1
+    return np.array(factors)[groups.ngroup()], (ratios, weights)
 
 # %% ../../../nbs/heart/33_judge.intervals.ipynb #1ae9afe3
 def _run_means(table: pd.DataFrame) -> pd.DataFrame:
