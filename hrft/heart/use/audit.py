@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Audit', 'audit']
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #ae278cf1
+# %% ../../../nbs/heart/51_use.audit.ipynb #1eb212df
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,13 +16,13 @@ from ...core import UserError, set_seed
 from .pipelines import ABSENT, REPLACEMENTS, Answer, Pipeline, another_run, derived_columns
 from ...naming import printable
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #06c02fd0
+# %% ../../../nbs/heart/51_use.audit.ipynb #80c584e0
 from .pipelines import HEART_RATE, input_parts, predicted_steps, replaced, share_changed, with_part
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #e1619118
+# %% ../../../nbs/heart/51_use.audit.ipynb #9708abe0
 from .pipelines import workout_name
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #79a19fe8
+# %% ../../../nbs/heart/51_use.audit.ipynb #1a625b59
 _LEAST_BPM, _TIMES_NOISE = 0.01, 3
 
 
@@ -89,10 +89,10 @@ class _Run:
         note = '' if same else f'{len(base.time_s):,} steps became {len(answer.time_s):,}'
         found |= dict(moved_bpm=difference[near].mean(), largest_bpm=difference[near].max())
         if replacement == 'second half':
-            found['before_bpm'] = difference[near & (common < self.runs[self.at].time_s.mean() - 10)].max(initial=0)
+            found['before_bpm'] = difference[near & (common < self.runs[self.at].time_s.mean() - 60)].max(initial=0)
         return found | {'mae_bpm': self.error(answer), 'note': note}, answer
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #6687c0d3
+# %% ../../../nbs/heart/51_use.audit.ipynb #58bbcdf1
 def _input_rows(run: _Run, base: Answer, answer: Answer, replacement: str) -> list[dict]:
     "What each input that changed does to the prediction by itself"
     before, after, rows = input_parts(base.fed), input_parts(answer.fed), []
@@ -108,7 +108,7 @@ def _input_rows(run: _Run, base: Answer, answer: Answer, replacement: str) -> li
             rows.append({'replacement': replacement, 'input': str(name), 'changed': share, 'moved_bpm': moved})
     return rows
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #4ab8787a
+# %% ../../../nbs/heart/51_use.audit.ipynb #badc8bab
 _N_OTHERS = 5  # runs whose heart rate is put in place of the run's own
 _MEAN = "mean over other runs'"  # of the predictions with these
 _HISTORY = 'low', 'high', 'raised', 'lowered', 'reversed'
@@ -140,14 +140,14 @@ def _first(run: _Run) -> Answer:
         raise
     except Exception as error:  # somebody's code
         raise UserError(
-            f"the model ended with {type(error).__name__} ({printable(str(error), 200)}) at {workout_name(points)} as it "
-            "was recorded; expected a prediction. Mend it, or name a person whom it knows."
+            f"the model ended with {type(error).__name__} ({printable(str(error), 200)}) at {workout_name(points)} as "
+            "it was recorded; expected a prediction. Mend it, or name a person whom it knows."
         ) from error
     if not len(first.bpm) or not np.isfinite(first.bpm).all():
         n = int((~np.isfinite(first.bpm)).sum())
         raise UserError(
-            f"predict gave {n:,} values that are no numbers among {len(first.bpm):,} for {workout_name(points)}; expected "
-            "a heart rate at each step."
+            f"predict gave {n:,} values that are no numbers among {len(first.bpm):,} for {workout_name(points)}; "
+            "expected a heart rate at each step."
         )
     return first
 
@@ -184,7 +184,7 @@ def _audit_run(run: _Run) -> tuple[list[dict], list[dict]]:
             look(whose, name, run.fitted_again, run.with_hr(REPLACEMENTS[name], indices), whose == 'fit')
     return rows, inputs
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #c7cb61dd
+# %% ../../../nbs/heart/51_use.audit.ipynb #9b0556d4
 _CANNOT = (
     "This cannot find weights that were trained on these very runs (give `fit` for that), answers remembered by "
     "anything but a name, and other columns or times that were made of heart rate."
@@ -322,7 +322,7 @@ def _sentence(table: pd.DataFrame, inputs: pd.DataFrame, findings: Sequence[str]
         said.append(f"Replaced along with heart rate: {', '.join(printable(name, 40) for name in derived)}.")
     return ' '.join([*said, *[_CANNOT] * (not {'own', 'fit', 'later'} & set(findings))])
 
-# %% ../../../nbs/heart/51_use.audit.ipynb #75d25353
+# %% ../../../nbs/heart/51_use.audit.ipynb #ebe1412d
 @dataclass(frozen=True)
 class Audit:
     "What an audit saw, and what it says"

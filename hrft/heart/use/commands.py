@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'audit']
 
-# %% ../../../nbs/heart/52_use.commands.ipynb #7120c0cc
+# %% ../../../nbs/heart/52_use.commands.ipynb #0dca4113
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -15,12 +15,12 @@ from ...command import checked_picture, command, named_run, say_written
 from ...core import UserError, atomic_path, shown_path
 from ...naming import printable
 
-# %% ../../../nbs/heart/52_use.commands.ipynb #ce64a709
+# %% ../../../nbs/heart/52_use.commands.ipynb #2bc9dea0
 app = App()
 _Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 _Minutes = Annotated[float, Parameter(validator=Number(gte=0))]
 
-# %% ../../../nbs/heart/52_use.commands.ipynb #36c24c8b
+# %% ../../../nbs/heart/52_use.commands.ipynb #cd91a74c
 @command(app, 'hrft audit mymodel:predict --store data/me --inputs mymodel:inputs --plot audit.png')
 def audit(
     # MODULE:FUNCTION that gives a heart rate for each point of a workout (a table of time_s, heart_rate_bpm,

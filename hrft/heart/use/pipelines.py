@@ -7,7 +7,7 @@ __all__ = ['HEART_RATE', 'REPLACEMENTS', 'ABSENT', 'recordings_of', 'workout_nam
            'Answer', 'predicted_steps', 'Pipeline', 'input_parts', 'with_part', 'share_changed', 'as_workouts',
            'on_workouts', 'run_model', 'known_to', 'named_function']
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #e997fdea
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #83dd89e6
 import re
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
@@ -30,7 +30,7 @@ from ..prepare.usable import usable_ids, usable_workouts
 from ..prepare.workouts import on_grid, recording_digest
 from ...naming import printable
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #4b2e22db
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #a57e4cb5
 HEART_RATE, _BESIDE = 'heart_rate_bpm', ('person', 'day', 'hour_utc')
 
 
@@ -54,14 +54,14 @@ def _plain(points, about):
     beside = {name: about[name] for name in _BESIDE}
     return numbers.assign(workout=points.workout.astype(str), **beside).reset_index(drop=True)
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #92d3ee1d
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #278e8197
 def workout_name(
     points: pd.DataFrame,  # a recording
 ) -> str:
     "What a recording is called"
     return printable(str(points['workout'].iloc[0]), 80) if 'workout' in points else 'a workout'
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #2e7a6bc5
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #efff279e
 _WORDS = (
     'hr heart bpm pulse hrv rr calorie calories kcal energy zone zones trimp effect effort stress load recovery vo2'
 )
@@ -90,7 +90,7 @@ def derived_columns(
 
     return [name for name in names if made(name)]
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #9db66ae0
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #de2998f9
 def _far(hr):
     "A heart rate that the run never had on average, bpm"
     return 95.0 if np.nanmean(hr) > 140 else 185.0
@@ -159,7 +159,7 @@ def replaced(
     more = {name: points[name] * (share if points[name].nunique() > 1 else whole) for name in derived}
     return points.assign(**{HEART_RATE: new}, **more)
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #1007e5f5
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #67317cad
 _OTHERS = 'earlier', 'later'
 
 
@@ -272,7 +272,7 @@ class Pipeline:
         fed = deepcopy(found) if self.inputs else None
         return Answer(*predicted_steps(predict(found) if self.inputs else found, runs[at]), fed)
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #774e569b
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #5c8b5a3e
 def input_parts(
     fed: Any,  # what somebody's `inputs` gave
 ) -> dict[Any, np.ndarray]:
@@ -309,7 +309,7 @@ def share_changed(
     same = pd.Series(before.ravel()) == pd.Series(after.ravel())
     return float(1 - (same | (pd.isna(before.ravel()) & pd.isna(after.ravel()))).mean())
 
-# %% ../../../nbs/heart/42_use.pipelines.ipynb #046ad441
+# %% ../../../nbs/heart/42_use.pipelines.ipynb #96fdba22
 def as_workouts(
     recordings: Sequence[pd.DataFrame],  # a person's, in order of date
     options: HeartData = USUAL,
