@@ -6,7 +6,7 @@
 __all__ = ['COURSES', 'Predictor', 'Follows', 'HistoryPredictor', 'held_course', 'planned_course', 'LiveModel', 'live_model',
            'fit_live', 'so_far', 'plot_so_far', 'Live', 'replay', 'live_table', 'live_left_out', 'live_errors']
 
-# %% ../../../nbs/heart/39_use.live.ipynb #27198fe7
+# %% ../../../nbs/heart/39_use.live.ipynb #db9e13b7
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -32,7 +32,7 @@ from ..prepare.workouts import on_grid
 from ...intervals import calibrate, with_intervals
 from ...runfolder import Run, load_into, load_weights, save_weights, weights_path
 
-# %% ../../../nbs/heart/39_use.live.ipynb #dc80c895
+# %% ../../../nbs/heart/39_use.live.ipynb #d4261608
 class Predictor(Protocol):
     "What predicts a run without its heart rate"
 
@@ -78,7 +78,7 @@ class HistoryPredictor:
         self.earlier.append(run)
         self._coefficients = None
 
-# %% ../../../nbs/heart/39_use.live.ipynb #4b2ea6cf
+# %% ../../../nbs/heart/39_use.live.ipynb #11e857c7
 def held_course(
     run: Workout,  # of which only the first steps are looked at
     n_known: int,  # steps that have ended, 2 or more
@@ -110,7 +110,7 @@ def _course(values, run):
     grid = pd.DataFrame(values, columns=['speed_m_s', 'altitude_m'])
     return Workout.from_grid(grid, run.workout, run.person, run.day, run.grid_step_s, run.loads)
 
-# %% ../../../nbs/heart/39_use.live.ipynb #0ce6e72b
+# %% ../../../nbs/heart/39_use.live.ipynb #fd3119bd
 _MEMORIES_S = (20.0, 60.0, 180.0, 600.0)
 _POWERS = [
     list(STEP_FEATURES).index(name) for name in ('power_w_kg', 'power_30s_w_kg', 'power_100s_w_kg', 'power_600s_w_kg')
@@ -183,7 +183,7 @@ def _rows(
     start = plan_bpm[targets] + np.exp(-ahead_min / _FADE_MIN) * np.nan_to_num(state[0])
     return np.c_[np.tile(state, (len(targets), 1)), np.stack(own, 1)].astype(np.float32), start
 
-# %% ../../../nbs/heart/39_use.live.ipynb #83b5df4f
+# %% ../../../nbs/heart/39_use.live.ipynb #225db758
 COURSES = ('planned', 'held')  # the course ahead is known, or assumed to go on as now
 _NEAR_MIN = 1.01  # the next minute
 
@@ -230,7 +230,7 @@ def _drawn_moments(run, n_moments, rng):
         targets = np.unique(np.r_[n + rng.integers(0, minute, 2), n + minute - 1, far])
         yield int(n), targets[np.isfinite(run.hr_bpm[targets])]
 
-# %% ../../../nbs/heart/39_use.live.ipynb #243cca7d
+# %% ../../../nbs/heart/39_use.live.ipynb #dc76d5ac
 class LiveModel(nn.Module):
     "A correction of plans and the size of its error, for each kind of course"
 
@@ -310,7 +310,7 @@ def live_model(
         "corrects a plan while a run goes on; expected one of them. Train a base with `hrft train heart/base`."
     )
 
-# %% ../../../nbs/heart/39_use.live.ipynb #bf725a7d
+# %% ../../../nbs/heart/39_use.live.ipynb #4658693d
 def fit_live(
     people: Mapping[str, Sequence[Workout]],  # person -> usable runs in order of date
     follower: Callable[[], Follows],  # makes one that knows nothing of any of them yet
@@ -361,7 +361,7 @@ def _fit_course(parts, n_people):
     }
     return centre(np.full(len(y), True)), size, kept
 
-# %% ../../../nbs/heart/39_use.live.ipynb #4baa6e82
+# %% ../../../nbs/heart/39_use.live.ipynb #1229f683
 def so_far(
     model: LiveModel,
     predictor: Predictor,  # knows the person's runs before this one
@@ -396,7 +396,7 @@ def plot_so_far(
     plt.close(figure)
     return figure
 
-# %% ../../../nbs/heart/39_use.live.ipynb #3f8157c1
+# %% ../../../nbs/heart/39_use.live.ipynb #67758574
 _POINT = ('time_s', 'heart_rate_bpm', 'distance_m', 'speed_m_s', 'altitude_m')
 
 
@@ -471,7 +471,7 @@ def replay(
     table = pd.DataFrame(said)
     return table.assign(measured_bpm=table.time_s.map(grid) if len(table) else [])
 
-# %% ../../../nbs/heart/39_use.live.ipynb #46ecd0cb
+# %% ../../../nbs/heart/39_use.live.ipynb #2b79cddf
 _TASKS = ('rest', '60 s ahead')
 
 
