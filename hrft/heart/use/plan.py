@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Route', 'read_route', 'pace_speed', 'pace_text', 'even_effort', 'planned_run', 'chance_over', 'Forecaster',
            'forecaster_of', 'Plan', 'plan_route', 'plan_table', 'plan_sentence', 'plot_plan', 'plan_section',
-           'plan_scores', 'reliability', 'plot_reliability', 'kept_limits']
+           'plan_scores', 'reliability', 'kept_limits']
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #afd8b88f
+# %% ../../../nbs/heart/40_use.plan.ipynb #270c45da
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ from ..study import load_model
 from ...intervals import interval_levels
 from ...naming import printable
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #3347603e
+# %% ../../../nbs/heart/40_use.plan.ipynb #8af4ed17
 from ...core import shipped_weights
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #40a9a32b
+# %% ../../../nbs/heart/40_use.plan.ipynb #45e4216a
 _NODE_M, _SHORTEST_M, _LONGEST_M = 10.0, 500.0, 300_000.0
 _EARTH_M = 6_371_008.8
 
@@ -84,7 +84,7 @@ class Route:
         "Rise over run"
         return np.clip(np.gradient(self.altitude_m, self.distance_m), -0.3, 0.3)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #64901de9
+# %% ../../../nbs/heart/40_use.plan.ipynb #bc80c151
 class _RoutePoints:
     "Latitude, longitude and altitude of the tracks and routes of a GPX file, one list each"
 
@@ -150,7 +150,7 @@ def read_route(
     distance_m, altitude_m = max(found, key=lambda way: way[0][-1])
     return Route.along(distance_m, altitude_m, name)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #713b9096
+# %% ../../../nbs/heart/40_use.plan.ipynb #1160e82c
 _MILE_KM, _DOWNHILL = 1.609344, 1.15
 _PACE = re.compile(r'(\d{1,2}):([0-5]\d)(?:\s*(?:min)?/(km|mi))?')
 
@@ -203,7 +203,7 @@ def planned_run(
     grid = pd.DataFrame({'speed_m_s': np.diff(reached) / np.diff(edges), 'altitude_m': height})
     return Workout.from_grid(grid, route.name, day=day, grid_step_s=step_s, loads=loads)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #afa5bb1b
+# %% ../../../nbs/heart/40_use.plan.ipynb #a37e4243
 def _quantiles(table):
     "Normal scores of the quantiles that a table holds, `(Q,)`, and the quantiles, `(T, Q)`, bpm"
     levels = sorted(interval_levels(table, HEART_RATE))
@@ -233,7 +233,7 @@ def _limit_with(table, chance):
     share = (norm.ppf(chance) - scores[right - 1]) / (scores[right] - scores[right - 1])
     return bpm[:, right - 1] + share * (bpm[:, right] - bpm[:, right - 1])
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #578b4087
+# %% ../../../nbs/heart/40_use.plan.ipynb #1639017d
 @dataclass(frozen=True)
 class Forecaster:
     "What predicts a planned run, and how it reads one"
@@ -278,7 +278,7 @@ def forecaster_of(
     speeds = max(options.rule.speed_min_m_s, mean - 2 * sd), min(options.rule.speed_max_m_s, mean + 2 * sd)
     return Forecaster(bounds, options, past.loads, used + stranger, *speeds)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #3e047e2e
+# %% ../../../nbs/heart/40_use.plan.ipynb #03c6b526
 @dataclass(frozen=True, eq=False)
 class Plan:
     "A route at a pace, with its heart rate"
@@ -297,7 +297,7 @@ class Plan:
         "How long it takes"
         return float(self.route.distance_m[-1] / self.run.steps[:, 0].mean())
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #888723f5
+# %% ../../../nbs/heart/40_use.plan.ipynb #4fda8256
 _BISECTIONS, _TELLS_BPM = 12, 10.0
 
 
@@ -380,7 +380,7 @@ def _fastest(effort, slow, fast):
         middle = (slow + fast) / 2
     return best
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #13bfa028
+# %% ../../../nbs/heart/40_use.plan.ipynb #da05f9c0
 def plan_table(plan: Plan) -> pd.DataFrame:  # a row a kilometre
     "Distance, climb, pace, heart rate with its intervals and the chance to be over the limit, by kilometre"
     splits, route = _splits(plan.steps), plan.route
@@ -428,7 +428,7 @@ def _duration(minutes):
     "Minutes as a runner says them, such as `54 min` or `1 h 05 min`"
     return f'{minutes:.0f} min' if minutes < 90 else '{:.0f} h {:02.0f} min'.format(*divmod(round(minutes), 60))
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #d4a93d16
+# %% ../../../nbs/heart/40_use.plan.ipynb #a5b4a207
 def plot_plan(plan: Plan) -> Figure:  # closed
     "Heart rate with its intervals, the pace and the climbs along the route"
     figure, (top, middle, low) = plt.subplots(
@@ -465,7 +465,7 @@ def plan_section(plan: Plan) -> tuple[str, pd.DataFrame, Figure]:  # Markdown, t
         shown[f'chance above {plan.limit_bpm:g} bpm'] = [f'{share:.0%}' for share in table.over_limit]
     return f'{plan_sentence(plan)} Predicted by {plan.by}.', shown, plot_plan(plan)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #fce04649
+# %% ../../../nbs/heart/40_use.plan.ipynb #de8b96ca
 def plan_scores(
     table: pd.DataFrame,  # predictions with intervals by run and step, with person, workout, high_bpm (highest before)
     share: float = 0.8,  # of the highest heart rate so far: the threshold of time in zone
@@ -517,29 +517,9 @@ def reliability(
         spread = 1.96 * np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
         observed = total.observed / total.n
         ends = max(0.0, observed - spread), min(1.0, observed + spread)
-        found.append(
-            (
-                f'{edges[number - 1]:.0%} to {edges[number]:.0%}',
-                total.stated / total.n,
-                observed,
-                *ends,
-                own.workout.nunique(),
-            )
-        )
+        name = f'{edges[number - 1]:.0%} to {edges[number]:.0%}'
+        found.append((name, total.stated / total.n, observed, *ends, own.workout.nunique()))
     return pd.DataFrame(found, columns=['chance', 'stated', 'observed', 'low', 'high', 'n_runs'])
-
-
-def plot_reliability(
-    table: pd.DataFrame,  # of `reliability`
-) -> Figure:  # closed
-    "Stated against observed chances"
-    figure, axes = plt.subplots(figsize=(4.4, 4.2), layout='constrained')
-    axes.plot([0, 1], [0, 1], color='0.7', linewidth=1)
-    reach = table.observed - table.low, table.high - table.observed
-    axes.errorbar(table.stated, table.observed, reach, fmt='o', markersize=4, capsize=2)
-    axes.set(xlabel='stated chance to be under the limit', ylabel='observed share of the time', aspect='equal')
-    plt.close(figure)
-    return figure
 
 
 def kept_limits(
