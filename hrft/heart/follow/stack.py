@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #4915c938
+# %% ../../../nbs/heart/32_follow.stack.ipynb #e8512806
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,18 +22,17 @@ from .experts import FIRST_OWN, THIN, Memory, OwnModels, View, fit_shared
 from .level import Belief
 from ..models.baselines import BASELINE_FEATURES
 from ..models.trees import TreeSum
-from ..prepare.features import TERMS
-from ..prepare.history import PastWorkout, Population, Workout, population
+from ..prepare.features import LOADS, TERMS
+from ..prepare.history import Known, PastWorkout, Population, Workout, population
 from ...runfolder import load_weights, save_weights
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #f04c2921
+# %% ../../../nbs/heart/32_follow.stack.ipynb #c3494322
 from .experts import look, tree_values
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #f82a126a
+# %% ../../../nbs/heart/32_follow.stack.ipynb #f5387f08
 EXPERTS = 'state', 'recent runs', 'shared trees', 'own trees', 'own ridge'  # beside the reference
 _OWN, _FROM = 2, (0, FIRST_OWN, 20)  # the first three need no runs; earlier runs from which other shares are usual
 _SHRINKAGE, _HALF_LIFE_DAYS, _USUAL_BPM = 10.0, 60.0, 8.0  # runs; days; error from which on a run counts less
-_STALE_DAYS = 30.0  # without a run, after which other shares are usual
 _N = len(EXPERTS)
 
 
@@ -77,30 +76,29 @@ def _shares(products, moments):
         found = nnls(rows, np.r_[right, heavy])[0][:_N]
     return found
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #007d8cff
+# %% ../../../nbs/heart/32_follow.stack.ipynb #6886302a
 @dataclass(frozen=True, eq=False)
 class Prior:
     "What many people's runs teach about somebody else's"
 
     everybody: Population
     trees: TreeSum  # shared
-    usual: tuple[Sums, ...]  # sums of a usual run with few, some and many earlier runs, and with none for a month
+    usual: tuple[Sums, ...]  # sums of a usual run with few, some and many earlier runs
 
     def shares(
         self,
         n_earlier: int,
-        gap_days: float,  # since the last of them; NaN without any
         own: Sums,  # of the person's finished runs, faded until now
     ) -> np.ndarray:  # `(5,)`, `EXPERTS`
         "The person's shares, shrunk to everybody's"
-        stage = len(_FROM) if gap_days > _STALE_DAYS else sum(n_earlier >= least for least in _FROM) - 1
-        usual, may = self.usual[stage], np.arange(_N) <= (_N if n_earlier >= FIRST_OWN else _OWN)
+        usual = self.usual[sum(n_earlier >= least for least in _FROM) - 1]
+        may = np.arange(_N) <= (_N if n_earlier >= FIRST_OWN else _OWN)
         everybody = _shares(usual.products * np.outer(may, may), usual.moments * may)
         products = own.products + _SHRINKAGE * usual.products
         moments = own.moments + _SHRINKAGE * usual.products @ everybody
         return _shares(products * np.outer(may, may), moments * may)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #187b6574
+# %% ../../../nbs/heart/32_follow.stack.ipynb #3f1baec6
 class _Arrays(nn.Module):
     "Arrays by name, as `save_weights` takes them"
 
@@ -124,6 +122,7 @@ class Follower:
     memory: Memory = field(default_factory=Memory)
     own: OwnModels | None = None  # from the fifth run on
     sums: Sums = Sums(np.zeros((_N, _N)), np.zeros(_N))
+    first_s: float | None = None  # when the person's day 0 began, s since 1970; None where a store has no dates
 
     @property
     def day(self) -> float:
@@ -140,8 +139,8 @@ class Follower:
         day: float | None = None,  # of the run to come; by default of the last run
     ) -> pd.Series:  # by expert; the rest to one is the reference's
         "How much each expert counts for a run on a day"
-        gap = (self.day if day is None else day) - self.day if self.n_runs else np.nan
-        return pd.Series(self.prior.shares(self.n_runs, gap, self.sums.faded(gap)), EXPERTS)
+        since = 0.0 if day is None else max(0.0, day - self.day)
+        return pd.Series(self.prior.shares(self.n_runs, self.sums.faded(since)), EXPERTS)
 
     def views(
         self, run: Workout
@@ -192,6 +191,14 @@ class Follower:
             self.own = OwnModels.fitted(self.memory)
         return due
 
+    def known(
+        self,
+        known: Known,  # of the person, maybe of fewer runs
+    ) -> Known:
+        "What it takes to date a new run: the last run told, and the training before it"
+        last = self.memory
+        return replace(known, day=self.day, hours=last.hours, loads=last.loads, first_s=self.first_s)
+
     def copy(self) -> 'Follower':
         "As it is now, whatever is told to this one later"
         return replace(self)
@@ -209,6 +216,7 @@ class Follower:
             'usual_moments': np.stack([each.moments for each in prior.usual]),
             'sums_products': self.sums.products,
             'sums_moments': self.sums.moments,
+            'last': np.nan_to_num([memory.hours, *memory.loads], nan=-1.0),
             'mean': memory.belief.mean,
             'covariance': memory.belief.covariance,
             'products': np.array([run.products for run in past]).reshape(-1, len(TERMS), len(TERMS)),
@@ -223,12 +231,13 @@ class Follower:
             arrays |= {'ridge': self.own.ridge} | _tree_arrays('own', self.own.trees)
         said = {
             'everybody': prior.everybody.to_dict(),
-            'day': memory.belief.day,
+            'day': self.day,
+            'first_s': self.first_s,
             'recordings': sorted(memory.recordings),
         }
         save_weights(path, _Arrays(arrays), said | {'n_fitted': self.own.n_runs if self.own else 0} | more)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #7b2e239e
+# %% ../../../nbs/heart/32_follow.stack.ipynb #d1a353b0
 def rolled(
     follower: Follower,  # is told the runs
     runs: Sequence[Workout],  # in order of date
@@ -259,7 +268,7 @@ def follow(
     ]
     return follower, pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #49955a2c
+# %% ../../../nbs/heart/32_follow.stack.ipynb #0b92ea85
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -300,7 +309,7 @@ class _Followed(NamedTuple):
 
 def _followed(runs, everybody):
     "Follow one person without shared trees"
-    usual = tuple(Sums(np.eye(_N), np.zeros(_N)) for _ in range(len(_FROM) + 1))
+    usual = tuple(Sums(np.eye(_N), np.zeros(_N)) for _ in _FROM)
     follower, before, kept = Follower(Prior(everybody, TreeSum(1, 1), usual)), [], _Followed([], [])
     rng = np.random.default_rng(derive_seed(0, 'stale', runs[0].person))
     for i, run in enumerate(runs):
@@ -322,7 +331,7 @@ def _taught(followed):
 
 
 def _usual(followed):
-    "Sums of a usual run with few, some, many earlier runs, and with stale ones; each person counts the same"
+    "Sums of a usual run with few, some and many earlier runs; each person counts the same"
 
     def mean(people):
         means = [Sums(*(np.mean(part, axis=0) for part in zip(*[each.sums for each in own]))) for own in people if own]
@@ -331,7 +340,6 @@ def _usual(followed):
     found: list[Sums] = []
     for a, b in zip(_FROM, (*_FROM[1:], None)):
         found.append(mean([own.fresh[a:b] for own in followed]))
-    found.append(mean([[each for each in own.stale if each.gap_days > _STALE_DAYS] for own in followed]))
     return tuple(found)
 
 
@@ -366,12 +374,12 @@ def _rolling(person, own, prior):
         sums = sums.faded(seen.gap_days)
         columns = {'person': person, 'workout': seen.run.workout, 'n_earlier': i, 'gap_days': seen.gap_days}
         columns |= {'time_s': seen.run.time_s[::THIN], 'measured_bpm': seen.run.hr_bpm[::THIN]}
-        predicted = seen.reference + seen.beside @ prior.shares(i, seen.gap_days, sums)
+        predicted = seen.reference + seen.beside @ prior.shares(i, sums)
         tables.append(pd.DataFrame(columns | {'predicted_bpm': predicted}))
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/32_follow.stack.ipynb #b94e8f16
+# %% ../../../nbs/heart/32_follow.stack.ipynb #2242a6b6
 def _trees(prefix, state):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
@@ -404,13 +412,14 @@ def _read(state, said):
     arrays = {name: values.numpy() for name, values in state.items() if not name.startswith(('shared_', 'own_'))}
     runs, size = arrays['runs'], 3 * len(TERMS)
     shapes = {'mean': (size,), 'covariance': (size, size), 'sums_products': (_N, _N), 'sums_moments': (_N,)}
-    shapes |= {
-        'usual_products': (len(_FROM) + 1, _N, _N),
-        'usual_moments': (len(_FROM) + 1, _N),
-        'runs': (len(runs), 4),
-    }
+    shapes |= {'usual_products': (len(_FROM), _N, _N), 'usual_moments': (len(_FROM), _N), 'runs': (len(runs), 4)}
     shapes |= {'products': (len(runs), len(TERMS), len(TERMS)), 'moments': (len(runs), len(TERMS))}
-    shapes |= {'errors': (len(runs), 7), 'errors_known': (len(runs), 7), 'lengths': (len(runs),)}
+    shapes |= {
+        'last': (1 + len(LOADS),),
+        'errors': (len(runs), 7),
+        'errors_known': (len(runs), 7),
+        'lengths': (len(runs),),
+    }
     shapes |= {'steps': (arrays['lengths'].sum(), len(BASELINE_FEATURES) + 1)}
     if any(arrays[name].shape != shape for name, shape in shapes.items()):
         raise ValueError('arrays of other shapes')
@@ -420,8 +429,11 @@ def _read(state, said):
         list(np.where(arrays['errors_known'], arrays['errors'], np.nan)),
         np.split(arrays['steps'], np.cumsum(arrays['lengths'])[:-1]) if len(runs) else [],
         frozenset(map(str, said['recordings'])),
+        float(arrays['last'][0]),
+        np.where(arrays['last'][1:] < 0, np.nan, arrays['last'][1:]),
     )
     usual = tuple(Sums(*both) for both in zip(arrays['usual_products'], arrays['usual_moments']))
     prior = Prior(Population.from_dict(said['everybody']), _trees('shared', state), usual)
     own = OwnModels(int(said['n_fitted']), _trees('own', state), arrays['ridge']) if said['n_fitted'] else None
-    return Follower(prior, memory, own, Sums(arrays['sums_products'], arrays['sums_moments']))
+    first_s = None if said['first_s'] is None else float(said['first_s'])
+    return Follower(prior, memory, own, Sums(arrays['sums_products'], arrays['sums_moments']), first_s)
