@@ -44,7 +44,7 @@ def dated(
 ) -> pd.DataFrame:  # with n_earlier, gap_days
     "How many runs were before each of the table's, and for how many days there was none"
     days = pd.Series({run.workout: run.day for run in runs})
-    places = days.index.get_indexer(table.workout)
+    places = days.index.get_indexer(pd.Index(table.workout))
     return table.assign(n_earlier=places, gap_days=days.diff().to_numpy()[places])
 
 
