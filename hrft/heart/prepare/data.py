@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
 from torch.nn.utils.rnn import pad_sequence
+from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
 from typing_extensions import NotRequired, TypedDict
 
 from ...core import UserError, derive_seed, digest
@@ -28,16 +28,8 @@ from ..files.store import Store
 from ..models.process import context
 from .augment import augment
 from .features import training_loads
-from hrft.heart.prepare.history import (
-    Known,
-    Past,
-    Population,
-    Workout,
-    drawn_pasts,
-    known_past,
-    population,
-    rolling_pasts,
-)
+from .history import Known, Past, Population, Workout, known_past, population
+from .history import drawn_pasts, rolling_pasts
 from .options import USUAL, Augment, HeartData
 from .usable import UsableRule, usable_grids, usable_sentence, usable_workouts
 from .workouts import on_grid, recording_digest
@@ -410,9 +402,9 @@ def pad_batch(
 ) -> tuple[torch.Tensor, ...]:
     "Features `(B, T, C)`, lengths `(B,)`, for a process contexts `(B, R, S)`, heart rate `(B, T)`: NaN where padded"
     x, *seen, y = zip(*items)
-    padded = [pad_sequence(part, batch_first=True) for part in (x, *seen)]
+    padded = [pad_sequence(list(part), batch_first=True) for part in (x, *seen)]
     lengths = torch.tensor([len(one) for one in x])
-    return padded[0], lengths, *padded[1:], pad_sequence(y, batch_first=True, padding_value=float('nan'))
+    return padded[0], lengths, *padded[1:], pad_sequence(list(y), batch_first=True, padding_value=float('nan'))
 
 
 class WorkoutLoader(DataLoader):

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -436,7 +437,8 @@ def _saved_workout(saved):
     n = len(TERMS)
     shapes = {'products': (n, n), 'moments': (n,), 'effort': (5 + len(LOADS),), 'phases': (len(PHASES), n + 2)}
     numbers = {name: _numbers(value, *shapes.get(name, ())) for name, value in saved.items()}
-    return PastWorkout(**{name: _locked(x) if x.ndim else float(x) for name, x in numbers.items()})
+    kept: dict[str, Any] = {name: _locked(x) if x.ndim else float(x) for name, x in numbers.items()}
+    return PastWorkout(**kept)
 
 
 def _known(value):
