@@ -63,6 +63,12 @@ class HeartRecipe(Recipe):
             ['data.workouts_per_person', 'data.augment'],
             "there are no stages, so nothing is trained by epochs",
         )
+        reads_runs = self.model.kind == 'process'
+        self.require(reads_runs, ['data.context'], "only model.kind process reads the last runs one by one")
+        if reads_runs and not (self.data.context and 'expected_bpm' in self.data.features):
+            raise ValueError(
+                "a process corrects expected_bpm by the last runs; set data.context, such as 40, and add it"
+            )
         if self.model.start.kind == 'history' and 'expected_bpm' not in self.data.features:
             raise ValueError(
                 "model.start is 'history', but data.features has no expected_bpm; add it, or start at 'mean'"
@@ -176,6 +182,7 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
         "`base_intervals`, remembered for the last people; features, pasts and augmentation do not matter to them"
         blind = {
             'features',
+            'context',
             'histories',
             'stale',
             'drop_history',

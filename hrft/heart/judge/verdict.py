@@ -206,7 +206,8 @@ def rolled_items(
     begin = max(len(runs) // 2, len(runs) - _ROLLED)
     everybody = Population.from_dict(splits.normalisation['population'])
     pasts = rolling_pasts(runs[begin:], runs[:begin], everybody, splits.options)
-    return runs[:begin], HeartItems(runs[begin:], pasts, splits.train.names, people=splits.train.people)
+    train = splits.train
+    return runs[:begin], HeartItems(runs[begin:], pasts, train.names, people=train.people, context=train.context)
 
 
 @dataclass(frozen=True, eq=False)

@@ -172,7 +172,7 @@ def _as_a_stranger(
     test = one_person(store, person, options, normalisation).test
     everybody = Population.from_dict(normalisation['population'])
     pasts = [[known_past([], workout, everybody, options)] * 2 for workout in test.workouts]
-    return predict_items(model, HeartItems(test.workouts, pasts, test.names, people=test.people))
+    return predict_items(model, HeartItems(test.workouts, pasts, test.names, people=test.people, context=test.context))
 
 # %% ../../../nbs/heart/46_results.folds.ipynb #52b46949
 @dataclass(frozen=True)
