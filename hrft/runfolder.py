@@ -99,9 +99,9 @@ Named = Annotated[str, AfterValidator(_named)]  # of a recipe, a stage, or of a 
 
 
 def _scores(scores: dict[str, Any]) -> dict[str, Any]:
-    "Numbers, intervals of two, and tables with a row a class"
+    "Numbers, intervals of two, quantiles of more, and tables with a row a class"
     for name, value in scores.items():
-        form: Any = list[Number] if name.endswith('_ci95') else Number | bool | dict[str, dict[str, Any]]
+        form: Any = list[Number] if name.endswith('_ci95') else Number | bool | list[Number] | dict[str, dict[str, Any]]
         found = TypeAdapter(form).validate_python(value, strict=True)
         if isinstance(found, (list, dict)) and len(found) < 2:
             raise ValueError(name)

@@ -17,14 +17,13 @@ import pandas as pd
 from pydantic import model_validator
 
 from ..core import UserError, digest, project_root, shipped_weights, write_json
-from ..evaluate import score
 from .files.readers import recorded_workouts
 from .files.store import Store
 from .judge.intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals
 from .judge.verdict import choose, judge, kept_simple, verdict_of
-from .models.baselines import HEART_RATE, baselines
+from .models.baselines import HEART_RATE, baselines, heart_scores
 from .models.network import HeartModel, HeartNet, LstmModel, PhysiologyNet, TreesNet
-from .prepare.data import HeartItems, HeartSplits, WorkoutLoader
+from .prepare.data import HeartItems, HeartSplits, scored_batches
 from .prepare.features import STEP_FEATURES
 from .prepare.history import Population
 from .prepare.options import HeartData
@@ -152,13 +151,16 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
         return predict_file(file, run, plot, workout)
 
     def batches(self, data, split):
-        return WorkoutLoader(getattr(data, split))
+        return scored_batches(getattr(data, split))
 
     def table(self, data, split, outputs):
         return items_table(getattr(data, split), outputs)
 
     def baselines(self, data):
         return baselines(data)
+
+    def score(self, predictions):
+        return heart_scores(predictions)
 
     def choose(self, stages, validation):
         return choose(validation)[0] if 'base' in validation else super().choose(stages, validation)
@@ -331,14 +333,14 @@ def evaluate(
                 raise
             skipped[name] = str(error)
             continue
-        table = predict_items(model, splits.test).assign(person=name)
+        table, simply = predict_items(model, splits.test).assign(person=name), baselines(splits)
         intervals = intervals_of(other['intervals'] if simple else header.intervals, splits)
         if simple:
             naive.setdefault(header.stage, []).append(table)
-            table = table.assign(predicted_bpm=np.concatenate([simple.predict(own) for own in splits.test.workouts]))
+            table = simply[simple.name].assign(person=name)
         tables.append(heart_intervals(table, intervals) if intervals else table)
-        for label, table in baselines(splits).items():
-            naive.setdefault(label, []).append(table)
+        for label, own in simply.items():
+            naive.setdefault(label, []).append(own)
     if not tables:
         reasons = '; '.join(f'{name}: {reason}' for name, reason in list(skipped.items())[:3])
         raise UserError(f"nobody in {data.path} can be scored: {reasons}")
@@ -347,9 +349,9 @@ def evaluate(
         'run': header.name,
         'used': simple.name if simple else header.stage,
         'data': data.digest(),
-        'test': score(predictions, HEART_RATE),
-        'baselines': {label: score(pd.concat(parts, ignore_index=True), HEART_RATE) for label, parts in naive.items()},
-        'people': {name: score(table, HEART_RATE) for name, table in predictions.groupby('person', sort=False)},
+        'test': heart_scores(predictions),
+        'baselines': {label: heart_scores(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
+        'people': {name: heart_scores(table) for name, table in predictions.groupby('person', sort=False)},
         'coverage': _coverage(predictions),
         'skipped': skipped,
     }
@@ -460,7 +462,8 @@ def predict_file(
             f"{printable(Path(file).name)} has neither distances nor speeds of {about}; expected one of them, since "
             "heart rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
         )
-    items = new_item(recording.points, header.options, header.normalisation, Path(file).name)
+    start_s = recording.start.timestamp()
+    items = new_item(recording.points, header.options, header.normalisation, Path(file).name, start_s)
     table, personal = predict_items(model, items), 'past' in header.normalisation
     if simple:
         table['predicted_bpm'] = simple.predict(items.workouts[0])

@@ -7,6 +7,7 @@ __all__ = ['POINT_SCHEMA', 'WORKOUT_COLUMNS', 'Store', 'point_frame']
 
 # %% ../../../nbs/heart/13_files.store.ipynb #cbc000a5
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...core import UserError, digest, file_digest, require_memory
+from ...core import UserError, digest, file_digest, read_json, require_memory
 from .points import MOST_POINTS, POSITION_COLUMNS
 from ...naming import checked_name, printable
 
@@ -214,6 +215,20 @@ class Store:
             f"{self.path} has nobody called {printable(repr(person), 80)}; "
             f"expected one of: {known or 'nobody, it is empty'}."
         )
+
+    def first_second(self, person: str) -> float | None:
+        "When a person's day 0 began, s since 1970; None where the store has no dates"
+        file, listed = self.path / 'ingest.json', set(self.workouts.workout[self.workouts.person == self.check(person)])
+        if not file.is_file():
+            return None
+        try:
+            starts = {name: entry['start'] for name, entry in read_json(file).get(person, {}).items() if name in listed}
+            return min((datetime.fromisoformat(start).timestamp() for start in starts.values()), default=None)
+        except (AttributeError, KeyError, TypeError, ValueError):
+            raise UserError(
+                f"{file} is damaged or of another form; expected the start of every workout, as ingest writes it. "
+                "Bring back a copy of it."
+            ) from None
 
     def points(
         self,

@@ -26,7 +26,7 @@ from .convolution import TemporalConvolution
 from .physiology import Physiology, physiology_columns
 from .recurrent import Backbone, real_steps, recurrent
 from .trees import TreeSum, fit_trees
-from ..prepare.data import HeartItems, WorkoutLoader
+from ..prepare.data import HeartItems, WorkoutLoader, scored_batches
 from ...recipe import Bounds, Kinds, Share
 from ...study import run_batches
 
@@ -458,25 +458,32 @@ def n_measured(measured_bpm: torch.Tensor) -> int:
     return int(torch.isfinite(measured_bpm).sum())
 
 
+_PREDICTED = ('predicted_bpm', 'frozen_bpm')  # with the first past of each run, and with the second
+
+
 def items_table(
-    items: HeartItems,  # validation or test items: one past a run
-    outputs: list[torch.Tensor],  # what a model says of each batch of `WorkoutLoader(items)`, `(B, T)`, bpm
-) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm
-    "Predictions of whole runs, in the order of the runs"
-    assert items.n_pasts == 1, 'scored items have one past'
-    frames, predicted = {}, (row for batch in outputs for row in batch.numpy())
-    for i, row in zip(WorkoutLoader(items).get_idxs(), predicted, strict=True):
-        run, n = items.workouts[i], items.length(i)
-        frames[i] = pd.DataFrame(
-            {'workout': run.workout, 'time_s': run.time_s[:n], 'measured_bpm': run.hr_bpm[:n], 'predicted_bpm': row[:n]}
+    items: HeartItems,  # validation or test items: two pasts a run, as of it and frozen; a new run has one
+    outputs: list[torch.Tensor],  # what a model says of each batch of `scored_batches(items)`, `(B, T)`, bpm
+) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
+    "Predictions of whole runs, in the order of the runs; while a model trains, only of their first pasts"
+    said, n_runs = [row for batch in outputs for row in batch.numpy()], len(items.workouts)
+    assert len(said) in (n_runs, len(items))
+    order = [i // items.n_pasts for i in WorkoutLoader(items).get_idxs()]
+    by_past = [dict(zip(order, said[begin : begin + n_runs])) for begin in range(0, len(said), n_runs)]
+    frames = [
+        pd.DataFrame(
+            {'workout': run.workout, 'time_s': run.time_s, 'measured_bpm': run.hr_bpm}
+            | {name: rows[i][: len(run)] for name, rows in zip(_PREDICTED, by_past)}
         )
-    return pd.concat([frames[i] for i in range(len(items))], ignore_index=True)
+        for i, run in enumerate(items.workouts)
+    ]
+    return pd.concat(frames, ignore_index=True)
 
 
 def predict_items(
     model: nn.Module,  # as `build` gives it
-    items: HeartItems,  # validation or test items: one past a run
+    items: HeartItems,  # validation or test items: two pasts a run, as of it and frozen; a new run has one
     batch_size: int = 32,  # runs a batch, similar lengths together
-) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm
+) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
     "Predictions of whole runs"
-    return items_table(items, run_batches(model, WorkoutLoader(items, batch_size)))
+    return items_table(items, run_batches(model, scored_batches(items, batch_size)))

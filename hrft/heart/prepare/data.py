@@ -4,12 +4,14 @@
 
 # %% auto #0
 __all__ = ['Normalisation', 'person_workouts', 'HeartItems', 'fit_normalisation', 'split_by_date', 'HeartSplits', 'one_person',
-           'split_person', 'many_people', 'split_people', 'pad_batch', 'WorkoutLoader', 'workout_loaders', 'new_item']
+           'split_person', 'many_people', 'split_people', 'pad_batch', 'WorkoutLoader', 'scored_batches',
+           'workout_loaders', 'new_item']
 
 # %% ../../../nbs/heart/21_prepare.data.ipynb #b7266c8f
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -24,7 +26,8 @@ from ...core import UserError, derive_seed, digest
 from ..files.store import Store
 from .augment import augment
 from .features import training_loads
-from .history import Past, Population, Workout, drawn_pasts, frozen_pasts, known_past, population
+from .history import Known, Past, Population, Workout, known_past, population
+from .history import drawn_pasts, rolling_pasts
 from .options import USUAL, Augment, HeartData
 from .usable import UsableRule, usable_grids, usable_sentence, usable_workouts
 from .workouts import on_grid, recording_digest
@@ -61,7 +64,7 @@ class HeartItems:
     def __init__(
         self,
         workouts: Sequence[Workout],
-        pasts: Sequence[Sequence[Past]],  # for each workout as many
+        pasts: Sequence[Sequence[Past]],  # for each workout as many; scored: as of it, frozen
         names: Sequence[str],  # `HeartData.features`
         max_steps: int = 0,  # only the first grid steps; 0 for all
         people: Sequence[str] = (),  # whom the feature `person` tells apart
@@ -145,7 +148,7 @@ class _Kept(TypedDict):
     bpm_mean: FiniteFloat
     bpm_sd: _Above0
     population: Annotated[dict[str, Any], _readable(Population.from_dict)]
-    past: NotRequired[Annotated[dict[str, Any], _readable(Past.from_dict)]]
+    past: NotRequired[Annotated[dict[str, Any], _readable(Known.from_dict)]]
     people: NotRequired[list[str]]
 
 
@@ -241,7 +244,8 @@ def one_person(
             f"{person} has too few runs: {usable_sentence(usable_workouts(store, person, options.rule))} Expected 3 "
             "usable ones or more, to train, validate and test. Add workouts."
         )
-    return split_person(workouts, options, normalisation, seed, store.digest([person]))
+    first_s = store.first_second(person)
+    return split_person(workouts, options, normalisation, seed, store.digest([person]), first_s)
 
 
 def split_person(
@@ -250,6 +254,7 @@ def split_person(
     normalisation: dict | None = None,  # a base's
     seed: int = 0,
     content: str = '',  # digest of the recordings
+    first_s: float | None = None,  # when the person's day 0 began, s since 1970
 ) -> HeartSplits:
     "`one_person` for workouts that are in memory"
     train, validation, test = _three(workouts, options.personal_workouts)
@@ -260,9 +265,9 @@ def split_person(
     )
     rng = np.random.default_rng(derive_seed(seed, 'pasts', workouts[0].person))
     drawn = drawn_pasts(train, everybody, options, rng)
-    validated = frozen_pasts(validation, train, everybody, options)
-    tested = frozen_pasts(test, train + validation, everybody, options)
-    new = known_past(train + validation, test[0], everybody, options)
+    validated = rolling_pasts(validation, train, everybody, options)
+    tested = rolling_pasts(test, train + validation, everybody, options)
+    new = Known.of(workouts, everybody, options, first_s)
     names, known = options.features, (normalisation or {}).get('people', ())
     items = HeartItems(train, drawn, names, options.max_steps, known)
     scored = HeartItems(validation, validated, names, people=known), HeartItems(test, tested, names, people=known)
@@ -353,13 +358,13 @@ def split_people(
     for person in known:
         rng = np.random.default_rng(derive_seed(seed, 'pasts', person))
         drawn += drawn_pasts(people[person], everybody, options, rng)
-    frozen = {
-        split: [past for a, b, last in own for past in frozen_pasts(last, a + b, everybody, options)]
+    rolling = {
+        split: [past for a, b, last in own for past in rolling_pasts(last, a + b, everybody, options)]
         for split, own in parts.items()
     }
     train = HeartItems([each for person in known for each in people[person]], drawn, names, options.max_steps, known)
     validation, test = (
-        HeartItems([each for _, _, last in own for each in last], frozen[split], names, people=known)
+        HeartItems([each for _, _, last in own for each in last], rolling[split], names, people=known)
         for split, own in parts.items()
     )
     normalisation = fit_normalisation(train, everybody)
@@ -391,9 +396,10 @@ class WorkoutLoader(DataLoader):
         workouts_per_person: int = 0,  # workouts a person in an epoch, at most; 0 for all
         n_workouts: int = 0,  # in an epoch of training, each again and again if need be; 0 for each once
         distortions: Augment | None = None,  # of training workouts
+        past: int = 0,  # which past of each workout, where it is not for training
         **kwargs,
     ):
-        self.items, self.people = items, {}
+        self.items, self.people, self.past = items, {}, past
         self.distortions = distortions if shuffle and distortions and distortions.on else None
         for i, workout in enumerate(items.workouts):
             self.people.setdefault(workout.person, []).append(i)
@@ -414,7 +420,7 @@ class WorkoutLoader(DataLoader):
         "Items of this epoch, batch after batch"
         n_pasts = self.items.n_pasts
         if not self.shuffle:
-            return sorted(range(0, len(self.items), n_pasts), key=self.items.length)
+            return sorted(range(self.past, len(self.items), n_pasts), key=self.items.length)
         drawn: list[int] = []
         while len(drawn) < self.n:
             once = [
@@ -429,6 +435,14 @@ class WorkoutLoader(DataLoader):
         last = batches.pop() if len(batches[-1]) < self.bs else []
         self.rng.shuffle(batches)
         return sum(batches, []) + last
+
+
+def scored_batches(
+    items: HeartItems,
+    batch_size: int = 32,  # workouts a batch
+) -> Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:  # as `pad_batch` gives them
+    "All items in one order: each workout with its first past, as while a model trains, then with its second"
+    return chain.from_iterable(WorkoutLoader(items, batch_size, past=k) for k in range(items.n_pasts))
 
 
 def workout_loaders(
@@ -447,18 +461,20 @@ def new_item(
     options: HeartData,
     normalisation: dict,  # kept with the weights
     workout: str = 'new',  # its name
+    start_s: float | None = None,  # when it began, s since 1970; None where nobody knows
 ) -> HeartItems:  # one item
     "A new workout of the person (or, without a `past` in the normalisation, of a stranger)"
-    past = (
-        Past.from_dict(normalisation['past'])
+    past, day, loads = (
+        Known.from_dict(normalisation['past']).before(start_s)
         if 'past' in normalisation
-        else known_past([], None, Population.from_dict(normalisation['population']), options)
+        else (known_past([], None, Population.from_dict(normalisation['population']), options), 0, None)
     )
     item = Workout.from_grid(
         on_grid(points, options.grid_step_s, options.smooth_s),
         workout,
+        day=day,
         grid_step_s=options.grid_step_s,
-        loads=past.loads,
+        loads=loads,
         recording=recording_digest(points.heart_rate_bpm) if 'heart_rate_bpm' in points else '',
     )
     return HeartItems([item], [[past]], normalisation['features'], people=normalisation.get('people', ()))

@@ -16,9 +16,8 @@ import pandas as pd
 
 from ...compare import Comparison
 from ...evaluate import mean_interval, span_text
-from ..models.baselines import HEART_RATE, LEARNERS, measured_steps
+from ..models.baselines import HEART_RATE, fit_baseline
 from ..prepare.data import split_by_date
-from ..prepare.features import STEP_FEATURES
 from ..prepare.history import Population, Workout, known_past
 from ..prepare.options import USUAL, HeartData
 
@@ -35,24 +34,21 @@ def by_history(
 
 
 def by_own(
-    learner: str,  # of `LEARNERS`, such as `trees`
+    baseline: str,  # as `fit_baseline` calls it, such as `trees`
     newest: float = 0.1,  # share of the earlier workouts that may be newer than the fit
     at_most: int = 4,  # workouts that may be
 ) -> Expect:  # NaN where there is no earlier workout
     "A baseline fitted to the person's own earlier workouts, and again as they grow"
-    make, features = LEARNERS[learner]
-    columns, model, used = [list(STEP_FEATURES).index(name) for name in features], make(), frozenset()
+    model, used = None, frozenset()
 
     def expect(earlier, run):
-        nonlocal used
-        known = frozenset(each for each in earlier if np.isfinite(each.hr_bpm).any())
+        nonlocal model, used
+        known = frozenset(earlier)
         if not known:
             return np.full(len(run), np.nan)
-        if not used or max(len(known - used), len(used - known)) > min(newest * len(known), at_most):
-            x, y = measured_steps([each for each in earlier if each in known])
-            model.fit(x[:, columns], y)
-            used = known
-        return model.predict(run.steps[:, columns].astype(float))
+        if model is None or max(len(known - used), len(used - known)) > min(newest * len(known), at_most):
+            model, used = fit_baseline(baseline, earlier), known
+        return model.predict(run)
 
     return expect
 
