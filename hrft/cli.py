@@ -133,7 +133,7 @@ def evaluate(
 
 def _evaluation_lines(result, scoring):
     "An evaluation as lines of text: people, all, baselines, classes, and how often intervals held"
-    from hrft.evaluate import interval_text
+    from hrft.evaluate import beside_text, interval_text
 
     (metric, about), people = judged_by(scoring), result.get('people', {})
     wide = max(18, *(len(name) + 2 for name in [*people, *result['baselines'], 'all']))
@@ -141,11 +141,13 @@ def _evaluation_lines(result, scoring):
 
     def line(name, scores, more):
         value = f"{scores[metric]:>8.{about['digits']}f}{unit}"
-        return f"{name:<{wide}}{value}   {interval_text(scores, about):<16}   {more}"
+        return f"{name:<{wide}}{value}   {interval_text(scores, about):<16}   {beside_text(scoring, scores)}{more}"
 
     def word(key, value):
         return f'{key} {value:.3f}' if isinstance(value, float) else f'{key} {value}'
 
+    if titles := beside_text(scoring):
+        yield f"{'':<{wide}}{metric:>{8 + len(unit)}}   {'95 % interval':<16}   {titles}".rstrip()
     yield from (line(name, scores, counted(scores)) for name, scores in people.items())
     yield line('all', result['test'], counted(result['test']))
     yield from (line(name, scores, 'baseline') for name, scores in result['baselines'].items())

@@ -144,19 +144,21 @@ def show_run(
 
 def _score_lines(metrics):
     "A finished run's scores as lines of text"
-    from hrft.evaluate import interval_text, scoring_of
+    from hrft.evaluate import beside_text, interval_text, scoring_of
 
-    metric, about = judged_by(scoring_of(metrics))
+    metric, about = judged_by(scoring := scoring_of(metrics))
+    titles = beside_text(scoring)
     digits, stages, baselines = about['digits'], metrics['stages'], metrics['baselines']
     wide = max(18, *(len(name) + 2 for name in [*baselines, *(stage['name'] for stage in stages)]))
 
     def line(name, validation, scores, more):
         value = f"{validation:>12.{digits}f}" if validation is not None else f"{'':>12}"
         test = '-' if scores[metric] is None else f'{scores[metric]:.{digits}f}'
+        more = f'{beside_text(scoring, scores)}{more}'
         return f"{name:<{wide}}{value}{test:>9}   {interval_text(scores, about):<16}  {more}".rstrip()
 
     return [
-        f"{'':<{wide}}{'validation':>12}{'test':>9}   95 % interval  ({metric})",
+        f"{'':<{wide}}{'validation':>12}{'test':>9}   {'95 % interval':<{16 if titles else 13}}  {titles}({metric})",
         *(
             line(s['name'], s['validation'][metric], s['test'], 'kept' if s['name'] == metrics['kept_stage'] else '')
             for s in stages

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['ERROR', 'SHARE', 'FEW', 'Metric', 'check_columns', 'check_named', 'step_sums', 'regression_metrics', 'Scoring',
            'scoring_of', 'main_score', 'jackknife_interval', 'mean_interval', 'Sums', 'different_items', 'score',
-           'items_digest', 'metric_text', 'span_text', 'interval_text']
+           'items_digest', 'metric_text', 'span_text', 'interval_text', 'beside_text']
 
 # %% ../nbs/core/06_evaluate.ipynb #c0f4e9bb
 import hashlib
@@ -112,6 +112,7 @@ class Scoring:
     predicted: str  # column of the prediction
     metrics: tuple  # of `Metric`; the first one is monitored and ranked by
     sums: Callable = step_sums  # predictions, scoring -> one row an item: numbers that add up, `n` counts
+    beside: tuple = ()  # keys of scores that a study adds, with their columns' titles, to be shown beside the metric
 
     @property
     def monitor(self) -> Metric:
@@ -119,7 +120,8 @@ class Scoring:
 
     def about(self) -> dict:  # JSON-able: metric (the monitored one), item, metrics (name -> `Metric.about`)
         "What a reader of the scores has to know"
-        return {'metric': self.monitor.name, 'item': self.item, 'metrics': {m.name: m.about() for m in self.metrics}}
+        about = {'metric': self.monitor.name, 'item': self.item, 'metrics': {m.name: m.about() for m in self.metrics}}
+        return about | ({'beside': dict(self.beside)} if self.beside else {})
 
 # %% ../nbs/core/06_evaluate.ipynb #e2037938
 def scoring_of(
@@ -349,3 +351,20 @@ def interval_text(
 ) -> str:  # such as `5.91 to 7.02`
     "A score's interval as text, with the decimals of its metric, and a word where the items are too few"
     return span_text(scores.get(about['interval']) or [None, None], about['digits'], scores.get('few', False))
+
+# %% ../nbs/core/06_evaluate.ipynb #d860d4ec
+def beside_text(
+    scoring: dict,  # as `Scoring.about` gives it
+    scores: dict | None = None,  # of `Study.score`; the titles by default
+) -> str:  # a column each
+    "What a study shows beside its metric, such as the quartiles of the items' own errors"
+    digits, columns = scoring['metrics'][scoring['metric']]['digits'], scoring.get('beside', {})
+
+    def text(value):
+        if isinstance(value, list):
+            low, middle, high = value
+            return f'{middle:.{digits}f} ({span_text([low, high], digits)})'
+        return '-' if value is None else f'{value:.{digits}f}'
+
+    shown = {title: title if scores is None else text(scores.get(key)) for key, title in columns.items()}
+    return ''.join(f'{value:<{max(8, len(title))}}  ' for title, value in shown.items())

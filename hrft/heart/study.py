@@ -256,7 +256,7 @@ def personalize(
     run = fit(STUDY, own, store, runs, parent=base, show=show)
     if not verdict_of(run):
         splits = STUDY.open(run.recipe(HeartRecipe), store, header)
-        judge(run, splits, tested_on=fingerprints(splits.test))
+        judge(run, splits, load_model(base)[0], tested_on=fingerprints(splits.test))
     return run
 
 
@@ -323,7 +323,7 @@ def evaluate(
     write: bool = True,  # whether to write it
 ) -> tuple:  # results (used, test, baselines, people, coverage, skipped, predictions), path or None
     "Score what a finished run predicts with, by its verdict, on other data"
-    (model, header), (simple, other) = load_model(run), kept_simple(run)
+    (model, header), (simple, kept) = load_model(run), kept_simple(run)
     data, tables, naive, skipped = Store(store), [], {}, {}
     for name in [data.check(person)] if person else data.people:
         try:
@@ -333,8 +333,8 @@ def evaluate(
                 raise
             skipped[name] = str(error)
             continue
-        table, simply = predict_items(model, splits.test).assign(person=name), baselines(splits)
-        intervals = intervals_of(other['intervals'] if simple else header.intervals, splits)
+        table, simply = predict_items(model, splits.test).assign(person=name), STUDY.baselines(splits)
+        intervals = intervals_of(kept if simple else header.intervals, splits)
         if simple:
             naive.setdefault(header.stage, []).append(table)
             table = simply[simple.name].assign(person=name)
@@ -435,15 +435,17 @@ def _contents(ordered):
 def _familiar(header, items):
     "What a run knows of a workout, in words; '' if nothing"
     own, seen = set(fingerprints(items)), header.lineage
-    if own & set(header.judged_on):
-        return 'this is one of its test workouts'
     words = (
         'it was trained on this workout'
         if own & seen.trained_on
         else 'this workout stopped its training'
         if own & seen.stopped_on
+        else 'its history holds this workout'
+        if own & set(header.judged_on) and 'past' in header.normalisation
         else ''
     )
+    if own & set(header.judged_on) and not words:
+        return 'this is one of its test workouts'
     return words and f'{words}, so the error says nothing about new ones'
 
 
@@ -455,7 +457,7 @@ def predict_file(
 ) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
     weights = run or shipped_weights()['heart/base']
-    (model, header), (simple, other) = load_model(weights), kept_simple(weights)
+    (model, header), (simple, intervals) = load_model(weights), kept_simple(weights)
     recording, about = _one_recording(recorded_workouts(file), workout, header.options.rule.sport)
     if not recording.points[['distance_m', 'speed_m_s']].notna().any(axis=None):
         raise UserError(
@@ -468,7 +470,7 @@ def predict_file(
     if simple:
         table['predicted_bpm'] = simple.predict(items.workouts[0])
     _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
-    kept = (other['intervals'] if simple else header.intervals).get('personal' if personal else 'stranger')
+    kept = (intervals if simple else header.intervals).get('personal' if personal else 'stranger')
     if kept:
         table = heart_intervals(table, kept)
     used = f"{header.name}, {simple.name if simple else header.stage}"

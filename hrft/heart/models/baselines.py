@@ -45,7 +45,10 @@ def step_columns(names: Sequence[str]) -> list[int]:
     return [list(STEP_FEATURES).index(name) for name in names]
 
 
-HEART_RATE = Scoring('workout', 'measured_bpm', 'predicted_bpm', regression_metrics('bpm'))  # judged by whole workouts
+_BESIDE = ('frozen_mae_bpm', 'frozen'), ('workout_mae_bpm', 'median run (quartiles)')
+HEART_RATE = Scoring(  # judged by whole workouts
+    'workout', 'measured_bpm', 'predicted_bpm', regression_metrics('bpm'), beside=_BESIDE
+)
 
 # %% ../../../nbs/heart/22_models.baselines.ipynb #b1fa3213
 @dataclass(frozen=True, eq=False)
@@ -102,7 +105,7 @@ class Curve:
     def predict(self, run: Workout) -> np.ndarray:  # `(T,)`, bpm
         return np.interp(run.steps[:, _ELAPSED].astype(float) // 60, self.minutes, self.bpm)
 
-# %% ../../../nbs/heart/22_models.baselines.ipynb #75ca408a
+# %% ../../../nbs/heart/22_models.baselines.ipynb #6e2d7f66
 def boosted_trees(
     loss: str = 'squared_error',  # scikit-learn's name
     n_trees: int = 150,
@@ -142,7 +145,7 @@ class Trees:
     def predict(self, run: Workout) -> np.ndarray:  # `(T,)`, bpm
         return self.model.predict(run.steps[:, step_columns(BASELINE_FEATURES)].astype(float))
 
-# %% ../../../nbs/heart/22_models.baselines.ipynb #4befa194
+# %% ../../../nbs/heart/22_models.baselines.ipynb #fd1159a3
 TREES_EVERY = 5  # runs after which trees are grown again
 _FIT = {
     'constant': partial(Linear.fit, names=()),
@@ -200,7 +203,7 @@ def _frame(items, predictions):
     ]
     return pd.concat(frames, ignore_index=True)
 
-# %% ../../../nbs/heart/22_models.baselines.ipynb #dac9c610
+# %% ../../../nbs/heart/22_models.baselines.ipynb #da35d04c
 def heart_scores(
     predictions: pd.DataFrame,  # one row a step, with or without frozen_bpm
 ) -> dict[str, Any]:  # as `score`; workout_mae_bpm, and frozen_mae_bpm where there is a frozen prediction
