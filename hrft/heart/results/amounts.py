@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['Expect', 'AMOUNTS', 'by_history', 'by_own', 'own_candidates', 'by_following', 'by_base', 'base_candidates',
-           'predict_amounts', 'left_out_amounts', 'all_known', 'amounts_table', 'amounts_answer', 'plot_amounts']
+           'predict_amounts', 'left_out_amounts', 'all_known', 'cold_start_table', 'cold_start_answer',
+           'plot_cold_start']
 
 # %% ../../../nbs/heart/47_results.amounts.ipynb #1dc13be5
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -169,7 +170,7 @@ def all_known(
     return int(np.median([len(own) - (len(split_by_date(own)[2]) + 1) / 2 for own in people.values()]))
 
 
-def amounts_table(
+def cold_start_table(
     predictions: pd.DataFrame,  # of `predict_amounts`
     own: Sequence[str] = _OWN,  # candidates whose better one, for each person, is to be beaten
 ) -> pd.DataFrame:  # one row a number of workouts and candidate
@@ -207,8 +208,8 @@ def _against(mae, naive, one_of_them):
     return row | {'worse for': (gap > 0).sum()}
 
 # %% ../../../nbs/heart/47_results.amounts.ipynb #13cd3a04
-def amounts_answer(
-    table: pd.DataFrame,  # of `amounts_table`
+def cold_start_answer(
+    table: pd.DataFrame,  # of `cold_start_table`
     model: str,  # candidate
 ) -> str:  # Markdown
     "What a candidate is worth by the number of workouts, in words"
@@ -222,8 +223,8 @@ def amounts_answer(
     )
 
 
-def plot_amounts(
-    table: pd.DataFrame,  # of `amounts_table`
+def plot_cold_start(
+    table: pd.DataFrame,  # of `cold_start_table`
 ):  # figure
     "The mean over people, and for how many the better of the own models has less, by the number of workouts known"
     import matplotlib.pyplot as plt
