@@ -118,6 +118,7 @@ def predict_amounts(
     people: Mapping[str, Sequence[Workout]],  # person -> usable workouts by date
     candidates: Callable[[str], Mapping[str, Expect]],  # person -> name -> candidate
     amounts: Iterable[float] = AMOUNTS,  # of the last workouts before each test workout
+    most: int = 0,  # test workouts a person, spread over all of them; 0 for all
 ) -> pd.DataFrame:  # one row a grid step: person, known, model, workout, time_s, measured_bpm, predicted_bpm
     "Every candidate's predictions of the same test workouts, told only so many workouts before each"
     pieces = {
@@ -127,17 +128,17 @@ def predict_amounts(
         for person, workouts in people.items()
         for known in map(float, amounts)
         for model, expect in candidates(person).items()
-        for run, expected in _tested(workouts, known, expect)
+        for run, expected in _tested(workouts, known, most, expect)
     }
     keys = ['person', 'known', 'model', 'workout']
     table = pd.concat(pieces, names=keys).reset_index(keys).reset_index(drop=True)
     return table.astype(dict.fromkeys(['person', 'model', 'workout'], 'category'))
 
 
-def _tested(workouts, known, expect):
+def _tested(workouts, known, most, expect):
     "The test workouts with what is expected of each, given the last ones before it"
     n = len(split_by_date(workouts)[2])
-    for i in range(len(workouts) - n, len(workouts)):
+    for i in len(workouts) - n + np.unique(np.linspace(0, n - 1, min(n, most or n)).astype(int)):
         blind = workouts[i].with_hr(np.full(len(workouts[i]), np.nan))
         yield workouts[i], expect(workouts[int(max(0, i - known)) : i], blind)
 
@@ -145,19 +146,21 @@ def _tested(workouts, known, expect):
 def left_out_amounts(
     plan: FoldPlan,  # people, and the bases that never saw them
     amounts: Iterable[float] = AMOUNTS,  # of the last workouts before each test workout
-    more: Callable[[dict[str, list[Workout]]], Mapping[str, Expect]] | None = None,  # others -> further candidates
+    most: int = 0,  # test workouts a person, spread over all of them; 0 for all
+    more: Callable[[dict[str, list[Workout]]], Mapping[str, Expect]] = lambda _: {},  # others -> further candidates
 ) -> pd.DataFrame:  # as `predict_amounts`
     "Every candidate's predictions of people left out, with the first seed's bases"
-    bases = {person: (fold, base) for (fold, _), base in reversed(plan.bases.runs.items()) for person in fold}
-    options = load_model(next(iter(plan.bases.runs.values())))[1].options
-    everyone = {person: person_workouts(plan.store, person, options) for person in plan.store.people}
-
-    def candidates(person):
-        fold, base = bases[person]
-        others = {other: own for other, own in everyone.items() if other not in fold and own}
-        return base_candidates(base) | dict(more(others) if more else {})
-
-    return predict_amounts({person: everyone[person] for person in plan.people}, candidates, amounts)
+    bases = {fold: base for (fold, _), base in reversed(plan.bases.runs.items())}
+    options = load_model(next(iter(bases.values())))[1].options
+    everyone = {person: own for person in plan.store.people if (own := person_workouts(plan.store, person, options))}
+    learned = {fold: more({p: own for p, own in everyone.items() if p not in fold}) for fold in bases}
+    folds = {person: fold for fold in bases for person in fold}
+    return predict_amounts(
+        {person: everyone[person] for person in plan.people},
+        lambda person: base_candidates(bases[folds[person]]) | dict(learned[folds[person]]),
+        amounts,
+        most,
+    )
 
 # %% ../../../nbs/heart/47_results.amounts.ipynb #3e0c1096
 _OWN = ('own trees', 'own ridge')
