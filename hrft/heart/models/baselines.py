@@ -164,16 +164,16 @@ def fit_baseline(
     return _FIT[name](workouts)
 
 
-def _rolled(name, earlier, scored):
+def _rolled(name, earlier, scored, last=0):
     "A method's predictions of runs in order of date, fitted again on what came before each: as of it, and frozen"
     frozen = latest = fit_baseline(name, earlier)
     for i, run in enumerate(scored):
         if i and i % (TREES_EVERY if name == 'trees' else 1) == 0:
-            latest = fit_baseline(name, [*earlier, *scored[:i]])
+            latest = fit_baseline(name, [*earlier, *scored[:i]][-last:])
         yield latest.predict(run), frozen.predict(run)
 
 
-def _fitted_once(name, others, scored):
+def _fitted_once(name, others, scored, _):
     "The same of people whom it was not fitted on"
     model = fit_baseline(name, others)
     return ((bpm, bpm) for bpm in map(model.predict, scored))
@@ -185,7 +185,8 @@ def baselines(
     "Constant, mean curve, ridge, trees, and the regression on the history where the model has it"
     earlier, test = splits.train.workouts + splits.validation.workouts, splits.test
     rolled = _fitted_once if splits.everyone else _rolled
-    found = {name: _frame(test, rolled(name, earlier, test.workouts)) for name in _FIT}
+    last = splits.options.personal_workouts  # that anything may know; 0 for all
+    found = {name: _frame(test, rolled(name, earlier, test.workouts, last)) for name in _FIT}
     if 'expected_bpm' in test.names:
         column = test.names.index('expected_bpm')
         both = ([test.columns(2 * i + past)[:, column] for past in (0, 1)] for i in range(len(test.workouts)))

@@ -16,8 +16,8 @@ from scipy.optimize import minimize
 
 from ...compare import mean_prediction, paired_test
 from ...core import UserError, atomic_path, digest, write_json
-from ...evaluate import items_digest, score
-from ..models.baselines import HEART_RATE
+from ...evaluate import items_digest
+from ..models.baselines import HEART_RATE, heart_scores
 from ...runfolder import Run
 from ...study import kept_lineage
 
@@ -80,7 +80,9 @@ def ensemble(
         pull_bpm,
     )
     means = {
-        split: mean_prediction(parts, ['workout', 'time_s'], ['predicted_bpm'], weights).assign(model=name)
+        split: mean_prediction(parts, ['workout', 'time_s'], ['predicted_bpm', 'frozen_bpm'], weights).assign(
+            model=name
+        )
         for split, parts in tables.items()
     }
     against = {
@@ -100,7 +102,7 @@ def _written(members, name, runs, pull_bpm, weights, means, against):
     stage |= {'weights': dict(zip(names, weights.round(4).tolist()))}
     kept = [next(s for s in r.metrics['stages'] if s['name'] == r.metrics['kept_stage']) for r in members]
     stage |= {'trainable_parameters': sum(s['trainable_parameters'] for s in kept)}
-    stage |= {split: score(table, HEART_RATE) for split, table in means.items()}
+    stage |= {split: heart_scores(table) for split, table in means.items()}
     naive = first.predictions[first.predictions.model.isin(first.metrics['baselines'])]
     lineages = [kept_lineage(run) for run in members]
     run.path.mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['KEPT', 'STRANGER', 'stages_as', 'few_epochs', 'FoldPlan', 'PeopleLeftOut', 'leave_people_out', 'stages_table',
-           'stage_to_keep', 'stage_answer', 'intervals_left_out', 'coverage_over_people', 'amounts_table',
-           'amounts_answer', 'plot_amounts', 'fold_cost_table']
+           'workouts_table', 'stage_to_keep', 'stage_answer', 'intervals_left_out', 'coverage_over_people',
+           'amounts_table', 'amounts_answer', 'plot_amounts', 'fold_cost_table']
 
 # %% ../../../nbs/heart/46_results.folds.ipynb #3f362f7c
 import json
@@ -165,13 +165,13 @@ def _as_a_stranger(
     base: Run,  # that never saw the person
     store: Store,
     person: str,
-) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm
+) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm, frozen_bpm
     "A base's predictions of a person's test workouts without any history"
     model, header = load_model(base)
     normalisation, options = header.normalisation, header.options.model_copy(update={'histories': 1})
     test = one_person(store, person, options, normalisation).test
     everybody = Population.from_dict(normalisation['population'])
-    pasts = [[known_past([], workout, everybody, options)] for workout in test.workouts]
+    pasts = [[known_past([], workout, everybody, options)] * 2 for workout in test.workouts]
     return predict_items(model, HeartItems(test.workouts, pasts, test.names, people=test.people))
 
 # %% ../../../nbs/heart/46_results.folds.ipynb #52b46949
@@ -203,7 +203,7 @@ class PeopleLeftOut:
         return [*before, *([f'{self.plan.stages[-1]} alone'] if self.alone else []), last]
 
 
-_ROW, _VALUES = ['workout', 'time_s'], ['measured_bpm', 'predicted_bpm']
+_ROW, _VALUES = ['workout', 'time_s'], ['measured_bpm', 'predicted_bpm', 'frozen_bpm']
 
 
 def _candidates(plan, tuned, alone):
@@ -299,6 +299,20 @@ def stages_table(left_out: PeopleLeftOut) -> pd.DataFrame:  # one row a pair
             | {'better for': f"{(mae[a] < mae[b]).sum()} of {len(mae)}", 'verdict': test['verdict']}
         )
     return pd.DataFrame(rows)
+
+
+def workouts_table(left_out: PeopleLeftOut) -> pd.DataFrame:  # one row a candidate, the best first
+    "Errors as of each run beside those with the past frozen, and the quartiles of the runs' own errors"
+    known = left_out.predictions.query('personal_workouts == 0').dropna(subset='measured_bpm')
+    keys = ['model', 'person', 'seed']
+    errors = {name: (known[name] - known.measured_bpm).abs() for name in ('predicted_bpm', 'frozen_bpm')}
+    people = {name: own.groupby([known[key] for key in keys], observed=True).mean() for name, own in errors.items()}
+    as_of, frozen = (own.groupby('model', observed=True).mean() for own in people.values())
+    runs = errors['predicted_bpm'].groupby([known[key] for key in [*keys, 'workout']], observed=True).mean()
+    quartiles = runs.groupby('model', observed=True).quantile([0.25, 0.5, 0.75]).unstack()
+    table = pd.DataFrame({'MAE (bpm)': as_of, 'frozen MAE (bpm)': frozen, 'median run (bpm)': quartiles[0.5]})
+    table['quartiles of runs (bpm)'] = [span_text(list(ends)) for ends in quartiles[[0.25, 0.75]].to_numpy()]
+    return table.sort_values('MAE (bpm)').rename_axis('candidate').reset_index()
 
 
 def stage_to_keep(

@@ -16,7 +16,7 @@ from ...compare import p_text, paired_test, rank, verdict_text
 from ...core import UserError
 from ...evaluate import FEW, score, span_text, step_sums
 from ..judge.intervals import plot_intervals
-from ..models.baselines import HEART_RATE
+from ..models.baselines import HEART_RATE, heart_scores
 from ..study import kept_predictions
 from ...report import image
 from ...runfolder import Run
@@ -92,14 +92,15 @@ def contenders(
 def ranking(
     rows: list,  # of Contender
 ) -> pd.DataFrame:  # one row a contender, ranked within its test items
-    "MAE, RMSE and R2 with 95 % intervals; who is tied with the first"
+    "MAE, RMSE and R2 with 95 % intervals, the frozen past, the runs' own errors; who is tied with the first"
     for row in rows:
         if sum(r.name == row.name for r in rows) > 1:
             raise UserError(f"two contenders are called {row.name}; give each a name of its own.")
     by_name, table = {row.name: row for row in rows}, []
     for _, place in rank({row.name: row.predictions for row in rows}, HEART_RATE).iterrows():
         row = by_name[place['model']]
-        scores, few = score(row.predictions, HEART_RATE), place['n'] < FEW
+        scores, few = heart_scores(row.predictions), place['n'] < FEW
+        low, median, high = scores['workout_mae_bpm']
         behind = 'behind' if place['verdict'] == 'behind the first' else 'tied'
         table.append(
             {
@@ -108,6 +109,9 @@ def ranking(
                 'type': row.kind,
                 'MAE (bpm)': scores['mae_bpm'],
                 'MAE 95 %': span_text(scores['mae_ci95'], 2, few),
+                'frozen MAE (bpm)': scores.get('frozen_mae_bpm', np.nan),
+                'median run (bpm)': median,
+                'quartiles of runs (bpm)': span_text([low, high], 2),
                 'RMSE (bpm)': scores['rmse_bpm'],
                 'RMSE 95 %': span_text(scores['rmse_ci95'], 2, few),
                 'R2': scores['r2'],
