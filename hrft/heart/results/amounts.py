@@ -191,7 +191,7 @@ def cold_start_table(
             row = {'workouts known': 'all' if known == inf else f'{known:.0f}', 'candidate': model, 'people': len(mae)}
             row |= {'workouts': len(comparison.counts), 'MAE (bpm)': mae[model].mean()}
             row |= dict(zip(('low', 'high'), np.array(interval, float))) | {'MAE 95 %': span_text(interval, 2)}
-            row |= dict(zip(('lower quartile (bpm)', 'median workout (bpm)', 'upper quartile (bpm)'), quartiles))
+            row |= {'median run (bpm)': quartiles[1], 'quartiles of runs (bpm)': span_text([*quartiles[[0, 2]]])}
             rows.append(row | _against(mae[model], mae[naive], model in own))
     return pd.DataFrame(rows)
 
