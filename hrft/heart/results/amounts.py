@@ -229,23 +229,28 @@ def cold_start_answer(
 def plot_cold_start(
     table: pd.DataFrame,  # of `cold_start_table`
 ):  # figure
-    "The mean over people, and for how many the better of the own models has less, by the number of workouts known"
+    "The error, and for how many people the better of the own models has less, by the number of workouts known"
     import matplotlib.pyplot as plt
 
-    figure, (top, bottom) = plt.subplots(
-        2, 1, figsize=(8, 5.4), sharex=True, layout='constrained', height_ratios=(2.2, 1)
-    )
+    several = table.people.max() > 1
+    size = {'nrows': 2, 'figsize': (8, 5.4), 'height_ratios': (2.2, 1)} if several else {'figsize': (8, 3.6)}
+    figure, axes = plt.subplots(**size, squeeze=False, sharex=True, layout='constrained')
     places = {known: i for i, known in enumerate(table['workouts known'].unique())}
-    models = list(table.candidate.unique())
+    models, (top, bottom) = list(table.candidate.unique()), axes[[0, -1], 0]
     for i, model in enumerate(models):
         mine = table[table.candidate == model]
         x = mine['workouts known'].map(places) + 0.08 * (i - (len(models) - 1) / 2)
         mae = mine['MAE (bpm)']
         reach = np.clip([mae - mine.low, mine.high - mae], 0, None)
         top.errorbar(x, mae, reach, marker='o', markersize=4, elinewidth=0.7, color=f'C{i}', label=model)
-        bottom.plot(x, mine['worse for'], 'o-', markersize=4, color=f'C{i}')
-    top.set(ylabel='MAE, mean over people (bpm)\n95 %: somebody else', ylim=(0, 1.4 * table['MAE (bpm)'].max()))
-    bottom.set(xlabel='workouts known before each test workout', ylabel='people for whom\nan own model is better')
+        if several:
+            bottom.plot(x, mine['worse for'], 'o-', markersize=4, color=f'C{i}')
+    if several:
+        bottom.set_ylabel('people for whom\nan own model is better')
+        bottom.yaxis.get_major_locator().set_params(integer=True)
+    over = 'mean over people (bpm)\n95 %: somebody else' if several else 'of this person (bpm)\n95 %: other workouts'
+    top.set(ylabel=f'MAE, {over}', ylim=(0, 1.4 * table['MAE (bpm)'].max()))
+    bottom.set_xlabel('workouts known before each test workout')
     bottom.set_xticks(list(places.values()), list(places))
     figure.legend(loc='outside upper center', ncols=4, fontsize='small')
     return figure
