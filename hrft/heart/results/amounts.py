@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from ...compare import Comparison
-from ...evaluate import mean_interval, span_text
+from ...evaluate import FEW, mean_interval, span_text
 from ..models.baselines import HEART_RATE, fit_baseline
 from ..models.network import predict_items
 from ..prepare.data import HeartItems, person_workouts, split_by_date
@@ -190,7 +190,9 @@ def cold_start_table(
             )
             row = {'workouts known': 'all' if known == inf else f'{known:.0f}', 'candidate': model, 'people': len(mae)}
             row |= {'workouts': len(comparison.counts), 'MAE (bpm)': mae[model].mean()}
-            row |= dict(zip(('low', 'high'), np.array(interval, float))) | {'MAE 95 %': span_text(interval, 2)}
+            row |= dict(zip(('low', 'high'), np.array(interval, float))) | {
+                'MAE 95 %': span_text(interval, 2, comparison.few)
+            }
             row |= {'median run (bpm)': quartiles[1], 'quartiles of runs (bpm)': span_text([*quartiles[[0, 2]]])}
             rows.append(row | _against(mae[model], mae[naive], model in own))
     return pd.DataFrame(rows)
@@ -207,21 +209,28 @@ def _against(mae, naive, one_of_them):
     if naive.empty or one_of_them:
         return {'against the better own (bpm)': np.nan, 'difference 95 %': '-', 'worse for': np.nan}
     gap = (mae - naive.min(axis=1)).to_numpy()
-    row = {'against the better own (bpm)': gap.mean(), 'difference 95 %': span_text(mean_interval(gap), 2)}
+    row = {
+        'against the better own (bpm)': gap.mean(),
+        'difference 95 %': span_text(mean_interval(gap), 2, len(gap) < FEW),
+    }
     return row | {'worse for': (gap > 0).sum()}
 
 # %% ../../../nbs/heart/47_results.amounts.ipynb #13cd3a04
 def cold_start_answer(
     table: pd.DataFrame,  # of `cold_start_table`
     model: str,  # candidate
+    reference: str = 'own trees',
 ) -> str:  # Markdown
     "What a candidate is worth by the number of workouts, in words"
     mine = table[table.candidate == model].set_index('workouts known')
+    last, other = mine.iloc[-1], table[table.candidate == reference].iloc[-1]
     errors = ', '.join(f'{mae:.2f} with {known}' for known, mae in mine['MAE (bpm)'].items())
     worse = ', '.join(f'{n:.0f} with {known}' for known, n in mine['worse for'].dropna().items())
     return (
-        f'- **{model}**, MAE in bpm by the number of workouts known: {errors}.\n'
-        f'- Of {mine.people.iloc[0]} people, those for whom the better of own trees and own ridge, '
+        f"- **{model}**: **{last['MAE (bpm)']:.2f} bpm** with {mine.index[-1]} workouts known (95 % interval for "
+        f"somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} of {reference}.\n"
+        f'- By the number of workouts known, bpm: {errors}.\n'
+        f'- Of {last.people} people, those for whom the better of own trees and own ridge, '
         f'picked after the test, has less: {worse}.'
     )
 
@@ -233,8 +242,10 @@ def plot_cold_start(
     import matplotlib.pyplot as plt
 
     several = table.people.max() > 1
-    size = {'nrows': 2, 'figsize': (8, 5.4), 'height_ratios': (2.2, 1)} if several else {'figsize': (8, 3.6)}
-    figure, axes = plt.subplots(**size, squeeze=False, sharex=True, layout='constrained')
+    panels, size = (2, (8, 5.4)) if several else (1, (8, 3.6))
+    figure, axes = plt.subplots(
+        panels, 1, figsize=size, height_ratios=(2.2, 1)[:panels], squeeze=False, sharex=True, layout='constrained'
+    )
     places = {known: i for i, known in enumerate(table['workouts known'].unique())}
     models, (top, bottom) = list(table.candidate.unique()), axes[[0, -1], 0]
     for i, model in enumerate(models):
