@@ -235,6 +235,9 @@ class Study(ABC, Generic[R, D, H]):
         "What `header_type` has beyond `Header`"
         return {}
 
+    def keep(self, data: D, run: Run) -> None:
+        "Write what else a run is to have beside its weights, before it is finished"
+
     def evaluate(
         self,
         run: Run | str | Path,  # a finished run, its folder, or its weights

@@ -479,6 +479,7 @@ def _judge(training, model, stages):
             raise AssertionError(f'baseline {name} predicts other items')
     tables += [table.assign(split='test', model=name) for name, table in baselines.items()]
     _save_kept(training, model, chosen, validation[chosen])
+    study.keep(data, run)
     with atomic_path(run.path / 'predictions.parquet') as temporary:
         pd.concat(tables, ignore_index=True).to_parquet(temporary, compression='zstd')
     metrics = {

@@ -19,7 +19,7 @@ from pydantic import model_validator
 from ..core import UserError, digest, project_root, shipped_weights, write_json
 from .files.readers import recorded_workouts
 from .files.store import Store
-from .judge.intervals import base_intervals, heart_intervals, person_intervals, phase, plot_intervals
+from .judge.intervals import base_intervals, dated, heart_intervals, left_out, phase, plot_intervals
 from .judge.verdict import choose, judge, kept_simple, verdict_of
 from .models.baselines import HEART_RATE, baselines, heart_scores
 from .models.network import HeartModel, HeartNet, LstmModel, PhysiologyNet, TreesNet
@@ -37,7 +37,7 @@ from ..study import Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/heart/37_study.ipynb #fd520b8a
-from .judge.intervals import Intervals, run_intervals
+from .judge.intervals import Intervals, has_history, mean_intervals, person_intervals, rolling, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
 from .prepare.data import Normalisation, many_people, new_item, one_person, person_workouts, workout_loaders
 
@@ -196,7 +196,7 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
         people = {person: sorted(run.recording for run in runs) for person, runs in data.everyone.items()}
         key = digest([people, data.options.model_dump(mode='json', exclude=blind)])
         if key != self._left_out[0]:
-            self._left_out = key, base_intervals(data.everyone, data.options)
+            self._left_out = key, base_intervals(left_out(data.everyone, data.options))
         return self._left_out[1]
 
     def default_source(self):
@@ -273,15 +273,11 @@ def intervals_of(
     splits: HeartSplits,  # of a person who is scored
 ) -> dict[str, Any] | None:  # for `heart_intervals`
     "A base's intervals for a person with these earlier runs; of a person's run, those that it keeps"
-    if 'known' not in kept:
-        return kept.get('personal')
-    return person_intervals(
-        kept,
-        splits.train.workouts + splits.validation.workouts,
-        Population.from_dict(splits.normalisation['population']),
-        splits.options,
-        'known',
-    )
+    if not kept or kept['steps']['n_earlier'] or not has_history(splits):
+        return kept
+    everybody = Population.from_dict(splits.normalisation['population'])
+    earlier = splits.train.workouts + splits.validation.workouts
+    return person_intervals(kept, rolling(earlier, everybody, splits.options))
 
 
 def _unseen(store, person, header):
@@ -311,7 +307,7 @@ def kept_predictions(
     run: Run,  # a person's
 ) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm, phase, and the intervals where there are any
     "The kept stage's predictions of the test runs with their intervals"
-    table, kept = run.kept_predictions(), study_weights(STUDY, run)[1].intervals.get('personal')
+    table, kept = run.kept_predictions(), study_weights(STUDY, run)[1].intervals
     return (heart_intervals(table, kept) if kept else table).assign(phase=phase(table.time_s.to_numpy()))
 
 
@@ -338,7 +334,8 @@ def evaluate(
         if simple:
             naive.setdefault(header.stage, []).append(table)
             table = simply[simple.name].assign(person=name)
-        tables.append(heart_intervals(table, intervals) if intervals else table)
+        runs = [each for part in (splits.train, splits.validation, splits.test) for each in part.workouts]
+        tables.append(heart_intervals(dated(table, runs), intervals) if intervals else table)
         for label, own in simply.items():
             naive.setdefault(label, []).append(own)
     if not tables:
@@ -470,15 +467,16 @@ def predict_file(
     if simple:
         table['predicted_bpm'] = simple.predict(items.workouts[0])
     _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
-    kept = (intervals if simple else header.intervals).get('personal' if personal else 'stranger')
-    if kept:
-        table = heart_intervals(table, kept)
+    if kept := intervals if simple else header.intervals:
+        gap = items.workouts[0].day - header.normalisation['past']['day'] if personal else np.nan
+        table = heart_intervals(table.assign(gap_days=gap), kept)
     used = f"{header.name}, {simple.name if simple else header.stage}"
     error, inside = _errors(table, kept)
     notes = [
         f"{about}: {len(table)} steps of {header.options.grid_step_s:g} s",
         f"by {used}",
-        f'intervals from {source_text(kept)}' if kept else 'no intervals: too few runs stopped the training',
+        f"intervals from {source_text(kept['steps'])}" if kept else 'no intervals: too few runs stopped the training',
+        _mean_text(table, kept) if kept else '',
         ', '.join([error, *inside]),
         _familiar(header, items),
         *_warnings(recording, header.options.rule, personal and not verdict_of(weights)),
@@ -499,6 +497,12 @@ def _errors(table, kept):
     error = f'MAE {(shown.predicted_bpm - shown.measured_bpm).abs().mean():.1f} bpm'
     inside = coverage(table, HEART_RATE).itertuples() if kept else ()
     return error, [f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside]
+
+
+def _mean_text(table, kept):
+    "The mean heart rate of the whole run with its narrower interval, in words"
+    mean = mean_intervals(table, kept).iloc[0]
+    return f'{mean.predicted_bpm:.0f} bpm on average (80 % interval {mean.lower_80_bpm:.0f} to {mean.upper_80_bpm:.0f})'
 
 
 def _warnings(recording, rule, unjudged):

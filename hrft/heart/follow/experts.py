@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['THIN', 'SHARED_FEATURES', 'FIRST_OWN', 'Memory', 'View', 'look', 'OwnModels', 'tree_values', 'fit_shared']
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #ebb1252a
+# %% ../../../nbs/heart/31_follow.experts.ipynb #0f03b442
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -16,10 +16,10 @@ import torch
 from .level import Belief, recent_coefficients
 from ..models.baselines import BASELINE_FEATURES
 from ..models.trees import TreeSum, fit_trees
-from ..prepare.features import STEP_FEATURES
+from ..prepare.features import LOADS, STEP_FEATURES
 from ..prepare.history import PastWorkout, Population, Workout
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #6f680c62
+# %% ../../../nbs/heart/31_follow.experts.ipynb #6afb160c
 _OWN = [list(STEP_FEATURES).index(name) for name in BASELINE_FEATURES]  # what the person's own models read
 _ELAPSED, _POWER = (list(STEP_FEATURES).index(name) for name in ('elapsed_s', 'power_100s_w_kg'))
 _PHASES_S = (0, 300), (300, 900), (900, 2400), (2400, np.inf)
@@ -48,6 +48,9 @@ class Memory:
     past: list[PastWorkout] = field(default_factory=list)
     errors: list[np.ndarray] = field(default_factory=list)  # `(7,)` a run
     steps: list[np.ndarray] = field(default_factory=list)  # `(T / 3, 9)` a run: `BASELINE_FEATURES` and heart rate
+    recordings: frozenset[str] = frozenset()  # digests of the runs
+    hours: float = 0.0  # that the last run lasted, h
+    loads: np.ndarray = field(default_factory=lambda: np.full(len(LOADS), np.nan))  # training before it, h a week
 
     def told(
         self,
@@ -64,9 +67,12 @@ class Memory:
             [*self.past, run.past],
             [*self.errors, _errors(run, expected_bpm)],
             [*self.steps, kept.astype(np.float32)],
+            self.recordings | {run.recording},
+            len(run) * run.grid_step_s / 3600,
+            run.loads,
         )
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #0a023ec3
+# %% ../../../nbs/heart/31_follow.experts.ipynb #1bb92e74
 SHARED_FEATURES = (
     *STEP_FEATURES,
     'reference_bpm',
@@ -129,7 +135,7 @@ def look(
     columns = [run.steps, reference[:, None], (state - reference)[:, None], np.tile(said, (len(run), 1))]
     return View(reference, state, recent, np.concatenate(columns, axis=1).astype(np.float32))
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #7b40fb66
+# %% ../../../nbs/heart/31_follow.experts.ipynb #fc34986a
 FIRST_OWN, _GROWTH = 5, 1.2
 
 
@@ -170,7 +176,7 @@ def tree_values(
     with torch.no_grad():
         return trees(torch.from_numpy(np.ascontiguousarray(x, np.float32))).double().numpy()
 
-# %% ../../../nbs/heart/31_follow.experts.ipynb #af4937a1
+# %% ../../../nbs/heart/31_follow.experts.ipynb #e27a6415
 _SHARED = {'n_trees': 100, 'n_leaves': 8, 'rate': 0.05, 'rows_a_leaf': 300, 'loss': 'squared_error'}
 
 

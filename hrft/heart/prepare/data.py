@@ -26,8 +26,16 @@ from ...core import UserError, derive_seed, digest
 from ..files.store import Store
 from .augment import augment
 from .features import training_loads
-from .history import Known, Past, Population, Workout, known_past, population
-from .history import drawn_pasts, rolling_pasts
+from hrft.heart.prepare.history import (
+    Known,
+    Past,
+    Population,
+    Workout,
+    drawn_pasts,
+    known_past,
+    population,
+    rolling_pasts,
+)
 from .options import USUAL, Augment, HeartData
 from .usable import UsableRule, usable_grids, usable_sentence, usable_workouts
 from .workouts import on_grid, recording_digest

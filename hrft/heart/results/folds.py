@@ -361,9 +361,9 @@ def intervals_left_out(
         for person in fold:
             known = intervals_of(header.intervals, one_person(plan.store, person, options, header.normalisation))
             cases = {
-                'a stranger': (STRANGER, header.intervals['stranger']),
+                'a stranger': (STRANGER, header.intervals),
                 'with history': ('base', known),
-                'personalised': (KEPT, load_model(left_out.tuned[0][person, seed])[1].intervals['personal']),
+                'personalised': (KEPT, load_model(left_out.tuned[0][person, seed])[1].intervals),
             }
             own = table[table.person == person]
             pieces += [

@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['Route', 'read_route', 'pace_speed', 'pace_text', 'even_effort', 'planned_run', 'chance_over', 'Forecaster',
            'forecaster_of', 'Plan', 'plan_route', 'plan_table', 'plan_sentence', 'plot_plan', 'plan_section',
-           'plan_scores', 'reliability', 'plot_reliability', 'kept_limits']
+           'plan_scores', 'reliability', 'kept_limits']
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #38d60079
+# %% ../../../nbs/heart/40_use.plan.ipynb #270c45da
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ from ..study import load_model
 from ...intervals import interval_levels
 from ...naming import printable
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #11365e17
+# %% ../../../nbs/heart/40_use.plan.ipynb #8af4ed17
 from ...core import shipped_weights
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #7f7b10fc
+# %% ../../../nbs/heart/40_use.plan.ipynb #45e4216a
 _NODE_M, _SHORTEST_M, _LONGEST_M = 10.0, 500.0, 300_000.0
 _EARTH_M = 6_371_008.8
 
@@ -77,15 +77,14 @@ class Route:
         distance_km: float,  # km
     ) -> 'Route':
         "A way without hills"
-        points = np.array([0.0, distance_km * 1000])
-        return cls.along(points, np.zeros(2), f'{distance_km:g} km on the flat')
+        return cls.along(np.array([0.0, distance_km * 1000]), np.zeros(2), f'{distance_km:g} km on the flat')
 
     @property
     def grade(self) -> np.ndarray:  # `(N,)`, -0.3 to 0.3
         "Rise over run"
         return np.clip(np.gradient(self.altitude_m, self.distance_m), -0.3, 0.3)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #42000ba6
+# %% ../../../nbs/heart/40_use.plan.ipynb #bc80c151
 class _RoutePoints:
     "Latitude, longitude and altitude of the tracks and routes of a GPX file, one list each"
 
@@ -151,23 +150,23 @@ def read_route(
     distance_m, altitude_m = max(found, key=lambda way: way[0][-1])
     return Route.along(distance_m, altitude_m, name)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #a72ded8a
+# %% ../../../nbs/heart/40_use.plan.ipynb #1160e82c
 _MILE_KM, _DOWNHILL = 1.609344, 1.15
 _PACE = re.compile(r'(\d{1,2}):([0-5]\d)(?:\s*(?:min)?/(km|mi))?')
 
 
 def pace_speed(
     text: str,  # such as `5:30`, or `8:50/mi`
-    options: HeartData = USUAL,  # its rule says what running is
+    slowest_m_s: float = 1.5,  # m/s
+    fastest_m_s: float = 6.5,  # m/s
 ) -> float:  # m/s
     "The speed of a pace"
     found = _PACE.fullmatch(text.strip())
     seconds = found and (60 * int(found[1]) + int(found[2])) / (_MILE_KM if found[3] == 'mi' else 1)
-    low, high = options.rule.speed_min_m_s, options.rule.speed_max_m_s
-    if not seconds or not low <= 1000 / seconds <= high:
+    if not seconds or not slowest_m_s <= 1000 / seconds <= fastest_m_s:
         raise UserError(
-            f"the pace is {printable(text, 40)}; expected minutes and seconds for a kilometre, from "
-            f"{pace_text(high)} to {pace_text(low)}, such as 5:30, or for a mile, such as 8:50/mi."
+            f"the pace is {printable(text, 40)}; expected one that the model knows, "
+            f"{pace_text(fastest_m_s)} to {pace_text(slowest_m_s)} min/km, such as 5:30, or 8:50/mi for a mile."
         )
     return 1000 / seconds
 
@@ -195,7 +194,7 @@ def planned_run(
     day: float = 0.0,  # days since the person's first workout
 ) -> Workout:  # without a heart rate
     "The route at these speeds, as a model reads a run"
-    speed = np.broadcast_to(speed_m_s, route.distance_m.shape)
+    speed = np.broadcast_to(speed_m_s, len(route.distance_m))
     time_s = np.r_[0.0, np.cumsum(2 * np.diff(route.distance_m) / (speed[1:] + speed[:-1]))]
     step_s = options.grid_step_s
     edges = np.append(np.arange(0, time_s[-1], step_s), time_s[-1])
@@ -204,7 +203,7 @@ def planned_run(
     grid = pd.DataFrame({'speed_m_s': np.diff(reached) / np.diff(edges), 'altitude_m': height})
     return Workout.from_grid(grid, route.name, day=day, grid_step_s=step_s, loads=loads)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #1f4adbc2
+# %% ../../../nbs/heart/40_use.plan.ipynb #a37e4243
 def _quantiles(table):
     "Normal scores of the quantiles that a table holds, `(Q,)`, and the quantiles, `(T, Q)`, bpm"
     levels = sorted(interval_levels(table, HEART_RATE))
@@ -230,12 +229,11 @@ def chance_over(
 def _limit_with(table, chance):
     "The limit that each step stays under with this chance, `(T,)`, bpm"
     scores, bpm = _quantiles(table)
-    wanted = norm.ppf(chance)
-    right = int(np.clip((scores < wanted).sum(), 1, len(scores) - 1))
-    share = (wanted - scores[right - 1]) / (scores[right] - scores[right - 1])
+    right = int(np.clip((scores < norm.ppf(chance)).sum(), 1, len(scores) - 1))
+    share = (norm.ppf(chance) - scores[right - 1]) / (scores[right] - scores[right - 1])
     return bpm[:, right - 1] + share * (bpm[:, right] - bpm[:, right - 1])
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #84e6efaf
+# %% ../../../nbs/heart/40_use.plan.ipynb #1639017d
 @dataclass(frozen=True)
 class Forecaster:
     "What predicts a planned run, and how it reads one"
@@ -244,6 +242,8 @@ class Forecaster:
     options: HeartData = USUAL
     loads: np.ndarray | None = None  # the training before the planned run, `(2,)`, h a week
     name: str = ''  # what predicts, in words
+    slowest_m_s: float = 1.5
+    fastest_m_s: float = 6.5  # the speeds that it has seen, m/s
 
 
 def forecaster_of(
@@ -273,9 +273,12 @@ def forecaster_of(
 
     used = f'{header.name}, {simple.name if simple else header.stage}'
     stranger = '' if 'past' in normalisation else ', which does not know you: personalize it for narrower intervals'
-    return Forecaster(bounds, options, past.loads, used + stranger)
+    seen = dict(zip(normalisation['features'], zip(normalisation['mean'], normalisation['sd'])))
+    mean, sd = seen.get('speed_m_s', (2.8, 0.6))
+    speeds = max(options.rule.speed_min_m_s, mean - 2 * sd), min(options.rule.speed_max_m_s, mean + 2 * sd)
+    return Forecaster(bounds, options, past.loads, used + stranger, *speeds)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #10e268f8
+# %% ../../../nbs/heart/40_use.plan.ipynb #03c6b526
 @dataclass(frozen=True, eq=False)
 class Plan:
     "A route at a pace, with its heart rate"
@@ -294,24 +297,18 @@ class Plan:
         "How long it takes"
         return float(self.route.distance_m[-1] / self.run.steps[:, 0].mean())
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #fd9045d4
-_BISECTIONS = 12
+# %% ../../../nbs/heart/40_use.plan.ipynb #4fda8256
+_BISECTIONS, _TELLS_BPM = 12, 10.0
 
 
 def _filled(route, speed, forecaster, limit, day, **about):
     "The plan at these speeds"
     run = planned_run(route, speed, forecaster.options, forecaster.loads, day)
     steps = forecaster.bounds(run)
-    low, high = steps.predicted_bpm.min(), steps.predicted_bpm.max()
     reached = np.cumsum(run.steps[:, 0]) * run.grid_step_s
     steps = steps.assign(distance_m=np.minimum(reached, route.distance_m[-1]))
     if limit is not None:
         steps['over_limit'] = chance_over(steps, limit)
-    if not (low > 25 and high < 230):
-        raise UserError(
-            f"the model expects {low:.0f} to {high:.0f} bpm there, which no heart does: such a run is outside what "
-            "it has seen. Plan a slower pace or a flatter route."
-        )
     return Plan(route, run, steps, limit_bpm=limit, by=forecaster.name, **about)
 
 
@@ -338,15 +335,16 @@ def plan_route(
         raise UserError(f"the chance is {chance:g}; expected 0.5 to 0.99, such as 0.8.")
     about = {'chance': chance, 'day': day}
     if pace:
-        speed = pace_speed(pace, forecaster.options)
-        return _filled(route, speed, forecaster, keep_under, flat_m_s=speed, even='pace', **about)
+        speed = pace_speed(pace, forecaster.slowest_m_s, forecaster.fastest_m_s)
+        made = _filled(route, speed, forecaster, keep_under, flat_m_s=speed, even='pace', **about)
+        if (most := made.steps.predicted_bpm.max()) > 230:
+            raise UserError(f"the model expects {most:.0f} bpm there, which no heart does. Plan a slower pace.")
+        return made
 
-    def effort(flat_m_s):
-        speed = even_effort(route, flat_m_s)
-        return _filled(route, speed, forecaster, keep_under, flat_m_s=flat_m_s, even='effort', **about)
+    def effort(flat):
+        return _filled(route, even_effort(route, flat), forecaster, keep_under, flat_m_s=flat, even='effort', **about)
 
-    rule = forecaster.options.rule
-    return _fastest(effort, rule.speed_min_m_s, rule.speed_max_m_s)
+    return _fastest(effort, forecaster.slowest_m_s, forecaster.fastest_m_s)
 
 
 def _holds(plan):
@@ -355,30 +353,34 @@ def _holds(plan):
 
 
 def _fastest(effort, slow, fast):
-    "The fastest effort that stays under the limit, by halving"
-    best = effort(slow)
+    "The fastest effort that stays under the limit, by halving, from the pace of the lowest heart rate on"
+    speeds = np.linspace(slow, fast, 6)
+    tried = [effort(speed) for speed in speeds]
+    bpm = [each.steps.predicted_bpm.mean() for each in tried]
+    if bpm[-1] - min(bpm) < _TELLS_BPM:
+        raise UserError(
+            f"{tried[0].by}: slower running has no clearly lower heart rate in its eyes ({min(bpm):.0f} to "
+            f"{bpm[-1]:.0f} bpm), so it knows no pace for a limit. Name a run of your own with --run."
+        )
+    best, slow = tried[int(np.argmin(bpm))], speeds[int(np.argmin(bpm))]
     if not _holds(best):
         needed = _limit_with(best.steps, best.chance)
         least = pd.Series(needed).groupby(_splits(best.steps)).mean().max()
         raise UserError(
-            f"even at {pace_text(slow)} min/km, the slowest running, heart rate would not stay under "
+            f"even at {pace_text(slow)} min/km, the easiest pace that the model knows, heart rate would not stay under "
             f"{best.limit_bpm:g} bpm with a chance of {best.chance:.0%}; expected a limit of {np.ceil(least):.0f} "
             "or more. Raise the limit, or walk."
         )
+    middle = fast
     for _ in range(_BISECTIONS):
-        middle = (slow + fast) / 2
-        try:
-            tried = effort(middle)
-        except UserError:  # beyond any heart
-            fast = middle
-            continue
-        if _holds(tried):
+        if _holds(tried := effort(middle)):
             best, slow = tried, middle
         else:
             fast = middle
+        middle = (slow + fast) / 2
     return best
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #ebc65b12
+# %% ../../../nbs/heart/40_use.plan.ipynb #da05f9c0
 def plan_table(plan: Plan) -> pd.DataFrame:  # a row a kilometre
     "Distance, climb, pace, heart rate with its intervals and the chance to be over the limit, by kilometre"
     splits, route = _splits(plan.steps), plan.route
@@ -387,8 +389,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:  # a row a kilometre
     metres = plan.run.steps[:, 0] * plan.run.grid_step_s
     bounds = [name for name in plan.steps if str(name).startswith(('lower', 'upper'))]
     shown = plan.steps[['predicted_bpm', *bounds, *(['over_limit'] if 'over_limit' in plan.steps else [])]]
-    ends = np.minimum(np.arange(1, splits.max() + 1) * 1000, route.distance_m[-1])
-    ends[-1] = route.distance_m[-1]
+    ends = np.append(np.arange(1, splits.max()) * 1000, route.distance_m[-1])
     table = pd.DataFrame({'km': ends / 1000}, index=pd.RangeIndex(1, splits.max() + 1))
     table['climb_m'] = pd.Series(np.maximum(rise, 0)).groupby(nodes).sum().round(0)
     speed = pd.Series(metres).groupby(splits).sum() / (np.bincount(splits)[1:] * plan.run.grid_step_s)
@@ -411,21 +412,23 @@ def plan_sentence(plan: Plan) -> str:
             f"Run by effort: {pace_text(plan.flat_m_s)} min/km on the flat, slower uphill, so that in every kilometre "
             f"heart rate is under {plan.limit_bpm:g} bpm with a chance of {plan.chance:.0%} or more at any given time."
         )
+        if table.over_limit.max() < 0.9 * (1 - plan.chance):
+            told.append('The model has seen nothing faster, so it is not asked whether more would do.')
     if plan.limit_bpm is not None:
         over, worst = plan.steps.over_limit.mean(), int(table.over_limit.to_numpy().argmax()) + 1
         told.append(
             f"Expect {over * minutes:.0f} min above {plan.limit_bpm:g} bpm, most likely in kilometre {worst} "
             f"({table.over_limit.max():.0%} of the time). A chance at any given time is no promise for the whole run."
         )
-    told += [f'The route has {plan.route.note}.'] * bool(plan.route.note)
-    return ' '.join([*told, 'This is no medical advice.'])
+    note = [f'The route has {plan.route.note}.'] * bool(plan.route.note)
+    return ' '.join([*told, *note, 'This is no medical advice.'])
 
 
 def _duration(minutes):
     "Minutes as a runner says them, such as `54 min` or `1 h 05 min`"
     return f'{minutes:.0f} min' if minutes < 90 else '{:.0f} h {:02.0f} min'.format(*divmod(round(minutes), 60))
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #76415678
+# %% ../../../nbs/heart/40_use.plan.ipynb #a5b4a207
 def plot_plan(plan: Plan) -> Figure:  # closed
     "Heart rate with its intervals, the pace and the climbs along the route"
     figure, (top, middle, low) = plt.subplots(
@@ -450,7 +453,7 @@ def plot_plan(plan: Plan) -> Figure:  # closed
 
 def plan_section(plan: Plan) -> tuple[str, pd.DataFrame, Figure]:  # Markdown, the table of kilometres, the picture
     "What a report says of a plan"
-    table, over = plan_table(plan), plan.limit_bpm is not None
+    table = plan_table(plan)
     shown = pd.DataFrame({'km': table.km, 'climb (m)': table.climb_m})
     shown['pace (min/km)'] = [pace_text(1000 / seconds) for seconds in table.pace_s_km]
     shown['time'] = [_duration(minutes) for minutes in table.minutes]
@@ -458,11 +461,11 @@ def plan_section(plan: Plan) -> tuple[str, pd.DataFrame, Figure]:  # Markdown, t
     for level in (80, 95):
         ends = table[[f'lower_{level}_bpm', f'upper_{level}_bpm']].to_numpy()
         shown[f'{level} % interval'] = [f'{low:.0f} to {high:.0f}' for low, high in ends]
-    if over:
+    if plan.limit_bpm is not None:
         shown[f'chance above {plan.limit_bpm:g} bpm'] = [f'{share:.0%}' for share in table.over_limit]
     return f'{plan_sentence(plan)} Predicted by {plan.by}.', shown, plot_plan(plan)
 
-# %% ../../../nbs/heart/40_use.plan.ipynb #753c12a0
+# %% ../../../nbs/heart/40_use.plan.ipynb #de8b96ca
 def plan_scores(
     table: pd.DataFrame,  # predictions with intervals by run and step, with person, workout, high_bpm (highest before)
     share: float = 0.8,  # of the highest heart rate so far: the threshold of time in zone
@@ -513,23 +516,10 @@ def reliability(
         without = (total.observed - sums.observed) / (total.n - sums.n).replace(0, np.nan)
         spread = 1.96 * np.sqrt((n - 1) / n * ((without - without.mean()) ** 2).sum())
         observed = total.observed / total.n
-        name = f'{edges[number - 1]:.0%} to {edges[number]:.0%}'
         ends = max(0.0, observed - spread), min(1.0, observed + spread)
+        name = f'{edges[number - 1]:.0%} to {edges[number]:.0%}'
         found.append((name, total.stated / total.n, observed, *ends, own.workout.nunique()))
     return pd.DataFrame(found, columns=['chance', 'stated', 'observed', 'low', 'high', 'n_runs'])
-
-
-def plot_reliability(
-    table: pd.DataFrame,  # of `reliability`
-) -> Figure:  # closed
-    "Stated against observed chances"
-    figure, axes = plt.subplots(figsize=(4.4, 4.2), layout='constrained')
-    axes.plot([0, 1], [0, 1], color='0.7', linewidth=1)
-    reach = np.abs(table[['low', 'high']].to_numpy().T - table.observed.to_numpy())
-    axes.errorbar(table.stated, table.observed, reach, fmt='o', markersize=4, capsize=2)
-    axes.set(xlabel='stated chance to be under the limit', ylabel='observed share of the time', aspect='equal')
-    plt.close(figure)
-    return figure
 
 
 def kept_limits(
@@ -538,13 +528,11 @@ def kept_limits(
 ) -> pd.DataFrame:  # a row a chance
     "Each run against the limit that a plan would have promised for it: how much of the time it held"
     known, rows = table[table.measured_bpm.notna()], []
+    known = pd.concat([own.assign(km=_splits(own)) for _, own in known.groupby('workout')])
     for chance in chances:
-        needed = known[['workout']].assign(km=0, limit=_limit_with(known, chance), bpm=known.measured_bpm)
-        for _, own in known.groupby('workout'):
-            needed.loc[own.index, 'km'] = _splits(own)
-        promised = needed.groupby(['workout', 'km']).limit.mean().groupby('workout').max()
-        held = needed.bpm <= needed.workout.map(promised)
-        hardest = needed.groupby(['workout', 'km']).limit.mean().groupby('workout').idxmax()
+        needed = known[['workout', 'km']].assign(limit=_limit_with(known, chance), bpm=known.measured_bpm)
+        by_km = needed.groupby(['workout', 'km']).limit.mean().groupby('workout')
+        held, hardest = needed.bpm <= needed.workout.map(by_km.max()), by_km.idxmax()
         by_km, by_run = held.groupby([needed.workout, needed.km]).mean(), held.groupby(needed.workout).mean()
         rows.append((chance, by_km[hardest.tolist()].mean(), by_run.mean(), (by_run == 1).mean(), len(by_run)))
     return pd.DataFrame(rows, columns=['chance', 'hardest_km', 'whole_run', 'never_above', 'n_runs'])
