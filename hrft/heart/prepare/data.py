@@ -424,6 +424,7 @@ class WorkoutLoader(DataLoader):
         bs: int = 32,  # workouts a batch
         shuffle: bool = False,  # training
         workouts_per_person: int = 0,  # workouts a person in an epoch, at most; 0 for all
+        n_workouts: int = 0,  # in an epoch of training, each again and again if need be; 0 for each once
         distortions: Augment | None = None,  # of training workouts
         past: int = 0,  # which past of each workout, where it is not for training
         **kwargs,
@@ -433,7 +434,7 @@ class WorkoutLoader(DataLoader):
         for i, workout in enumerate(items.workouts):
             self.people.setdefault(workout.person, []).append(i)
         self.cap = workouts_per_person if shuffle and workouts_per_person else 10**9
-        n = sum(min(len(own), self.cap) for own in self.people.values())
+        n = shuffle and n_workouts or sum(min(len(own), self.cap) for own in self.people.values())
         super().__init__(items, bs=bs, shuffle=shuffle, n=n, num_workers=0, create_batch=pad_batch, **kwargs)
 
     def create_item(self, i: int) -> tuple[torch.Tensor, ...]:  # as `HeartItems` gives it
@@ -450,12 +451,15 @@ class WorkoutLoader(DataLoader):
         n_pasts = self.items.n_pasts
         if not self.shuffle:
             return sorted(range(self.past, len(self.items), n_pasts), key=self.items.length)
-        drawn = [
-            i * n_pasts + self.rng.randrange(n_pasts)
-            for own in self.people.values()
-            for i in self.rng.sample(own, min(len(own), self.cap))
-        ]
-        self.rng.shuffle(drawn)
+        drawn: list[int] = []
+        while len(drawn) < self.n:
+            once = [
+                i * n_pasts + self.rng.randrange(n_pasts)
+                for own in self.people.values()
+                for i in self.rng.sample(own, min(len(own), self.cap))
+            ]
+            self.rng.shuffle(once)
+            drawn += once[: self.n - len(drawn)]
         pools = [sorted(drawn[i : i + 8 * self.bs], key=self.items.length) for i in range(0, len(drawn), 8 * self.bs)]
         batches = [pool[i : i + self.bs] for pool in pools for i in range(0, len(pool), self.bs)]
         last = batches.pop() if len(batches[-1]) < self.bs else []
@@ -474,10 +478,11 @@ def scored_batches(
 def workout_loaders(
     splits: HeartSplits,
     batch_size: int = 32,  # workouts an optimiser step
+    n_workouts: int = 0,  # workouts in an epoch, each again and again if need be; 0 for each once
 ) -> DataLoaders:
     "DataLoaders of the training and validation items"
     options = splits.options
-    train = WorkoutLoader(splits.train, batch_size, True, options.workouts_per_person, options.augment)
+    train = WorkoutLoader(splits.train, batch_size, True, options.workouts_per_person, n_workouts, options.augment)
     return DataLoaders(train, WorkoutLoader(splits.validation))
 
 # %% ../../../nbs/heart/21_prepare.data.ipynb #234ce5b0
