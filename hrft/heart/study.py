@@ -448,9 +448,8 @@ def _familiar(header, items):
         if own & set(header.judged_on) and 'past' in header.normalisation
         else ''
     )
-    if own & set(header.judged_on) and not words:
-        return 'this is one of its test workouts'
-    return words and f'{words}, so the error says nothing about new ones'
+    told = 'this is one of its test workouts' * bool(own & set(header.judged_on))
+    return f'{words}, so the error says nothing about new ones' if words else told
 
 
 def predict_file(

@@ -399,8 +399,9 @@ class Known:
         start_s: float | None = None,  # of a new workout, s since 1970; None where its file does not say
     ) -> tuple[Past, float, np.ndarray]:  # what is known before it, its day, and the training before it
         "What is known when a new workout begins; one without a date, or with an earlier one, follows the last"
-        dated = start_s is not None and self.first_s is not None
-        day = max(self.day, (start_s - self.first_s) // 86400) if dated else self.day
+        day = self.day
+        if start_s is not None and self.first_s is not None:
+            day = max(day, (start_s - self.first_s) // 86400)
         since = {'days_since_last': float(np.log1p(day - self.day))}
         return (
             replace(self.past, summary=self.past.summary | since),
@@ -426,6 +427,7 @@ class Known:
         "What was kept with the weights"
         summary = {name: saved['summary'][name] for name in HISTORY_FEATURES[1:]}
         said = [value for value in (*summary.values(), *saved['loads'], saved['first_s']) if value is not None]
+        day, hours = _numbers([saved['day'], saved['hours']], 2)
         _numbers(said, len(said))
         return cls(
             Past(
@@ -433,7 +435,8 @@ class Known:
                 {name: np.nan if value is None else value for name, value in summary.items()},
                 tuple(_saved_workout(each) for each in saved['recent']),
             ),
-            *_numbers([saved['day'], saved['hours']], 2).tolist(),
+            float(day),
+            float(hours),
             np.array(saved['loads'], float).reshape(len(LOADS)),
             saved['first_s'],
         )

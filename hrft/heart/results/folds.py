@@ -309,7 +309,7 @@ def workouts_table(left_out: PeopleLeftOut) -> pd.DataFrame:  # one row a candid
     people = {name: own.groupby([known[key] for key in keys], observed=True).mean() for name, own in errors.items()}
     as_of, frozen = (own.groupby('model', observed=True).mean() for own in people.values())
     runs = errors['predicted_bpm'].groupby([known[key] for key in [*keys, 'workout']], observed=True).mean()
-    quartiles = runs.groupby('model', observed=True).quantile([0.25, 0.5, 0.75]).unstack()
+    quartiles = runs.groupby('model', observed=True).quantile(np.array([0.25, 0.5, 0.75])).unstack()
     table = pd.DataFrame({'MAE (bpm)': as_of, 'frozen MAE (bpm)': frozen, 'median run (bpm)': quartiles[0.5]})
     table['quartiles of runs (bpm)'] = [span_text(list(ends)) for ends in quartiles[[0.25, 0.75]].to_numpy()]
     return table.sort_values('MAE (bpm)').rename_axis('candidate').reset_index()
