@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ['app', 'plan', 'fitness']
 
-# %% ../../../nbs/heart/51_use.commands.ipynb #6fdef190
+# %% ../../../nbs/heart/51_use.commands.ipynb #0ee0ae76
 from cyclopts import App
 
 from ...command import checked_picture, command, named_run, say_written
 from ...core import atomic_path
 
-# %% ../../../nbs/heart/51_use.commands.ipynb #d4eaf6a4
+# %% ../../../nbs/heart/51_use.commands.ipynb #831dab09
 app = App()
 
-# %% ../../../nbs/heart/51_use.commands.ipynb #ec8b33f8
+# %% ../../../nbs/heart/51_use.commands.ipynb #7a40e22e
 @command(app, 'hrft plan route.gpx --run latest --keep-under 150 --plot plan.png')
 def plan(
     route: str | None = None,  # a GPX file with a track or a route, with or without times
@@ -52,7 +52,7 @@ def plan(
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
 
-# %% ../../../nbs/heart/51_use.commands.ipynb #459a43be
+# %% ../../../nbs/heart/51_use.commands.ipynb #51b4e9ea
 @command(app, 'hrft fitness data/me --person me --plot fitness.png')
 def fitness(
     store: str,  # a store that holds the person
