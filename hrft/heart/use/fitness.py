@@ -7,7 +7,7 @@ __all__ = ['Follows', 'HistoryFollower', 'history_follower', 'Reference', 'follo
            'anomalies', 'Fitness', 'fitness_of', 'trend_sentence', 'drift_sentence', 'findings_table', 'plot_fitness',
            'fitness_section']
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #3a6b3950
+# %% ../../../nbs/heart/43_use.fitness.ipynb #4edb7f08
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,7 @@ from ..prepare.options import USUAL, HeartData
 from ..study import load_model
 from .plan import Route, pace_text, planned_run
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #dbc2db50
+# %% ../../../nbs/heart/43_use.fitness.ipynb #0078b370
 class Follows(Protocol):
     "Predicts a run from those it was told"
 
@@ -60,7 +60,7 @@ def history_follower(
     header = load_model(run or shipped_weights()['heart/base'])[1]
     return HistoryFollower(Population.from_dict(header.normalisation['population']), header.options)
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #df253f40
+# %% ../../../nbs/heart/43_use.fitness.ipynb #0fa0cfee
 _MINUTES, _WARM_UP_S, _FIRST_RUNS = 40, 300, 10
 _SPEED, _GRADE, _POWER, _TEMPERATURE = (
     list(STEP_FEATURES).index(name) for name in ('speed_m_s', 'grade', 'power_w_kg', 'temperature_c')
@@ -143,7 +143,7 @@ def _halves(run, error_bpm):
         'steeper_percent': 100 * float(run.steps[~half, _GRADE].mean() - run.steps[half, _GRADE].mean()),
     }
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #8706b59e
+# %% ../../../nbs/heart/43_use.fitness.ipynb #928ca0e4
 _LASTING, _FADES_DAYS, _YEAR_DAYS, _FARTHEST = 0.4, 30.0, 365.0, 2.5
 
 
@@ -178,7 +178,7 @@ def _fitted(day, level_bpm, columns, yearly=0.0):
     sd = float(np.sqrt(rest @ rest / max(len(day) - columns.shape[1], 1)))
     return _Fit(values, line, sd * np.sqrt(np.diag(np.linalg.inv(white.T @ white))), sd, root)
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #491fdee6
+# %% ../../../nbs/heart/43_use.fitness.ipynb #b9f14e00
 _MONTH_DAYS, _ENOUGH, _LEAST_DAYS = 365.25 / 12, 8, 60
 
 
@@ -224,7 +224,7 @@ def trend(
     pace = _pace_change(reference, own.bpm_per_m_s.median(), ends)
     return Trend(months, len(own), *map(float, ends), *map(float, np.broadcast_to(pace, 3)))
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #7f953c5c
+# %% ../../../nbs/heart/43_use.fitness.ipynb #c4a78a49
 def monthly(
     followed: pd.DataFrame,  # of `followed_runs`
     reference: Reference,
@@ -256,7 +256,7 @@ def _level_at(followed, day):
     variance = max(_LASTING + 1.0 - weight @ weight + unsure, 0.0)
     return fit.line[0] + weight @ rest, fit.sd_bpm * np.sqrt(variance)
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #7c625c05
+# %% ../../../nbs/heart/43_use.fitness.ipynb #5cc9d510
 _AROUND, _LEAST_SIDE, _SPELL_RUNS, _SPELL_DAYS = 15, 4, (2, 3, 4, 5, 6), 21.0
 _P, _DRAWN, _MOST = 0.02, 999, 10
 _REASONS = {
@@ -293,7 +293,7 @@ def _contrasts(kind, day, covariance):
         errors.append(np.sqrt(inverse[1, 1]))
     return marks, np.array(rows).reshape(-1, len(day)), np.array(errors)
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #2f4ec933
+# %% ../../../nbs/heart/43_use.fitness.ipynb #5b0a029a
 def _found(kind, day, level_bpm, fit, rng):
     "Stretches of a kind that chance does not make, one after the other; `level_bpm` is left without them"
     marks, rows, errors = _contrasts(kind, day, fit.root @ fit.root.T)
@@ -345,7 +345,7 @@ def anomalies(
     about = followed[['workout', 'day']].iloc[table.run].reset_index(drop=True)
     return about.join(table.drop(columns='run')).assign(reason=table.kind.map(_REASONS))
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #38c6b757
+# %% ../../../nbs/heart/43_use.fitness.ipynb #5fd74adc
 @dataclass(frozen=True, eq=False)
 class Fitness:
     "Everything that is said of a person's fitness"
@@ -445,7 +445,7 @@ def findings_table(fitness: Fitness) -> pd.DataFrame:  # a row a finding
         }
     )
 
-# %% ../../../nbs/heart/43_use.fitness.ipynb #bc0766f8
+# %% ../../../nbs/heart/43_use.fitness.ipynb #60323584
 def plot_fitness(fitness: Fitness) -> Figure:  # closed
     "Levels run by run and month by month with what was found, and the drift of each run"
     figure, (top, low) = plt.subplots(2, 1, figsize=(8, 5.4), sharex=True, height_ratios=(2, 1), layout='constrained')
