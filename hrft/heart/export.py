@@ -20,7 +20,8 @@ from .files.readers import recorded_workouts
 from .models.network import predict_items
 from .prepare.data import new_item
 from .prepare.options import HeartData
-from .study import HeartRecipe, load_model
+from .recipe import HeartRecipe
+from .study import load_model
 from ..recipe import validate
 from ..runfolder import Run, weights_path
 

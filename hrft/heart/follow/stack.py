@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #e8512806
+# %% ../../../nbs/heart/33_follow.stack.ipynb #abd0289d
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -26,10 +26,10 @@ from ..prepare.features import LOADS, TERMS
 from ..prepare.history import Known, PastWorkout, Population, Workout, population
 from ...runfolder import load_weights, save_weights
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #c3494322
+# %% ../../../nbs/heart/33_follow.stack.ipynb #48ef811c
 from .experts import look, tree_values
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #f5387f08
+# %% ../../../nbs/heart/33_follow.stack.ipynb #9c312d73
 EXPERTS = 'state', 'recent runs', 'shared trees', 'own trees', 'own ridge'  # beside the reference
 _OWN, _FROM = 2, (0, FIRST_OWN, 20)  # the first three need no runs; earlier runs from which other shares are usual
 _SHRINKAGE, _HALF_LIFE_DAYS, _USUAL_BPM = 10.0, 60.0, 8.0  # runs; days; error from which on a run counts less
@@ -76,7 +76,7 @@ def _shares(products, moments):
         found = nnls(rows, np.r_[right, heavy])[0][:_N]
     return found
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #6886302a
+# %% ../../../nbs/heart/33_follow.stack.ipynb #da4f7320
 @dataclass(frozen=True, eq=False)
 class Prior:
     "What many people's runs teach about somebody else's"
@@ -98,7 +98,10 @@ class Prior:
         moments = own.moments + _SHRINKAGE * usual.products @ everybody
         return _shares(products * np.outer(may, may), moments * may)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #3f1baec6
+# %% ../../../nbs/heart/33_follow.stack.ipynb #1cf3e0c7
+_PAST = [each.name for each in fields(PastWorkout)]
+
+
 class _Arrays(nn.Module):
     "Arrays by name, as `save_weights` takes them"
 
@@ -210,7 +213,7 @@ class Follower:
     ) -> None:
         "Write all of it to one file of arrays, in which nothing is executed"
         memory, prior = self.memory, self.prior
-        past, width, errors = memory.past, len(BASELINE_FEATURES) + 1, np.array(memory.errors).reshape(-1, 7)
+        width, errors = len(BASELINE_FEATURES) + 1, np.array(memory.errors).reshape(-1, 7)
         arrays = {
             'usual_products': np.stack([each.products for each in prior.usual]),
             'usual_moments': np.stack([each.moments for each in prior.usual]),
@@ -219,14 +222,12 @@ class Follower:
             'last': np.nan_to_num([memory.hours, *memory.loads], nan=-1.0),
             'mean': memory.belief.mean,
             'covariance': memory.belief.covariance,
-            'products': np.array([run.products for run in past]).reshape(-1, len(TERMS), len(TERMS)),
-            'moments': np.array([run.moments for run in past]).reshape(-1, len(TERMS)),
-            'runs': np.array([(r.mean_bpm, r.high_bpm, r.power_w_kg, r.day) for r in past]).reshape(-1, 4),
             'errors': np.nan_to_num(errors),
             'errors_known': np.isfinite(errors),
             'lengths': np.array([len(each) for each in memory.steps], np.int64),
             'steps': np.concatenate([*memory.steps, np.zeros((0, width), np.float32)]),
         } | _tree_arrays('shared', prior.trees)
+        arrays |= {f'past_{name}': np.stack([getattr(r, name) for r in memory.past]) for name in _PAST if memory.past}
         if self.own:
             arrays |= {'ridge': self.own.ridge} | _tree_arrays('own', self.own.trees)
         said = {
@@ -237,7 +238,7 @@ class Follower:
         }
         save_weights(path, _Arrays(arrays), said | {'n_fitted': self.own.n_runs if self.own else 0} | more)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #d1a353b0
+# %% ../../../nbs/heart/33_follow.stack.ipynb #e8b981b4
 def rolled(
     follower: Follower,  # is told the runs
     runs: Sequence[Workout],  # in order of date
@@ -254,21 +255,25 @@ def follow(
     start: Follower,  # a stranger's, of a base; it is not told anything
     earlier: Sequence[Workout],  # one person's, in order of date
     scored: Sequence[Workout],  # the runs after them
-) -> tuple[Follower, pd.DataFrame]:  # told all runs, and a table of the scored runs' predictions
-    "Follow a person: predictions of the scored runs as of each, and frozen before the first"
+) -> tuple[Follower, pd.DataFrame, pd.DataFrame]:  # told all runs; predictions of the earlier and of the scored runs
+    "Follow a person: every run as of it, the scored ones also frozen before the first of them"
     follower = start.copy()
-    for run in earlier:
-        follower.tell(run)
+    before = _table(earlier, rolled(follower, earlier))
     frozen = [follower.predict(run) for run in scored]
-    tables = [
-        pd.DataFrame({'workout': run.workout, 'time_s': run.time_s, 'measured_bpm': run.hr_bpm}).assign(
-            predicted_bpm=as_of, frozen_bpm=once
-        )
-        for run, as_of, once in zip(scored, rolled(follower, scored), frozen, strict=True)
-    ]
-    return follower, pd.concat(tables, ignore_index=True)
+    table = _table(scored, rolled(follower, scored))
+    return follower, before, table.assign(frozen_bpm=np.concatenate([*frozen, []]))
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #0b92ea85
+
+def _table(runs, predictions):
+    "Predictions of runs in the long form"
+    columns = 'workout', 'time_s', 'measured_bpm', 'predicted_bpm'
+    parts = [
+        pd.DataFrame(dict(zip(columns, (run.workout, run.time_s, run.hr_bpm, expected))))
+        for run, expected in zip(runs, predictions, strict=True)
+    ]
+    return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)
+
+# %% ../../../nbs/heart/33_follow.stack.ipynb #29b9a61a
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -379,7 +384,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #2242a6b6
+# %% ../../../nbs/heart/33_follow.stack.ipynb #1cdef677
 def _trees(prefix, state):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
@@ -410,24 +415,22 @@ _ANY_RUN = Workout.from_grid(pd.DataFrame({'speed_m_s': np.full(3, 3.0), 'altitu
 def _read(state, said):
     "A follower from its arrays"
     arrays = {name: values.numpy() for name, values in state.items() if not name.startswith(('shared_', 'own_'))}
-    runs, size = arrays['runs'], 3 * len(TERMS)
+    n, size = len(arrays['errors']), 3 * len(TERMS)
     shapes = {'mean': (size,), 'covariance': (size, size), 'sums_products': (_N, _N), 'sums_moments': (_N,)}
-    shapes |= {'usual_products': (len(_FROM), _N, _N), 'usual_moments': (len(_FROM), _N), 'runs': (len(runs), 4)}
-    shapes |= {'products': (len(runs), len(TERMS), len(TERMS)), 'moments': (len(runs), len(TERMS))}
-    shapes |= {
-        'last': (1 + len(LOADS),),
-        'errors': (len(runs), 7),
-        'errors_known': (len(runs), 7),
-        'lengths': (len(runs),),
-    }
+    shapes |= {'usual_products': (len(_FROM), _N, _N), 'usual_moments': (len(_FROM), _N)}
+    shapes |= {'last': (1 + len(LOADS),), 'errors': (n, 7), 'errors_known': (n, 7), 'lengths': (n,)}
     shapes |= {'steps': (arrays['lengths'].sum(), len(BASELINE_FEATURES) + 1)}
     if any(arrays[name].shape != shape for name, shape in shapes.items()):
         raise ValueError('arrays of other shapes')
+    columns = [arrays[f'past_{name}'] for name in _PAST] if n else []
+    past = [PastWorkout(*(x if x.ndim else float(x) for x in run)) for run in zip(*columns, strict=True)]
+    if len(past) != n:
+        raise ValueError('arrays of other lengths')
     memory = Memory(
         Belief(arrays['mean'], arrays['covariance'], float(said['day'])),
-        [PastWorkout(*each) for each in zip(arrays['products'], arrays['moments'], *runs.T.tolist())],
+        past,
         list(np.where(arrays['errors_known'], arrays['errors'], np.nan)),
-        np.split(arrays['steps'], np.cumsum(arrays['lengths'])[:-1]) if len(runs) else [],
+        np.split(arrays['steps'], np.cumsum(arrays['lengths'])[:-1]) if n else [],
         frozenset(map(str, said['recordings'])),
         float(arrays['last'][0]),
         np.where(arrays['last'][1:] < 0, np.nan, arrays['last'][1:]),

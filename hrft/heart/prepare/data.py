@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -19,8 +20,8 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from torch.nn.utils.rnn import pad_sequence
 from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
+from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import NotRequired, TypedDict
 
 from ...core import UserError, derive_seed, digest
@@ -217,6 +218,7 @@ class HeartSplits:
     everyone: dict = field(default_factory=dict, repr=False)
     # what the base that is fine-tuned here keeps of its errors
     intervals: dict | None = field(default=None, repr=False)
+    start: Path | None = None  # the file of a base's follower, which this person is followed from
 
     def _repr_markdown_(self):
         rows = [

@@ -13,7 +13,8 @@ from ...ablate import REFERENCE, Ablation, change_in_words, distinct_variants, v
 from ...core import UserError
 from ..prepare.features import HISTORY_FEATURES
 from .folds import FoldPlan, stages_as
-from ..study import STUDY, HeartRecipe
+from ..recipe import HeartRecipe
+from ..study import STUDY
 from ...recipe import read_recipe
 
 # %% ../../../nbs/heart/50_results.ablations.ipynb #a0495aee

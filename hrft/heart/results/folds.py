@@ -27,7 +27,8 @@ from ..models.network import groups, predict_items
 from ..prepare.data import HeartItems, one_person, split_by_date
 from ..prepare.history import Population, known_past
 from ..prepare.usable import usable_workouts
-from ..study import STUDY, HeartRecipe, intervals_of, load_model, personalize
+from ..recipe import HeartRecipe
+from ..study import STUDY, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest
 from ...runfolder import Run
