@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['FOLLOWER', 'keep_stranger', 'follower_file', 'stranger_of', 'Followed', 'follow_person', 'Told', 'tell_new']
 
-# %% ../../../nbs/heart/35_follow.person.ipynb #de6284c8
+# %% ../../../nbs/heart/35_follow.person.ipynb #c3f0c6d4
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ from ..prepare.data import HeartSplits
 from ..prepare.history import Workout
 from ...runfolder import Run, weights_path
 
-# %% ../../../nbs/heart/35_follow.person.ipynb #cc4d26d9
+# %% ../../../nbs/heart/35_follow.person.ipynb #e8d30dad
 FOLLOWER = 'follower.safetensors'  # in a run's folder
 _FEWEST = 3  # people with a heart rate, to learn how to follow somebody else
 
@@ -57,7 +57,7 @@ def stranger_of(
     untold = {'told': [0.0, 0.0], 'n_earlier': 0}
     return Follower(follower.prior), {name: own | untold for name, own in said['intervals'].items()}
 
-# %% ../../../nbs/heart/35_follow.person.ipynb #01dd1d9a
+# %% ../../../nbs/heart/35_follow.person.ipynb #5e44e031
 @dataclass(frozen=True, eq=False)
 class Followed:
     "A person's follower with its predictions"
@@ -110,7 +110,7 @@ def _kept_follower(folder):
 
 OWN_FILES[Follower.name] = _kept_follower
 
-# %% ../../../nbs/heart/35_follow.person.ipynb #6430d63e
+# %% ../../../nbs/heart/35_follow.person.ipynb #cd983ad0
 class Told(NamedTuple):
     "What an update did"
 

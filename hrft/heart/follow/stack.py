@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #abd0289d
+# %% ../../../nbs/heart/33_follow.stack.ipynb #24e93ebc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,10 +26,10 @@ from ..prepare.features import LOADS, TERMS
 from ..prepare.history import Known, PastWorkout, Population, Workout, population
 from ...runfolder import load_weights, save_weights
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #48ef811c
+# %% ../../../nbs/heart/33_follow.stack.ipynb #5771852c
 from .experts import look, tree_values
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #9c312d73
+# %% ../../../nbs/heart/33_follow.stack.ipynb #37313b13
 EXPERTS = 'state', 'recent runs', 'shared trees', 'own trees', 'own ridge'  # beside the reference
 _OWN, _FROM = 2, (0, FIRST_OWN, 20)  # the first three need no runs; earlier runs from which other shares are usual
 _SHRINKAGE, _HALF_LIFE_DAYS, _USUAL_BPM = 10.0, 60.0, 8.0  # runs; days; error from which on a run counts less
@@ -76,7 +76,7 @@ def _shares(products, moments):
         found = nnls(rows, np.r_[right, heavy])[0][:_N]
     return found
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #da4f7320
+# %% ../../../nbs/heart/33_follow.stack.ipynb #386f1c09
 @dataclass(frozen=True, eq=False)
 class Prior:
     "What many people's runs teach about somebody else's"
@@ -98,7 +98,7 @@ class Prior:
         moments = own.moments + _SHRINKAGE * usual.products @ everybody
         return _shares(products * np.outer(may, may), moments * may)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #1cf3e0c7
+# %% ../../../nbs/heart/33_follow.stack.ipynb #de52f115
 _PAST = [each.name for each in fields(PastWorkout)]
 
 
@@ -232,13 +232,13 @@ class Follower:
             arrays |= {'ridge': self.own.ridge} | _tree_arrays('own', self.own.trees)
         said = {
             'everybody': prior.everybody.to_dict(),
-            'day': self.day,
+            'day': float(self.day),
             'first_s': self.first_s,
             'recordings': sorted(memory.recordings),
         }
         save_weights(path, _Arrays(arrays), said | {'n_fitted': self.own.n_runs if self.own else 0} | more)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #e8b981b4
+# %% ../../../nbs/heart/33_follow.stack.ipynb #06ce87ff
 def rolled(
     follower: Follower,  # is told the runs
     runs: Sequence[Workout],  # in order of date
@@ -273,7 +273,7 @@ def _table(runs, predictions):
     ]
     return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #29b9a61a
+# %% ../../../nbs/heart/33_follow.stack.ipynb #80ca28b8
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -384,7 +384,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/33_follow.stack.ipynb #1cdef677
+# %% ../../../nbs/heart/33_follow.stack.ipynb #31261af8
 def _trees(prefix, state):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
