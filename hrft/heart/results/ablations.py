@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from ...ablate import REFERENCE, Ablation, change_in_words, distinct_variants, variant_recipe
 from ...core import UserError
 from ..prepare.features import HISTORY_FEATURES
-from .folds import FoldPlan, stages_as
 from ..recipe import HeartRecipe
+from .folds import FoldPlan, stages_as
 from ..study import STUDY
 from ...recipe import read_recipe
 
