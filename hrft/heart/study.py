@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'fingerprints', 'HeartStudy', 'open_store', 'simulated_person', 'pretrain', 'personalize', 'load_model',
-           'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'dataset_table']
+           'Predictor', 'predictor_of', 'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'dataset_table']
 
 # %% ../../nbs/heart/41_study.ipynb #a390dc85
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +16,16 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, digest, project_root, shipped_weights, write_json
+from .asked import doubts
 from .files.readers import recorded_workouts
 from .files.store import Store
-from .judge.intervals import base_intervals, dated, heart_intervals, left_out, phase, plot_intervals
+from .follow.stack import Follower
+from .judge.intervals import base_intervals, dated, heart_intervals, left_out, phase
 from .judge.verdict import choose, judge, kept_simple, verdict_of
 from .models.baselines import HEART_RATE, baselines, heart_scores
 from .models.network import HeartNet, PhysiologyNet, TreesNet
 from .prepare.data import HeartItems, HeartSplits, scored_batches
-from .prepare.features import STEP_FEATURES
-from .prepare.history import Population
+from .prepare.history import Known, Population, Workout, known_past
 from .prepare.usable import usable_sentence, usable_workouts
 from .recipe import HeartHeader, HeartRecipe, HeartStage
 from ..intervals import coverage, source_text
@@ -35,8 +37,9 @@ from ..study import Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/heart/41_study.ipynb #fd520b8a
+from .asked import error_texts, familiarity, mean_text, one_recording, plot_prediction, refuse_unlike
 from .follow.person import FOLLOWER, Followed, follow_person, follower_file, keep_stranger
-from .judge.intervals import has_history, mean_intervals, person_intervals, rolling, run_intervals
+from .judge.intervals import has_history, person_intervals, rolling, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
 from .prepare.data import many_people, new_item, one_person, person_workouts, workout_loaders
 
@@ -239,6 +242,97 @@ def load_model(
     model, _, header = load_run(STUDY, run)
     return model, header
 
+# %% ../../nbs/heart/41_study.ipynb #904415e2
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    "What a finished run predicts with, by its verdict"
+
+    header: HeartHeader  # of the run, with what is known of the person by now
+    model: HeartNet | PhysiologyNet | TreesNet
+    simple: Any  # a simple model, or a follower; None where the weights are used
+    intervals: dict[str, Any]  # for `heart_intervals`; empty where there were too few runs
+
+    @property
+    def used(self) -> str:
+        "Stage, simple model, or stack"
+        return self.simple.name if self.simple else self.header.stage
+
+    @property
+    def name(self) -> str:
+        "The run, and what is used of it"
+        return f'{self.header.name}, {self.used}'
+
+    @cached_property
+    def known(self) -> Known | None:  # None of a stranger
+        "What is known of the person"
+        past = self.header.normalisation.get('past')
+        return Known.from_dict(past) if past else None
+
+    @property
+    def told(self) -> frozenset[str]:  # recordings
+        "Finished runs in the person's history; before an update those that judged the run"
+        follows = isinstance(self.simple, Follower)
+        return self.simple.memory.recordings if follows else frozenset(self.header.judged_on if self.known else ())
+
+    @property
+    def n_earlier(self) -> int:
+        "About how many runs of the person are known"
+        if isinstance(self.simple, Follower):
+            return self.simple.n_runs
+        return self.intervals['steps']['n_earlier'] if self.intervals and self.known else 0
+
+    def item(
+        self,
+        points: pd.DataFrame,  # as recorded, of one workout
+        name: str = 'new',  # the workout's
+        start_s: float | None = None,  # when it began, s since 1970; None where nobody knows
+    ) -> HeartItems:  # one
+        "A new workout of the person, after the last one that is known"
+        return new_item(points, self.header.options, self.header.normalisation, name, start_s)
+
+    def items(
+        self,
+        run: Workout,  # of the person, on its day
+    ) -> HeartItems:  # one
+        "A run as the network reads it"
+        said, options = self.header.normalisation, self.header.options
+        nobody = known_past([], None, Population.from_dict(said['population']), options)
+        past = self.known.on(run.day)[0] if self.known else nobody
+        return HeartItems([run], [[past]], said['features'], 0, said.get('people', ()), bool(options.context))
+
+    def table(
+        self,
+        items: HeartItems,  # one workout
+    ) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm, and the bounds where there are intervals
+        "Predictions of a workout"
+        (run,) = items.workouts
+        if self.simple:
+            columns = {'workout': run.workout, 'time_s': run.time_s, 'measured_bpm': run.hr_bpm}
+            table = pd.DataFrame(columns | {'predicted_bpm': self.simple.predict(run)})
+        else:
+            table = predict_items(self.model, items)
+        gap_days = run.day - self.known.day if self.known else np.nan
+        return heart_intervals(table.assign(gap_days=gap_days), self.intervals) if self.intervals else table
+
+    def predict(
+        self,
+        run: Workout,  # of the person, on its day; its heart rate is not looked at
+    ) -> np.ndarray:  # `(T,)`, bpm
+        "The expected heart rate"
+        return self.table(self.items(run)).predicted_bpm.to_numpy(float)
+
+
+def predictor_of(
+    run: Run | str | Path | None = None,  # finished; by default the shipped base, to which everybody is a stranger
+) -> Predictor:
+    "What a finished run predicts with, by its verdict"
+    weights = run or shipped_weights()['heart/base']
+    (model, header), (simple, intervals) = load_model(weights), kept_simple(weights)
+    if isinstance(simple, Follower) and 'past' in header.normalisation:  # an update may have told it later runs
+        known = simple.known(Known.from_dict(header.normalisation['past']))
+        header = header.model_copy(update={'normalisation': header.normalisation | {'past': known.to_dict()}})
+    return Predictor(header, model, simple, intervals if simple else header.intervals)
+
 # %% ../../nbs/heart/41_study.ipynb #fc149443
 def intervals_of(
     kept: dict[str, Any],  # of the header of a run, or of a simple model
@@ -291,7 +385,8 @@ def evaluate(
     write: bool = True,  # whether to write it
 ) -> tuple:  # results (used, test, baselines, people, coverage, skipped, predictions), path or None
     "Score what a finished run predicts with, by its verdict, on other data"
-    (model, header), (simple, kept) = load_model(run), kept_simple(run)
+    predictor = predictor_of(run)
+    model, header, simple = predictor.model, predictor.header, predictor.simple
     data, tables, naive, skipped = Store(store), [], {}, {}
     for name in [data.check(person)] if person else data.people:
         try:
@@ -302,7 +397,7 @@ def evaluate(
             skipped[name] = str(error)
             continue
         table, simply = predict_items(model, splits.test).assign(person=name), STUDY.baselines(splits)
-        intervals = intervals_of(kept if simple else header.intervals, splits)
+        intervals = intervals_of(predictor.intervals, splits)
         if simple and (followed := STUDY.followed(splits)) and simple.name == followed.name:
             intervals = followed.intervals
         if simple:
@@ -318,7 +413,7 @@ def evaluate(
     predictions = pd.concat(tables, ignore_index=True)
     result = {
         'run': header.name,
-        'used': simple.name if simple else header.stage,
+        'used': predictor.used,
         'data': data.digest(),
         'test': heart_scores(predictions),
         'baselines': {label: heart_scores(pd.concat(parts, ignore_index=True)) for label, parts in naive.items()},
@@ -333,92 +428,6 @@ def evaluate(
     return result | {'predictions': predictions}, path
 
 # %% ../../nbs/heart/41_study.ipynb #a2c1606d
-_FARTHEST_SD, _POSSIBLE_BPM = 4, (25, 230)
-
-
-def _refuse_unlike(
-    items: HeartItems,  # one workout
-    sport: str,  # as the file says
-    predicted_bpm: np.ndarray,  # of its steps, `(T,)`
-    header: HeartHeader,
-) -> None:
-    "Raise UserError for a workout unlike those that the model was trained on"
-    steps, normalisation = dict(zip(STEP_FEATURES, items.workouts[0].steps.T)), header.normalisation
-    rule, seen = header.options.rule, 'as in the runs that the model saw'
-    if sport not in (rule.sport, 'unknown'):
-        raise UserError(f"the sport is {sport}; expected {rule.sport}, since the model saw nothing else.")
-    speed = steps['speed_m_s'].mean()
-    if not rule.speed_min_m_s <= speed <= rule.speed_max_m_s:
-        raise UserError(
-            f"the workout moves at {speed:.1f} m/s on average; "
-            f"expected {rule.speed_min_m_s:g} to {rule.speed_max_m_s:g}, {seen}."
-        )
-    for name, mean, sd in zip(*(normalisation[key] for key in ('features', 'mean', 'sd'))):
-        if name.startswith(('speed', 'grade', 'power')) and abs(steps[name].mean() - mean) > _FARTHEST_SD * sd:
-            raise UserError(
-                f"the workout has a mean {name} of {steps[name].mean():.2f}; "
-                f"expected {mean - _FARTHEST_SD * sd:.2f} to {mean + _FARTHEST_SD * sd:.2f}, {seen}."
-            )
-    low, high = predicted_bpm.min(), predicted_bpm.max()
-    if low < _POSSIBLE_BPM[0] or high > _POSSIBLE_BPM[1]:
-        raise UserError(
-            f"the model predicts {low:.0f} to {high:.0f} bpm; expected {_POSSIBLE_BPM[0]} to {_POSSIBLE_BPM[1]}. "
-            "The workout is outside what the model saw."
-        )
-
-
-def _one_recording(
-    recordings: list,  # `Recording`s of a file, in any order
-    which: str = 'last',  # last or first run, or a workout's number by date, from 1
-    sport: str = 'run',  # what the model was trained on
-) -> tuple:  # Recording, a few words about it
-    "One of the workouts of a file"
-    ordered = sorted(recordings, key=lambda recording: recording.start.timestamp())
-    runs = [recording for recording in ordered if recording.sport == sport] or ordered
-    if which in ('first', 'last'):
-        chosen = runs[0 if which == 'first' else -1]
-    elif str(which).isdecimal() and 1 <= int(which) <= len(ordered):
-        chosen = ordered[int(which) - 1]
-    else:
-        raise UserError(
-            f"got workout {printable(which, 20)}; expected first, last, or a number from 1 to {len(ordered)}: "
-            f"{_contents(ordered)}."
-        )
-    minutes = f"{chosen.sport}, {chosen.points.time_s.max() / 60:.0f} min"
-    if len(ordered) == 1:
-        return chosen, minutes
-    number = next(i for i, recording in enumerate(ordered, 1) if recording is chosen)
-    day = (chosen.start - ordered[0].start).days
-    return chosen, f"workout {number} of {len(ordered)} ({_contents(ordered)}), of day {day}, {minutes}"
-
-
-def _contents(ordered):
-    "Which workouts there are, such as `run 1-11, ride 12`"
-    numbers = pd.Series(np.arange(1, len(ordered) + 1), [printable(recording.sport, 20) for recording in ordered])
-    spans = []
-    for sport, own in numbers.groupby(level=0, sort=False):
-        parts = [part.iloc[[0, -1]].unique() for _, part in own.groupby((own.diff() != 1).cumsum().to_numpy())]
-        shown = ['-'.join(map(str, part)) for part in parts[:10]] + ['...'] * (len(parts) > 10)
-        spans.append(f"{sport} {', '.join(shown)}")
-    return '; '.join(spans[:10]) + '; ...' * (len(spans) > 10)
-
-
-def _familiar(header, items):
-    "What a run knows of a workout, in words; '' if nothing"
-    own, seen = set(fingerprints(items)), header.lineage
-    words = (
-        'it was trained on this workout'
-        if own & seen.trained_on
-        else 'this workout stopped its training'
-        if own & seen.stopped_on
-        else 'its history holds this workout'
-        if own & set(header.judged_on) and 'past' in header.normalisation
-        else ''
-    )
-    told = 'this is one of its test workouts' * bool(own & set(header.judged_on))
-    return f'{words}, so the error says nothing about new ones' if words else told
-
-
 def predict_file(
     file: str | Path,  # workouts in any format that hrft reads
     run: Run | str | Path | None = None,  # finished; by default the shipped base, to which the runner is a stranger
@@ -426,79 +435,33 @@ def predict_file(
     workout: str = 'last',  # which one, where the file holds several: last or first run, or a number by date, from 1
 ) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
     "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
-    weights = run or shipped_weights()['heart/base']
-    (model, header), (simple, intervals) = load_model(weights), kept_simple(weights)
-    recording, about = _one_recording(recorded_workouts(file), workout, header.options.rule.sport)
+    predictor, name = predictor_of(run), Path(file).name
+    header, kept = predictor.header, predictor.intervals
+    recording, about = one_recording(recorded_workouts(file), workout, header.options.rule.sport)
     if not recording.points[['distance_m', 'speed_m_s']].notna().any(axis=None):
         raise UserError(
-            f"{printable(Path(file).name)} has neither distances nor speeds of {about}; expected one of them, since "
+            f"{printable(name)} has neither distances nor speeds of {about}; expected one of them, since "
             "heart rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
         )
-    start_s = recording.start.timestamp()
-    items = new_item(recording.points, header.options, header.normalisation, Path(file).name, start_s)
-    table, personal = predict_items(model, items), 'past' in header.normalisation
-    if simple:
-        table['predicted_bpm'] = simple.predict(items.workouts[0])
-    _refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
-    if kept := intervals if simple else header.intervals:
-        gap = items.workouts[0].day - header.normalisation['past']['day'] if personal else np.nan
-        table = heart_intervals(table.assign(gap_days=gap), kept)
-    used = f"{header.name}, {simple.name if simple else header.stage}"
-    error, inside = _errors(table, kept)
+    items = predictor.item(recording.points, name, recording.start.timestamp())
+    table = predictor.table(items)
+    refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
+    errors = error_texts(table)
     notes = [
         f"{about}: {len(table)} steps of {header.options.grid_step_s:g} s",
-        f"by {used}",
+        f"by {predictor.name}",
         f"intervals from {source_text(kept['steps'])}" if kept else 'no intervals: too few runs stopped the training',
-        _mean_text(table, kept) if kept else '',
-        ', '.join([error, *inside]),
-        _familiar(header, items),
-        *_warnings(recording, header.options.rule, personal and not verdict_of(weights)),
+        mean_text(table, kept) if kept else '',
+        ', '.join(errors),
+        familiarity(items, header, predictor.told),
+        *doubts(recording, header.options.rule, bool(predictor.known and run and not verdict_of(run))),
     ]
     bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
     table = table[['time_s', 'predicted_bpm', *bounds, 'measured_bpm']].round(2)
     if plot:
-        title = f"{Path(file).name}: {', '.join(filter(None, [used, error]))}"
-        _plot_prediction(table, title).savefig(plot, dpi=120)
+        title = f"{name}: {', '.join([predictor.name, *errors[:1]])}"
+        plot_prediction(table, title).savefig(plot, dpi=120)
     return table, '; '.join(filter(None, notes))
-
-
-def _errors(table, kept):
-    "The mean absolute error of a workout whose heart rate is known, and how much of it each interval holds, in words"
-    if not table.measured_bpm.notna().any():
-        return '', []
-    shown = table.round(2)
-    error = f'MAE {(shown.predicted_bpm - shown.measured_bpm).abs().mean():.1f} bpm'
-    inside = coverage(table, HEART_RATE).itertuples() if kept else ()
-    return error, [f'{row.coverage:.0%} of measured steps in the {row.level:.0%} interval' for row in inside]
-
-
-def _mean_text(table, kept):
-    "The mean heart rate of the whole run with its narrower interval, in words"
-    mean = mean_intervals(table, kept).iloc[0]
-    return f'{mean.predicted_bpm:.0f} bpm on average (80 % interval {mean.lower_80_bpm:.0f} to {mean.upper_80_bpm:.0f})'
-
-
-def _warnings(recording, rule, unjudged):
-    "What speaks against a prediction, a sentence each"
-    minutes, least = recording.points.time_s.max() / 60, rule.duration_min_s / 60
-    if unjudged:
-        yield 'warning: no verdict has compared it with simple models; `hrft personalize` writes one'
-    if minutes < least:
-        yield f"warning: {minutes:.1f} min are too short to say much; expected {least:g} or more"
-    if recording.sport == 'unknown':
-        yield 'warning: the file does not say that it is a run'
-
-
-def _plot_prediction(table, title):
-    "Predicted and, where there is one, measured heart rate"
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(9, 3.6), layout='constrained')
-    plot_intervals(axes, table)
-    axes.set_title(title)
-    axes.legend(loc='lower right')
-    plt.close(figure)
-    return figure
 
 # %% ../../nbs/heart/41_study.ipynb #027383e5
 def dataset_table(

@@ -17,6 +17,7 @@ import pandas as pd
 
 from ...compare import Comparison
 from ...evaluate import FEW, mean_interval, span_text
+from ..follow.history import Follows
 from ..models.baselines import HEART_RATE, fit_baseline
 from ..models.network import predict_items
 from ..prepare.data import HeartItems, person_workouts, split_by_date
@@ -24,7 +25,6 @@ from ..prepare.history import Population, Workout, known_past
 from ..prepare.options import USUAL, HeartData
 from .folds import FoldPlan
 from ..study import load_model
-from ..use.fitness import Follows
 from ...runfolder import Run
 
 # %% ../../../nbs/heart/51_results.amounts.ipynb #c62a1d0c

@@ -352,17 +352,12 @@ def run_model(
     run: str | Path,  # a finished run, or weights that come with hrft
 ) -> Callable:  # for `audit`
     "What a run predicts with, by its verdict, as a function of a recording"
-    from hrft.heart.judge.verdict import kept_simple
-    from hrft.heart.models.network import predict_items
-    from hrft.heart.prepare.data import new_item
-    from hrft.heart.study import load_model
+    from hrft.heart.study import predictor_of
 
-    (model, header), (simple, _) = load_model(run), kept_simple(run)
+    predictor = predictor_of(run)
 
     def predict_recording(points: pd.DataFrame) -> pd.DataFrame:
-        items = new_item(points, header.options, header.normalisation)
-        table = predict_items(model, items)
-        return table.assign(predicted_bpm=simple.predict(items.workouts[0])) if simple else table
+        return predictor.table(predictor.item(points))
 
     return predict_recording
 

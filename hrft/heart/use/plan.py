@@ -9,6 +9,7 @@ __all__ = ['Route', 'read_route', 'pace_speed', 'pace_text', 'even_effort', 'pla
 
 # %% ../../../nbs/heart/44_use.plan.ipynb #270c45da
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,20 +24,15 @@ from scipy.stats import norm
 from ...core import UserError, require_memory
 from ..files.markup import XmlStream
 from ..files.points import MOST_POINTS, Unreadable
-from ..judge.intervals import heart_intervals, plot_intervals
-from ..judge.verdict import kept_simple
+from ..judge.intervals import plot_intervals
 from ..models.baselines import HEART_RATE
-from ..models.network import predict_items
-from ..prepare.data import HeartItems
 from ..prepare.features import running_cost
-from ..prepare.history import Past, Population, Workout, known_past
+from ..prepare.history import Workout
 from ..prepare.options import USUAL, HeartData
-from ..study import load_model
+from ..study import predictor_of
 from ...intervals import interval_levels
 from ...naming import printable
-
-# %% ../../../nbs/heart/44_use.plan.ipynb #8af4ed17
-from ...core import shipped_weights
+from ...runfolder import Run
 
 # %% ../../../nbs/heart/44_use.plan.ipynb #45e4216a
 _NODE_M, _SHORTEST_M, _LONGEST_M = 10.0, 500.0, 300_000.0
@@ -244,39 +240,38 @@ class Forecaster:
     name: str = ''  # what predicts, in words
     slowest_m_s: float = 1.5
     fastest_m_s: float = 6.5  # the speeds that it has seen, m/s
+    day: float = 0.0  # of the planned run, since the person's first
 
 
 def forecaster_of(
-    run: str | Path | None = None,  # a finished run; by default the shipped base, to which the runner is a stranger
+    run: Run | str | Path | None = None,  # finished; by default the shipped base, to which the runner is a stranger
+    in_days: float = 0,  # from today on; from the last known run on where a store has no dates
 ) -> Forecaster:
     "What a finished run predicts with, by its verdict"
-    weights = run or shipped_weights()['heart/base']
-    (model, header), (simple, other) = load_model(weights), kept_simple(weights)
-    kept = (other['intervals'] if simple else header.intervals).get(
-        'personal' if 'past' in header.normalisation else 'stranger'
-    )
-    if not kept:
+    predictor = predictor_of(run)
+    header, known, day, loads = predictor.header, predictor.known, 0.0, None
+    if not 0 <= in_days <= 1000:
+        raise UserError(f"the run is planned for in {in_days:g} days; expected 0 to 1000, such as 7.")
+    if not predictor.intervals:
         raise UserError(
             f"{header.name} keeps no intervals, without which no chance can be told; personalize it on more runs."
         )
-    normalisation, options = header.normalisation, header.options
-    past = (
-        Past.from_dict(normalisation['past'])
-        if 'past' in normalisation
-        else known_past([], None, Population.from_dict(normalisation['population']), options)
-    )
-
-    def bounds(planned):
-        people = normalisation.get('people', ())
-        table = predict_items(model, HeartItems([planned], [[past]], normalisation['features'], people=people))
-        return heart_intervals(table.assign(predicted_bpm=simple.predict(planned)) if simple else table, kept)
-
-    used = f'{header.name}, {simple.name if simple else header.stage}'
-    stranger = '' if 'past' in normalisation else ', which does not know you: personalize it for narrower intervals'
+    if known:
+        undated = known.day + in_days
+        day = undated if known.first_s is None else known.before(time.time() + 86400 * in_days)[1]
+        loads, since = known.on(day)[1], day - known.day
+        about = f', {since:.0f} days after the last run that it knows'
+    else:
+        about = ', which does not know you: personalize it for narrower intervals'
+    normalisation, rule = header.normalisation, header.options.rule
     seen = dict(zip(normalisation['features'], zip(normalisation['mean'], normalisation['sd'])))
     mean, sd = seen.get('speed_m_s', (2.8, 0.6))
-    speeds = max(options.rule.speed_min_m_s, mean - 2 * sd), min(options.rule.speed_max_m_s, mean + 2 * sd)
-    return Forecaster(bounds, options, past.loads, used + stranger, *speeds)
+    speeds = max(rule.speed_min_m_s, mean - 2 * sd), min(rule.speed_max_m_s, mean + 2 * sd)
+
+    def bounds(planned):
+        return predictor.table(predictor.items(planned))
+
+    return Forecaster(bounds, header.options, loads, predictor.name + about, *speeds, day)
 
 # %% ../../../nbs/heart/44_use.plan.ipynb #03c6b526
 @dataclass(frozen=True, eq=False)
@@ -301,9 +296,9 @@ class Plan:
 _BISECTIONS, _TELLS_BPM = 12, 10.0
 
 
-def _filled(route, speed, forecaster, limit, day, **about):
+def _filled(route, speed, forecaster, limit, **about):
     "The plan at these speeds"
-    run = planned_run(route, speed, forecaster.options, forecaster.loads, day)
+    run = planned_run(route, speed, forecaster.options, forecaster.loads, forecaster.day)
     steps = forecaster.bounds(run)
     reached = np.cumsum(run.steps[:, 0]) * run.grid_step_s
     steps = steps.assign(distance_m=np.minimum(reached, route.distance_m[-1]))
@@ -324,7 +319,6 @@ def plan_route(
     pace: str = '',  # an even pace, such as `5:30`
     keep_under: float | None = None,  # bpm; with a pace only the chance to be over it is told
     chance: float = 0.8,  # to be under it, at any given time of the hardest kilometre
-    day: float = 0.0,  # days since the person's first workout
 ) -> Plan:
     "Heart rate along a route at an even pace, or at the even effort that keeps it under a limit"
     if not pace and keep_under is None:
@@ -333,16 +327,17 @@ def plan_route(
         raise UserError(f"the limit is {keep_under:g} bpm; expected 60 to 220, such as 150.")
     if not 0.5 <= chance <= 0.99:
         raise UserError(f"the chance is {chance:g}; expected 0.5 to 0.99, such as 0.8.")
-    about = {'chance': chance, 'day': day}
     if pace:
         speed = pace_speed(pace, forecaster.slowest_m_s, forecaster.fastest_m_s)
-        made = _filled(route, speed, forecaster, keep_under, flat_m_s=speed, even='pace', **about)
+        made = _filled(route, speed, forecaster, keep_under, flat_m_s=speed, even='pace', chance=chance)
         if (most := made.steps.predicted_bpm.max()) > 230:
             raise UserError(f"the model expects {most:.0f} bpm there, which no heart does. Plan a slower pace.")
         return made
 
     def effort(flat):
-        return _filled(route, even_effort(route, flat), forecaster, keep_under, flat_m_s=flat, even='effort', **about)
+        return _filled(
+            route, even_effort(route, flat), forecaster, keep_under, flat_m_s=flat, even='effort', chance=chance
+        )
 
     return _fastest(effort, forecaster.slowest_m_s, forecaster.fastest_m_s)
 
