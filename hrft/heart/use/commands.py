@@ -107,6 +107,7 @@ def plan(
 ) -> None:
     "Heart rate along a planned route, or the pace that keeps it under a limit"
     import sys
+    import time
 
     from hrft.core import UserError
     from hrft.heart.use.plan import Route, forecaster_of, plan_route, plan_section, plan_table, read_route
@@ -117,7 +118,7 @@ def plan(
         raise UserError("expected either a route or --distance, such as `hrft plan route.gpx` or --distance 10.")
     way = read_route(route) if route else Route.flat(distance or 0)
     weights = named_run(run) if run else None
-    made = plan_route(way, forecaster_of(weights, in_days), pace or '', keep_under, chance)
+    made = plan_route(way, forecaster_of(weights, in_days, time.time()), pace or '', keep_under, chance)
     sentence, _, figure = plan_section(made)
     if out:
         with atomic_path(out) as temporary:

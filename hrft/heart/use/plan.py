@@ -9,7 +9,6 @@ __all__ = ['Route', 'read_route', 'pace_speed', 'pace_text', 'even_effort', 'pla
 
 # %% ../../../nbs/heart/44_use.plan.ipynb #270c45da
 import re
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -245,7 +244,8 @@ class Forecaster:
 
 def forecaster_of(
     run: Run | str | Path | None = None,  # finished; by default the shipped base, to which the runner is a stranger
-    in_days: float = 0,  # from today on; from the last known run on where a store has no dates
+    in_days: float = 0,  # from today on
+    today_s: float | None = None,  # s since 1970; None, or where a store has no dates: the day of the last known run
 ) -> Forecaster:
     "What a finished run predicts with, by its verdict"
     predictor = predictor_of(run)
@@ -257,8 +257,8 @@ def forecaster_of(
             f"{header.name} keeps no intervals, without which no chance can be told; personalize it on more runs."
         )
     if known:
-        undated = known.day + in_days
-        day = undated if known.first_s is None else known.before(time.time() + 86400 * in_days)[1]
+        dated = today_s is not None and known.first_s is not None
+        day = known.before(today_s + 86400 * in_days)[1] if dated else known.day + in_days
         loads, since = known.on(day)[1], day - known.day
         about = f', {since:.0f} days after the last run that it knows'
     else:
