@@ -402,12 +402,18 @@ class Known:
         day = self.day
         if start_s is not None and self.first_s is not None:
             day = max(day, (start_s - self.first_s) // 86400)
+        past, loads = self.on(day)
+        return past, day, loads
+
+    def on(
+        self,
+        day: float,  # of a new workout, since the person's first
+    ) -> tuple[Past, np.ndarray]:  # what is known before it, and the training before it
+        "What is known on a day, the last workout's at the earliest"
+        day = max(day, self.day)
         since = {'days_since_last': float(np.log1p(day - self.day))}
-        return (
-            replace(self.past, summary=self.past.summary | since),
-            day,
-            later_loads(self.loads, self.day, self.hours, day),
-        )
+        summary = self.past.summary | since
+        return replace(self.past, summary=summary), later_loads(self.loads, self.day, self.hours, day)
 
     def to_dict(self) -> dict:  # JSON-able
         "What is kept with the weights"
