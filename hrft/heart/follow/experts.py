@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['THIN', 'SHARED_FEATURES', 'FIRST_OWN', 'Memory', 'View', 'look', 'OwnModels', 'tree_values', 'fit_shared']
 
-# %% ../../../nbs/heart/33_follow.experts.ipynb #285ee172
+# %% ../../../nbs/heart/33_follow.experts.ipynb #8f5df508
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from ..models.trees import TreeSum, fit_trees
 from ..prepare.features import LOADS, STEP_FEATURES
 from ..prepare.history import PastWorkout, Population, Workout
 
-# %% ../../../nbs/heart/33_follow.experts.ipynb #99d70a70
+# %% ../../../nbs/heart/33_follow.experts.ipynb #cce8aab2
 _OWN = [list(STEP_FEATURES).index(name) for name in BASELINE_FEATURES]  # what the person's own models read
 _ELAPSED, _POWER = (list(STEP_FEATURES).index(name) for name in ('elapsed_s', 'power_100s_w_kg'))
 _PHASES_S = (0, 300), (300, 900), (900, 2400), (2400, np.inf)
@@ -72,7 +72,7 @@ class Memory:
             run.loads,
         )
 
-# %% ../../../nbs/heart/33_follow.experts.ipynb #15c50d53
+# %% ../../../nbs/heart/33_follow.experts.ipynb #84124f90
 SHARED_FEATURES = (
     *STEP_FEATURES,
     'reference_bpm',
@@ -135,7 +135,7 @@ def look(
     columns = [run.steps, reference[:, None], (state - reference)[:, None], np.tile(said, (len(run), 1))]
     return View(reference, state, recent, np.concatenate(columns, axis=1).astype(np.float32))
 
-# %% ../../../nbs/heart/33_follow.experts.ipynb #f8f1b24b
+# %% ../../../nbs/heart/33_follow.experts.ipynb #8afc8606
 FIRST_OWN, _GROWTH = 5, 1.2
 
 
@@ -176,7 +176,7 @@ def tree_values(
     with torch.no_grad():
         return trees(torch.from_numpy(np.ascontiguousarray(x, np.float32))).double().numpy()
 
-# %% ../../../nbs/heart/33_follow.experts.ipynb #d181ec2f
+# %% ../../../nbs/heart/33_follow.experts.ipynb #5f91b423
 _SHARED = {'n_trees': 100, 'n_leaves': 8, 'rate': 0.05, 'rows_a_leaf': 300, 'loss': 'squared_error'}
 
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['Belief', 'recent_coefficients']
 
-# %% ../../../nbs/heart/32_follow.level.ipynb #748a9a04
+# %% ../../../nbs/heart/32_follow.level.ipynb #e8628bf1
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from ..prepare.features import TERMS
 from ..prepare.history import PastWorkout, Population, personal_coefficients
 from ..prepare.options import USUAL
 
-# %% ../../../nbs/heart/32_follow.level.ipynb #07f61cd9
+# %% ../../../nbs/heart/32_follow.level.ipynb #d6c764f4
 # how much each coefficient differs between people, `(16,)`, standard deviation in bpm for a unit of its term
 _SPREAD = np.array([8, 1.5, 1, 8, 6, 6, 1.5, 1.5, 1, 1, 1.5, 1.5, 1.5, 5, 2, 2], float)
 _STAYS, _SLOW, _FAST, _RUN = 2.0, 0.4, 0.1, 0.03  # shares of its square: for good, over months, over weeks, in one run
@@ -86,7 +86,7 @@ class Belief:
         mean = terms.mean(0) @ _SUM
         return float(np.sqrt(mean @ self.covariance @ mean))
 
-# %% ../../../nbs/heart/32_follow.level.ipynb #5954e4cc
+# %% ../../../nbs/heart/32_follow.level.ipynb #ac0d2965
 _KEPT_RUNS = 120  # that the second view looks at
 _LEVEL = ((40.0, 60.0), (8.0, 5.0))  # bpm squared, days: what errors of neighbouring runs share
 _RUN_BPM2, _ODD_BPM = 25.0, 10.0  # what each has of its own; runs further off than this count less

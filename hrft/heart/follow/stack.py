@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #24e93ebc
+# %% ../../../nbs/heart/34_follow.stack.ipynb #f34ea927
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,10 +26,10 @@ from ..prepare.features import LOADS, TERMS
 from ..prepare.history import Known, PastWorkout, Population, Workout, population
 from ...runfolder import load_weights, save_weights
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #5771852c
+# %% ../../../nbs/heart/34_follow.stack.ipynb #a650866d
 from .experts import look, tree_values
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #37313b13
+# %% ../../../nbs/heart/34_follow.stack.ipynb #c2fb377f
 EXPERTS = 'state', 'recent runs', 'shared trees', 'own trees', 'own ridge'  # beside the reference
 _OWN, _FROM = 2, (0, FIRST_OWN, 20)  # the first three need no runs; earlier runs from which other shares are usual
 _SHRINKAGE, _HALF_LIFE_DAYS, _USUAL_BPM = 10.0, 60.0, 8.0  # runs; days; error from which on a run counts less
@@ -76,7 +76,7 @@ def _shares(products, moments):
         found = nnls(rows, np.r_[right, heavy])[0][:_N]
     return found
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #386f1c09
+# %% ../../../nbs/heart/34_follow.stack.ipynb #4551eb93
 @dataclass(frozen=True, eq=False)
 class Prior:
     "What many people's runs teach about somebody else's"
@@ -98,7 +98,7 @@ class Prior:
         moments = own.moments + _SHRINKAGE * usual.products @ everybody
         return _shares(products * np.outer(may, may), moments * may)
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #de52f115
+# %% ../../../nbs/heart/34_follow.stack.ipynb #b8067d92
 _PAST = [each.name for each in fields(PastWorkout)]
 
 
@@ -126,6 +126,8 @@ class Follower:
     own: OwnModels | None = None  # from the fifth run on
     sums: Sums = Sums(np.zeros((_N, _N)), np.zeros(_N))
     first_s: float | None = None  # when the person's day 0 began, s since 1970; None where a store has no dates
+    # the last run looked at, what was known then, and what was seen: a run is told soon after it was predicted
+    _last: tuple[Any, ...] = field(default=(None, None, None, None), init=False, repr=False, compare=False)
 
     @property
     def day(self) -> float:
@@ -149,6 +151,8 @@ class Follower:
         self, run: Workout
     ) -> tuple[View, np.ndarray]:  # the closed-form views, and each expert's difference from the reference, `(T, 5)`
         "What every expert expects of a run"
+        if self._last[0] is run and self._last[1] is self.memory and self._last[2] is self.own:
+            return self._last[3]
         seen = look(self.memory, run, self.prior.everybody)
         own = self.own.expect(run) if self.own else (seen.reference_bpm, seen.reference_bpm)
         beside = [
@@ -157,7 +161,8 @@ class Follower:
             tree_values(self.prior.trees, seen.features),
             *(each - seen.reference_bpm for each in own),
         ]
-        return seen, np.stack(beside, axis=1)
+        self._last = run, self.memory, self.own, (seen, np.stack(beside, axis=1))
+        return self._last[3]
 
     def predict(
         self,
@@ -238,7 +243,7 @@ class Follower:
         }
         save_weights(path, _Arrays(arrays), said | {'n_fitted': self.own.n_runs if self.own else 0} | more)
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #06ce87ff
+# %% ../../../nbs/heart/34_follow.stack.ipynb #8ae168bd
 def rolled(
     follower: Follower,  # is told the runs
     runs: Sequence[Workout],  # in order of date
@@ -273,7 +278,7 @@ def _table(runs, predictions):
     ]
     return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #80ca28b8
+# %% ../../../nbs/heart/34_follow.stack.ipynb #f0dd6ee3
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -384,7 +389,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/34_follow.stack.ipynb #31261af8
+# %% ../../../nbs/heart/34_follow.stack.ipynb #8fae8281
 def _trees(prefix, state):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
@@ -423,7 +428,8 @@ def _read(state, said):
     if any(arrays[name].shape != shape for name, shape in shapes.items()):
         raise ValueError('arrays of other shapes')
     columns = [arrays[f'past_{name}'] for name in _PAST] if n else []
-    past = [PastWorkout(*(x if x.ndim else float(x) for x in run)) for run in zip(*columns, strict=True)]
+    rows: list[list[Any]] = [[x if x.ndim else float(x) for x in run] for run in zip(*columns, strict=True)]
+    past = [PastWorkout(*row) for row in rows]
     if len(past) != n:
         raise ValueError('arrays of other lengths')
     memory = Memory(

@@ -196,6 +196,7 @@ def _workouts_for(
 # %% ../../../nbs/heart/35_judge.verdict.ipynb #4bfdb657
 _ROLLED = 40  # runs that candidates are compared on, at most
 _SIMPLE_LEVEL = 0.1  # of the paired test
+_FOLLOWER_LEVEL = 0.05  # shared by all that want the follower's place
 
 
 def rolled_items(
@@ -203,7 +204,7 @@ def rolled_items(
 ) -> tuple[list[Workout], HeartItems]:  # runs that are only learned from, and those that candidates are compared on
     "The second half of the runs before the test, each to be predicted with what came before it"
     runs = splits.train.workouts + splits.validation.workouts
-    begin = max(len(runs) // 2, len(runs) - _ROLLED)
+    begin = min(len(splits.train.workouts), max(len(runs) // 2, len(runs) - _ROLLED))
     everybody = Population.from_dict(splits.normalisation['population'])
     pasts = rolling_pasts(runs[begin:], runs[:begin], everybody, splits.options)
     train = splits.train
@@ -260,9 +261,9 @@ def _bpm(test):
     return f"{abs(test['difference']):.{1 if abs(test['difference']) >= 1 else 2}f} bpm"
 
 
-def _why(use, first, kept, test, before, n_validation, n_others):
+def _why(use, first, kept, test, before, n_validation, n_others, level=_SIMPLE_LEVEL):
     "What to use, and what speaks for it"
-    asked = f"({_p(test['p'])}; p < {_SIMPLE_LEVEL:g} is asked for; the best of {_n(n_others, 'other model')} tried)"
+    asked = f"({_p(test['p'])}; p < {level:.2g} is asked for; the best of {_n(n_others, 'other model')} tried)"
     if use != first:
         place = 'the network' if first == kept else f'the {first}'
         return (
@@ -350,14 +351,15 @@ def judge(
     seen = network.workout.unique()
     compared = {kept: network} | {n: t[t.workout.isin(seen)] for n, t in rolled.items()}
     first = next(iter(others), kept)  # what follows the person stays unless something is clearly better
-    use, test = choose({first: compared[first]} | compared, _SIMPLE_LEVEL)
+    level = _SIMPLE_LEVEL if first == kept else _FOLLOWER_LEVEL / (len(compared) - 1)
+    use, test = choose({first: compared[first]} | compared, level)
     before = paired_test(stages[kept], stages['base'], HEART_RATE) if 'base' in stages and kept != 'base' else None
     tested = {name: table for name, table in predictions[predictions.split == 'test'].groupby('model')}
     scores = {s['name']: s['test'] for s in metrics['stages']} | metrics['baselines']
     final, shown = _shown(use, other := test['name'] if use == first else first, scores, tested)
     n_validation = metrics['validation']['n_workouts']
     n_workouts = sum(len(getattr(splits, name).workouts) for name in ('train', 'validation', 'test'))
-    why = _why(use, first, kept, test, before, n_validation, len(compared) - 1)
+    why = _why(use, first, kept, test, before, n_validation, len(compared) - 1, level)
     verdict = {
         'use': use,
         'simple': use != kept,

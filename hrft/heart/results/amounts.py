@@ -18,6 +18,7 @@ import pandas as pd
 from ...compare import Comparison
 from ...evaluate import FEW, mean_interval, span_text
 from ..follow.history import Follows
+from ..follow.person import follower_file, stranger_of
 from ..models.baselines import HEART_RATE, fit_baseline
 from ..models.network import predict_items
 from ..prepare.data import HeartItems, person_workouts, split_by_date
@@ -105,10 +106,12 @@ def by_base(
 def base_candidates(
     run: Run | str | Path,  # a finished base
 ) -> dict[str, Expect]:
-    "A base, and what needs no training, with the base's own people as everybody"
+    "A base, the follower that it keeps, and what needs no training, with the base's own people as everybody"
     header = load_model(run)[1]
     everybody = Population.from_dict(header.normalisation['population'])
-    return own_candidates(everybody, header.options) | {'base': by_base(run)}
+    kept = follower_file(header.folder)
+    followed = {'stack': by_following(stranger_of(kept)[0].copy)} if kept else {}
+    return own_candidates(everybody, header.options) | {'base': by_base(run)} | followed
 
 # %% ../../../nbs/heart/51_results.amounts.ipynb #5fdedab0
 AMOUNTS = (0, 2, 5, 10, 20, 40, inf)  # workouts known before each test workout; infinite: all
