@@ -257,8 +257,9 @@ def forecaster_of(
             f"{header.name} keeps no intervals, without which no chance can be told; personalize it on more runs."
         )
     if known:
-        dated = today_s is not None and known.first_s is not None
-        day = known.before(today_s + 86400 * in_days)[1] if dated else known.day + in_days
+        day = known.day + in_days
+        if today_s is not None and known.first_s is not None:
+            day = known.before(today_s + 86400 * in_days)[1]
         loads, since = known.on(day)[1], day - known.day
         about = f', {since:.0f} days after the last run that it knows'
     else:
