@@ -57,6 +57,9 @@ class TreeSum(nn.Module):
         return (self.constant + self.value[trees, node].sum(1)).reshape(x.shape[:-1])
 
 # %% ../../../nbs/heart/27_models.trees.ipynb #52e9459c
+_FINITE = float(np.finfo(np.float32).min), float(np.finfo(np.float32).max)
+
+
 def fit_trees(
     x: np.ndarray,  # `(N, C)`, NaN where missing
     y: np.ndarray,  # `(N,)`, finite
@@ -77,7 +80,8 @@ def fit_trees(
     for i in range(told.num_tree):
         field = told.get_tree_accessor(i).get_field
         below, above, threshold = field('cleft'), field('cright'), field('threshold')
-        leaf, own, near = below < 0, np.arange(len(below)), threshold.astype(np.float32)
+        leaf, own = below < 0, np.arange(len(below))
+        near = np.clip(threshold, *_FINITE).astype(np.float32)  # infinite where only what is missing goes elsewhere
         nodes = {
             'feature': np.where(leaf, 0, field('split_index')),
             'below': np.where(leaf, own, below),
