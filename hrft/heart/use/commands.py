@@ -96,15 +96,15 @@ def _lived(file, weights, minutes):
     (model, header), (simple, _), learned = load_model(weights), kept_simple(weights), live_model(weights)
     points, options = _last_run(file).points, header.options
     items = new_item(points, options, header.normalisation, printable(file))
-    own, known = items.workouts[0], 20 if 'past' in header.normalisation else 0
+    own = items.workouts[0]
     predictor = _RunPredictor(model, simple, items)
     if minutes is None:
-        table = replay(Live(learned, predictor, n_earlier=known, loads=own.loads, options=options), points)
+        table = replay(Live(learned, predictor, loads=own.loads, options=options), points)
         shown = 'now_s', 'time_s', 'hold_bpm', 'predicted_bpm'
         what, held = f'60 s ahead at {len(table)} moments', ('holding the last reading', 'hold_bpm')
         figure = None
     else:
-        table = so_far(learned, predictor, own, minutes, known)
+        table = so_far(learned, predictor, own, minutes)
         shown = 'time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm'
         what, held = f'the rest after {minutes:g} min, its course as planned', ('the plan shifted', 'shifted_bpm')
         figure = plot_so_far(own, table)

@@ -68,12 +68,30 @@ def planned_course(
     return Workout.from_grid(grid, run.workout, run.person, run.day, run.grid_step_s, run.loads)
 
 
-def _held(values, n_known, n_steps):
-    "What goes on as now: the last step but one, whose speed is known, until the end"
-    return np.concatenate([values[: n_known - 1], np.repeat(values[n_known - 2 : n_known - 1], n_steps, 0)])[:n_steps]
+_POWERS = [list(STEP_FEATURES).index(f'power_{name}w_kg') for name in ('', '30s_', '100s_', '600s_')]
+_SPEED_S, _SLOPE_S = 10.0, 60.0  # so long before the last step they are known for good
+
+
+def _held(values, n_known, n_steps, unsure):
+    "What goes on as it was, so many steps before the last known one"
+    place = max(n_known - 1 - unsure, 0)
+    return np.concatenate([values[:place], np.repeat(values[place : place + 1], n_steps, 0)])[:n_steps]
+
+
+def _power(run, course):
+    "Of each step and over 30, 100, 600 s, `(T, 4)`, W/kg; of a course that is not known on the flat"
+    if course == 'held':
+        flat = pd.DataFrame({'speed_m_s': run.steps[:, 0].astype(float), 'altitude_m': 0.0})
+        run = Workout.from_grid(flat, grid_step_s=run.grid_step_s)
+    return run.steps[:, _POWERS].astype(float)
+
+
+def _assumed(plan_bpm, power, n_known, n_steps, step_s):
+    "Plan and power of a run that goes on as now"
+    unsure = round(_SLOPE_S / step_s), round(_SPEED_S / step_s)
+    return (_held(values, n_known, n_steps, steps) for values, steps in zip((plan_bpm, power), unsure))
 
 # %% ../../../nbs/heart/39_use.live.ipynb #fd3119bd
-_POWERS = [list(STEP_FEATURES).index(f'power_{name}w_kg') for name in ('', '30s_', '100s_', '600s_')]
 _FADES_MIN = (12.0, 3.0, 1.0)
 _BEND_BPM, _SETTLED_S = 12.0, 180.0
 _N_COLUMNS, _N_SIZES = 52, 8
@@ -157,11 +175,10 @@ def _predictions(rolling):
     return of
 
 
-def _sketch(run, plan_bpm, n, targets, course):
+def _sketch(run, plan_bpm, power, n, targets, course):
     "What is known of steps of a run after `n` steps"
-    power = run.steps[:, _POWERS].astype(float)
     if course == 'held':
-        plan_bpm, power = (_held(values, n, len(run)) for values in (plan_bpm, power))
+        plan_bpm, power = _assumed(plan_bpm, power, n, len(run), run.grid_step_s)
     return _rows(run.hr_bpm[:n].astype(float), plan_bpm, power, targets, run.grid_step_s)
 
 
@@ -261,10 +278,10 @@ def fit_live(
         drawn: list[list] = [[] for _ in _MARKS_MIN]
         for person, runs in people.items():
             for run in runs:
-                plan = predicted(run)
+                plan, power = predicted(run), _power(run, course)
                 for mark, n, targets in _moments(run, course):
                     known = run if mark else run.with_hr(np.full(len(run), np.nan))
-                    columns, sizes, told = _sketch(known, plan, n, targets, course)
+                    columns, sizes, told = _sketch(known, plan, power, n, targets, course)
                     told |= {'measured_bpm': run.hr_bpm[targets], 'person': person, 'workout': run.workout}
                     drawn[mark].append((columns, sizes, told))
         learned[course], calibration[course] = _fit_course(drawn)
@@ -342,7 +359,8 @@ def so_far(
             "that something is left to predict."
         )
     targets = np.arange(n, len(run))
-    told = model.correct(*_sketch(run, predictor.predict(run), n, targets, 'planned'), 'planned')
+    rows = _sketch(run, predictor.predict(run), _power(run, 'planned'), n, targets, 'planned')
+    told = model.correct(*rows, 'planned')
     return told.assign(measured_bpm=run.hr_bpm[targets])
 
 
@@ -405,15 +423,15 @@ class Live:
         grid = on_grid(points, step_s, self.options.smooth_s)[:n]
         run = Workout.from_grid(grid, day=self.day, grid_step_s=step_s, loads=self.loads)
         course = planned_course(run, n, self.plan) if self.plan else run
-        planned, power = len(course) >= n + minute, course.steps[:, _POWERS].astype(float)
-        if not planned and n < 2:
+        kind = 'planned' if len(course) >= n + minute else 'held'
+        if kind == 'held' and n < 2:
             return self.forecast
-        plan, n_steps = self.predictor.predict(course), len(course)
-        if not planned:
+        plan, power, n_steps = self.predictor.predict(course), _power(course, kind), len(course)
+        if kind == 'held':
             n_steps = max(n + minute, round(self.duration_s / step_s))
-            plan, power = _held(plan, n, n_steps), _held(power, n, n_steps)
+            plan, power = _assumed(plan, power, n, n_steps, step_s)
         rows = _rows(run.hr_bpm.astype(float), plan, power, np.arange(n, n_steps), step_s)
-        return self.model.correct(*rows, COURSES[0 if planned else 1])
+        return self.model.correct(*rows, kind)
 
 
 def _number(value):
@@ -451,11 +469,11 @@ def live_table(
     "What is said of runs while they go on"
     tables, predicted = [], _predictions(rolling)
     for run in runs:
-        plan = predicted(run)
+        plan, power = predicted(run), {course: _power(run, course) for course in COURSES}
         for task, course in product(_TASKS, COURSES):
             for n, targets in _asked(run, task, minutes, every):
                 if len(targets) and (course == 'planned' or n >= 2):
-                    told = model.correct(*_sketch(run, plan, n, targets, course), course)
+                    told = model.correct(*_sketch(run, plan, power[course], n, targets, course), course)
                     known = {'person': run.person, 'workout': run.workout, 'task': task, 'course': course}
                     known |= {'minutes': n * run.grid_step_s / 60 if task == 'rest' else np.nan}
                     tables.append(told.assign(measured_bpm=run.hr_bpm[targets], **known))
