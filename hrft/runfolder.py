@@ -19,7 +19,16 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 import torch
 from pyarrow.parquet import read_metadata
-from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, PrivateAttr, TypeAdapter, ValidationError, field_serializer
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    FiniteFloat,
+    PrivateAttr,
+    TypeAdapter,
+    ValidationError,
+    field_serializer,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn

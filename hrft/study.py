@@ -145,7 +145,7 @@ class Study(ABC, Generic[R, D, H]):
         return len(target)
 
     def solve(self, recipe: R, data: D, model: Any) -> None:
-        "Fit a model that is not trained by steps, such as trees; called where a recipe has no stages"
+        "Fit a model that is not trained by steps, such as trees; called where a recipe has no stages and no parent"
         raise UserError(f"{recipe} has no stages, and its model is trained by them; add one.")
 
     # --- predictions

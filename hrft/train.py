@@ -183,7 +183,7 @@ def _train_and_score(training, device):
     if parent:
         run.save_stage('base', model)
     done = [_train_stage(training, model, ready) for ready in stages]
-    if not recipe.stages:
+    if not recipe.stages and (parent is None or hasattr(model, 'solve')):  # else the parent stays as it is
         study.solve(recipe, training.data, model)
         run.save_stage('solved', model)
         done = [_untrained('solved')]

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['HeartStart', 'FromHistory', 'FromMean', 'FromZero', 'HeartLoss', 'AbsoluteError', 'SquaredError', 'Huber',
            'HeartModel', 'NetworkModel', 'RecurrentModel', 'LstmModel', 'GruModel', 'TcnModel', 'AttentionModel',
-           'LlamaModel', 'PatchTstModel', 'PhysiologyModel', 'TreesModel', 'HeartNet', 'PhysiologyNet', 'TreesNet',
-           'build', 'n_parameters', 'groups', 'step_loss', 'loss_function', 'n_measured', 'items_table',
+           'LlamaModel', 'PatchTstModel', 'ProcessModel', 'PhysiologyModel', 'TreesModel', 'HeartNet', 'PhysiologyNet',
+           'TreesNet', 'build', 'n_parameters', 'groups', 'step_loss', 'loss_function', 'n_measured', 'items_table',
            'predict_items']
 
 # %% ../../../nbs/heart/29_models.network.ipynb #b6b003ec
@@ -24,6 +24,7 @@ from ...core import UserError
 from .attention import LaggedDecoder, PatchEncoder
 from .convolution import TemporalConvolution
 from .physiology import Physiology, physiology_columns
+from .process import AttentiveProcess
 from .recurrent import Backbone, real_steps, recurrent
 from .trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, WorkoutLoader, scored_batches
@@ -193,6 +194,24 @@ class PatchTstModel(AttentionModel):
         )
 
 
+class ProcessModel(NetworkModel):
+    "Attention to the person's last runs"
+
+    kind: Literal['process'] = 'process'
+    heads: Annotated[int, Bounds(1, 64, 'a token is shared among them')] = 4  # of attention
+    hidden_runs: Share = 0.5  # share of the earlier runs that is hidden in training, at most
+
+    @model_validator(mode='after')
+    def _reads_runs_once(self):
+        self.require(False, ['layers'], "a process attends once; set model.hidden for a larger one")
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden is {self.hidden} and heads {self.heads}; expected a multiple of heads")
+        return self
+
+    def backbone(self, n_inputs: int) -> Backbone:  # features and, where there is one, the person's vector
+        return AttentiveProcess(n_inputs, self.hidden, self.heads, self.dropout, self.hidden_runs)
+
+
 class PhysiologyModel(HeartModel):
     "A body's equations"
 
@@ -251,11 +270,14 @@ class _FromStart(nn.Module):
         self,
         x: torch.Tensor,  # features as they are, `(B, T, C)`, zero where padded
         lengths: torch.Tensor,  # steps of each run, `(B,)`
+        *seen: torch.Tensor,  # of a process, `context` of each run
     ) -> torch.Tensor:  # `(B, T)`, bpm; without meaning where padded
         "Heart rate at each step"
         lengths = lengths.to(x.device)
         start = self.start_bpm if self.expected is None else x[..., self.expected]
-        added = self.correct(x, lengths, start)
+        added = self.correct(x, lengths, start, *seen)
+        if seen:
+            added = added * seen[0][:, :1, 0]  # without an earlier run there is nothing to correct by
         if self.centred:
             real = real_steps(lengths, x.shape[1])
             added = added - ((added * real).sum(1) / real.sum(1))[:, None]
@@ -309,12 +331,14 @@ class HeartNet(_FromStart):
             code = code * (torch.rand(len(x), device=x.device) >= self.person_dropout)
         return self.person(code)[:, None].expand(-1, x.shape[1], -1)
 
-    def correct(self, x: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor) -> torch.Tensor:  # `(B, T)`, bpm
+    def correct(
+        self, x: torch.Tensor, lengths: torch.Tensor, start: torch.Tensor, *seen: torch.Tensor
+    ) -> torch.Tensor:  # `(B, T)`, bpm
         "What the network adds to the start"
         inputs = torch.nan_to_num((x[..., self.read] - self.mean) / self.sd).clamp(-6, 6)
         if self.who is not None:
             inputs = torch.cat([inputs, self.vectors(x)], dim=-1)
-        hidden = self.backbone(inputs * real_steps(lengths, x.shape[1])[..., None], lengths)
+        hidden = self.backbone(inputs * real_steps(lengths, x.shape[1])[..., None], lengths, *seen)
         return self.scale_bpm * self.head(self.drop(hidden)).squeeze(-1)
 
     def groups(self):  # -> dict name -> parameters

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -20,10 +21,12 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
+from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import NotRequired, TypedDict
 
 from ...core import UserError, derive_seed, digest
 from ..files.store import Store
+from ..models.process import context
 from .augment import augment
 from .features import training_loads
 from hrft.heart.prepare.history import (
@@ -76,7 +79,9 @@ class HeartItems:
         names: Sequence[str],  # `HeartData.features`
         max_steps: int = 0,  # only the first grid steps; 0 for all
         people: Sequence[str] = (),  # whom the feature `person` tells apart
+        context: bool = False,  # whether a model also looks at the last workouts one by one
     ):
+        self.context = context
         self.workouts, self.pasts, self.names, self.people = list(workouts), pasts, tuple(names), tuple(people)
         self.max_steps, self.n_pasts = max_steps, len(pasts[0]) if pasts else 1
         assert all(len(p) == self.n_pasts for p in pasts)
@@ -100,8 +105,10 @@ class HeartItems:
         return self.workouts[i // self.n_pasts].columns(past, self.names, self.people)[: self.max_steps or None]
 
     def __getitem__(self, i):
-        hr_bpm = self.workouts[i // self.n_pasts].hr_bpm[: self.max_steps or None]
-        return torch.from_numpy(self.columns(i)), torch.tensor(hr_bpm)
+        run, past = self.workouts[i // self.n_pasts], self.pasts[i // self.n_pasts][i % self.n_pasts]
+        hr_bpm = torch.tensor(run.hr_bpm[: self.max_steps or None])
+        seen = [torch.from_numpy(context(past, run))] if self.context else []
+        return torch.from_numpy(self.columns(i)), *seen, hr_bpm
 
 # %% ../../../nbs/heart/21_prepare.data.ipynb #f09023f5
 def fit_normalisation(
@@ -110,7 +117,7 @@ def fit_normalisation(
 ) -> dict:  # JSON-able: features, mean, sd, bpm_mean, bpm_sd, population, and people where `person` is a feature
     "What turns features and heart rate into numbers of order one"
     kept = [items[i * items.n_pasts] for i in range(len(items.workouts))]
-    x, y = (np.concatenate([part[::3].numpy() for part in parts]).astype(float) for parts in zip(*kept))
+    x, y = (np.concatenate([item[k][::3].numpy() for item in kept]).astype(float) for k in (0, -1))
     known = np.isfinite(y)
     if not known.any():
         raise UserError("no training workout has a heart rate; expected at least one.")
@@ -211,6 +218,7 @@ class HeartSplits:
     everyone: dict = field(default_factory=dict, repr=False)
     # what the base that is fine-tuned here keeps of its errors
     intervals: dict | None = field(default=None, repr=False)
+    start: Path | None = None  # the file of a base's follower, which this person is followed from
 
     def _repr_markdown_(self):
         rows = [
@@ -277,8 +285,11 @@ def split_person(
     tested = rolling_pasts(test, train + validation, everybody, options)
     new = Known.of(workouts, everybody, options, first_s)
     names, known = options.features, (normalisation or {}).get('people', ())
-    items = HeartItems(train, drawn, names, options.max_steps, known)
-    scored = HeartItems(validation, validated, names, people=known), HeartItems(test, tested, names, people=known)
+    items = HeartItems(train, drawn, names, options.max_steps, known, bool(options.context))
+    scored = (
+        HeartItems(validation, validated, names, people=known, context=bool(options.context)),
+        HeartItems(test, tested, names, people=known, context=bool(options.context)),
+    )
     fitted = {**(normalisation or fit_normalisation(items, everybody)), 'past': new.to_dict()}
     if list(fitted['features']) != list(names):
         raise UserError(
@@ -370,9 +381,22 @@ def split_people(
         split: [past for a, b, last in own for past in rolling_pasts(last, a + b, everybody, options)]
         for split, own in parts.items()
     }
-    train = HeartItems([each for person in known for each in people[person]], drawn, names, options.max_steps, known)
+    train = HeartItems(
+        [each for person in known for each in people[person]],
+        drawn,
+        names,
+        options.max_steps,
+        known,
+        bool(options.context),
+    )
     validation, test = (
-        HeartItems([each for _, _, last in own for each in last], rolling[split], names, people=known)
+        HeartItems(
+            [each for _, _, last in own for each in last],
+            rolling[split],
+            names,
+            people=known,
+            context=bool(options.context),
+        )
         for split, own in parts.items()
     )
     normalisation = fit_normalisation(train, everybody)
@@ -382,15 +406,15 @@ def split_people(
 
 # %% ../../../nbs/heart/21_prepare.data.ipynb #df4ce7ee
 def pad_batch(
-    items: Sequence[tuple[torch.Tensor, torch.Tensor]],  # features `(T, C)`, heart rate `(T,)`
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    "Features `(B, T, C)`, lengths `(B,)`, heart rate `(B, T)` with NaN where padded or unmeasured"
-    lengths = torch.tensor([len(x) for x, _ in items])
-    x = torch.zeros(len(items), int(lengths.max()), items[0][0].shape[1])
-    y = torch.full(x.shape[:2], float('nan'))
-    for i, (one, target) in enumerate(items):
-        x[i, : len(one)], y[i, : len(target)] = one, target
-    return x, lengths, y
+    items: Sequence[
+        tuple[torch.Tensor, ...]
+    ],  # features `(T, C)`, for a process its context `(R, S)`, heart rate `(T,)`
+) -> tuple[torch.Tensor, ...]:
+    "Features `(B, T, C)`, lengths `(B,)`, for a process contexts `(B, R, S)`, heart rate `(B, T)`: NaN where padded"
+    x, *seen, y = zip(*items)
+    padded = [pad_sequence(list(part), batch_first=True) for part in (x, *seen)]
+    lengths = torch.tensor([len(one) for one in x])
+    return padded[0], lengths, *padded[1:], pad_sequence(list(y), batch_first=True, padding_value=float('nan'))
 
 
 class WorkoutLoader(DataLoader):
@@ -402,6 +426,7 @@ class WorkoutLoader(DataLoader):
         bs: int = 32,  # workouts a batch
         shuffle: bool = False,  # training
         workouts_per_person: int = 0,  # workouts a person in an epoch, at most; 0 for all
+        n_workouts: int = 0,  # in an epoch of training, each again and again if need be; 0 for each once
         distortions: Augment | None = None,  # of training workouts
         past: int = 0,  # which past of each workout, where it is not for training
         **kwargs,
@@ -411,29 +436,32 @@ class WorkoutLoader(DataLoader):
         for i, workout in enumerate(items.workouts):
             self.people.setdefault(workout.person, []).append(i)
         self.cap = workouts_per_person if shuffle and workouts_per_person else 10**9
-        n = sum(min(len(own), self.cap) for own in self.people.values())
+        n = shuffle and n_workouts or sum(min(len(own), self.cap) for own in self.people.values())
         super().__init__(items, bs=bs, shuffle=shuffle, n=n, num_workers=0, create_batch=pad_batch, **kwargs)
 
-    def create_item(self, i: int) -> tuple[torch.Tensor, torch.Tensor]:  # features `(T, C)`, heart rate `(T,)`
+    def create_item(self, i: int) -> tuple[torch.Tensor, ...]:  # as `HeartItems` gives it
         "An item, distorted in training if the recipe says so"
         if not self.distortions:
             return self.items[i]
-        x, hr_bpm = (part.numpy() for part in self.items[i])
+        x, *seen, hr_bpm = self.items[i]
         rng = np.random.default_rng(self.rng.getrandbits(32))
-        x, hr_bpm = augment(x, hr_bpm, self.items.names, self.distortions, rng)
-        return torch.from_numpy(x), torch.from_numpy(hr_bpm)
+        x, hr_bpm = augment(x.numpy(), hr_bpm.numpy(), self.items.names, self.distortions, rng)
+        return torch.from_numpy(x), *seen, torch.from_numpy(hr_bpm)
 
     def get_idxs(self) -> list[int]:
         "Items of this epoch, batch after batch"
         n_pasts = self.items.n_pasts
         if not self.shuffle:
             return sorted(range(self.past, len(self.items), n_pasts), key=self.items.length)
-        drawn = [
-            i * n_pasts + self.rng.randrange(n_pasts)
-            for own in self.people.values()
-            for i in self.rng.sample(own, min(len(own), self.cap))
-        ]
-        self.rng.shuffle(drawn)
+        drawn: list[int] = []
+        while len(drawn) < self.n:
+            once = [
+                i * n_pasts + self.rng.randrange(n_pasts)
+                for own in self.people.values()
+                for i in self.rng.sample(own, min(len(own), self.cap))
+            ]
+            self.rng.shuffle(once)
+            drawn += once[: self.n - len(drawn)]
         pools = [sorted(drawn[i : i + 8 * self.bs], key=self.items.length) for i in range(0, len(drawn), 8 * self.bs)]
         batches = [pool[i : i + self.bs] for pool in pools for i in range(0, len(pool), self.bs)]
         last = batches.pop() if len(batches[-1]) < self.bs else []
@@ -444,7 +472,7 @@ class WorkoutLoader(DataLoader):
 def scored_batches(
     items: HeartItems,
     batch_size: int = 32,  # workouts a batch
-) -> Iterable[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:  # as `pad_batch` gives them
+) -> Iterable[tuple[torch.Tensor, ...]]:  # as `pad_batch` gives them
     "All items in one order: each workout with its first past, as while a model trains, then with its second"
     return chain.from_iterable(WorkoutLoader(items, batch_size, past=k) for k in range(items.n_pasts))
 
@@ -452,10 +480,11 @@ def scored_batches(
 def workout_loaders(
     splits: HeartSplits,
     batch_size: int = 32,  # workouts an optimiser step
+    n_workouts: int = 0,  # workouts in an epoch, each again and again if need be; 0 for each once
 ) -> DataLoaders:
     "DataLoaders of the training and validation items"
     options = splits.options
-    train = WorkoutLoader(splits.train, batch_size, True, options.workouts_per_person, options.augment)
+    train = WorkoutLoader(splits.train, batch_size, True, options.workouts_per_person, n_workouts, options.augment)
     return DataLoaders(train, WorkoutLoader(splits.validation))
 
 # %% ../../../nbs/heart/21_prepare.data.ipynb #234ce5b0
@@ -480,4 +509,6 @@ def new_item(
         loads=loads,
         recording=recording_digest(points.heart_rate_bpm) if 'heart_rate_bpm' in points else '',
     )
-    return HeartItems([item], [[past]], normalisation['features'], people=normalisation.get('people', ()))
+    return HeartItems(
+        [item], [[past]], normalisation['features'], 0, normalisation.get('people', ()), bool(options.context)
+    )

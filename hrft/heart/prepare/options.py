@@ -72,6 +72,7 @@ class HeartData(Options):
     )
     # a person's last workouts before the test that anything may know; 0 for all
     personal_workouts: Annotated[int, Bounds(0, 100_000, _LIFE)] = 0
+    context: Annotated[int, Bounds(0, 1000, _LIFE)] = 0  # earlier workouts that a process looks at, one by one
     augment: Augment = Augment()  # of training workouts
     # share of the people who validate a base
     validation_share: Annotated[float, Bounds(0, 1, 'some train and some validate', open=True)] = 0.2
