@@ -273,7 +273,7 @@ def fit_live(
     return made
 
 
-def _fit_course(drawn):
+def _fit_course(drawn: list[list]) -> tuple[dict[str, list], dict[str, dict]]:
     "Coefficients of each mark for the correction and for its size, and the calibration"
     fitted: dict[str, list] = {'centre': [], 'size': []}
     tables = []
