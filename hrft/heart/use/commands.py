@@ -73,15 +73,15 @@ def _lived(file, weights, minutes):
 
     predictor, learned, last = predictor_of(weights), live_model(weights), _last_run(file)
     own = predictor.item(last.points, printable(file), last.start.timestamp()).workouts[0]
-    known, options = predictor.n_earlier, predictor.header.options
+    options = predictor.header.options
     if minutes is None:
-        live = Live(learned, predictor, n_earlier=known, day=own.day, loads=own.loads, options=options)
+        live = Live(learned, predictor, day=own.day, loads=own.loads, options=options)
         table = replay(live, last.points)
         shown = 'now_s', 'time_s', 'hold_bpm', 'predicted_bpm'
         what, held = f'60 s ahead at {len(table)} moments', ('holding the last reading', 'hold_bpm')
         figure = None
     else:
-        table = so_far(learned, predictor, own, minutes, known)
+        table = so_far(learned, predictor, own, minutes)
         shown = 'time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm'
         what, held = f'the rest after {minutes:g} min, its course as planned', ('the plan shifted', 'shifted_bpm')
         figure = plot_so_far(own, table)
