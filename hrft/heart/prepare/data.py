@@ -19,8 +19,8 @@ import pandas as pd
 import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
-from torch.nn.utils.rnn import pad_sequence
 from pydantic import AfterValidator, Field, FiniteFloat, GetPydanticSchema
+from torch.nn.utils.rnn import pad_sequence
 from typing_extensions import NotRequired, TypedDict
 
 from ...core import UserError, derive_seed, digest
@@ -28,8 +28,16 @@ from ..files.store import Store
 from ..models.process import context
 from .augment import augment
 from .features import training_loads
-from .history import Known, Past, Population, Workout, known_past, population
-from .history import drawn_pasts, rolling_pasts
+from hrft.heart.prepare.history import (
+    Known,
+    Past,
+    Population,
+    Workout,
+    drawn_pasts,
+    known_past,
+    population,
+    rolling_pasts,
+)
 from .options import USUAL, Augment, HeartData
 from .usable import UsableRule, usable_grids, usable_sentence, usable_workouts
 from .workouts import on_grid, recording_digest

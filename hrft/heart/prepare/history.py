@@ -17,8 +17,15 @@ import numpy as np
 import pandas as pd
 
 from ...core import UserError
-from .features import HISTORY_FEATURES, LOADS, STEP_FEATURES, TERMS
-from .features import features, later_loads, regression_terms
+from hrft.heart.prepare.features import (
+    HISTORY_FEATURES,
+    LOADS,
+    STEP_FEATURES,
+    TERMS,
+    features,
+    later_loads,
+    regression_terms,
+)
 from .options import USUAL, HeartData
 from .workouts import recording_digest
 
