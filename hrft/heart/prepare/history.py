@@ -339,7 +339,7 @@ def drawn_pasts(
     rng: np.random.Generator,
 ) -> list[list[Past]]:  # for each workout `options.n_pasts`
     "Pasts that end before each workout, the last of them up to some workouts ago; a few are empty"
-    reach, drawn = max(2, int(options.stale * len(workouts)) + 1), []
+    reach, drawn = int(options.stale * len(workouts)) + 1, []
     for i, workout in enumerate(workouts):
         ends = [
             0 if i == 0 or rng.random() < options.drop_history else max(1, i - int(rng.integers(reach)))
