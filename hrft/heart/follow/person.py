@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from pydantic import BaseModel
 
 from ...core import UserError, atomic_path
 from .stack import Follower, follow, load_follower, teach
-from ..judge.intervals import base_intervals, dated, person_intervals
+from ..judge.intervals import Intervals, base_intervals, dated, person_intervals
 from ..judge.verdict import OWN_FILES, Candidate, rolled_items
 from ..prepare.data import HeartSplits
 from ..prepare.history import Workout
-from ...runfolder import Run, weights_path
+from ...runfolder import Run, checked, weights_path
 
 # %% ../../../nbs/heart/36_follow.person.ipynb #e8d30dad
 FOLLOWER = 'follower.safetensors'  # in a run's folder
@@ -49,13 +50,25 @@ def follower_file(
     return path if folder and (path := folder / FOLLOWER).is_file() else None
 
 
+class _Kept(BaseModel):
+    "What is kept beside a follower"
+
+    intervals: Intervals
+
+
+def _kept(path):
+    "A follower, and what its intervals are made of"
+    follower, said = load_follower(path)
+    return follower, checked(_Kept, dict(said), path).intervals
+
+
 def stranger_of(
     path: Path,  # a base's follower, or a person's
 ) -> tuple[Follower, dict[str, Any]]:  # and what intervals are made from
     "The follower that somebody else starts from"
-    follower, said = load_follower(path)
+    follower, intervals = _kept(path)
     untold = {'told': [0.0, 0.0], 'n_earlier': 0}
-    return Follower(follower.prior), {name: own | untold for name, own in said['intervals'].items()}
+    return Follower(follower.prior), {name: own | untold for name, own in intervals.items()}
 
 # %% ../../../nbs/heart/36_follow.person.ipynb #5e44e031
 @dataclass(frozen=True, eq=False)
@@ -104,8 +117,7 @@ def _kept_follower(folder):
             f"{folder.name} is damaged: its verdict uses the stack, and {FOLLOWER} is missing; remove the folder and "
             "personalise again."
         )
-    follower, said = load_follower(path)
-    return follower, said['intervals']
+    return _kept(path)
 
 
 OWN_FILES[Follower.name] = _kept_follower
@@ -131,7 +143,7 @@ def tell_new(
         raise UserError(
             f"{weights_path(run).parent.name} keeps no follower, so it cannot be told more runs; personalise again."
         )
-    follower, said = load_follower(path)
+    follower, intervals = _kept(path)
     if not follower.n_runs:
         raise UserError(f"{path.parent.name} is a base, a stranger to everybody; name a run of `hrft personalize`.")
     workouts = _dated_as(follower, workouts, first_s)
@@ -148,7 +160,7 @@ def tell_new(
     seconds = (time.perf_counter() - begun) / max(1, len(new))
     fitted = follower.fit_own() if new else False
     if new:
-        intervals = person_intervals(said['intervals'], pd.concat(tables, ignore_index=True))
+        intervals = person_intervals(intervals, pd.concat(tables, ignore_index=True))
         with atomic_path(path) as temporary:
             follower.save(temporary, intervals=intervals)
     return Told([each.workout for each in new], [e.workout for e in unknown if e not in new], seconds, fitted)

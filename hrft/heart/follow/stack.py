@@ -9,22 +9,23 @@ __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from pydantic import BaseModel, Field, FiniteFloat
 from scipy.optimize import nnls
 from torch import nn
 
 from ...core import UserError, derive_seed
-from .experts import FIRST_OWN, THIN, Memory, OwnModels, View, fit_shared
+from .experts import FIRST_OWN, SHARED_FEATURES, THIN, Memory, OwnModels, View, fit_shared
 from .level import Belief
 from ..models.baselines import BASELINE_FEATURES
 from ..models.trees import TreeSum
 from ..prepare.features import LOADS, TERMS
-from ..prepare.history import Known, PastWorkout, Population, Workout, population
-from ...runfolder import load_weights, save_weights
+from ..prepare.history import PAST_SHAPES, Known, PastWorkout, Population, Workout, population
+from ...runfolder import checked, load_weights, save_weights
 
 # %% ../../../nbs/heart/34_follow.stack.ipynb #a650866d
 from .experts import look, tree_values
@@ -390,12 +391,10 @@ def _rolling(person, own, prior):
     return pd.concat(tables, ignore_index=True)
 
 # %% ../../../nbs/heart/34_follow.stack.ipynb #8fae8281
-def _trees(prefix, state):
+def _trees(prefix, state, n_columns):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
-    trees = TreeSum(len(own['feature']), (own['feature'].shape[1] + 1) // 2)
-    trees.load_state_dict(own)
-    return trees
+    return TreeSum.of(own, n_columns)
 
 
 def load_follower(
@@ -404,8 +403,8 @@ def load_follower(
     "What was kept"
     state, said = load_weights(path)
     try:
-        follower = _read(state, said)
-        follower.predict(_ANY_RUN)
+        follower = _read(state, checked(_Said, dict(said), path))
+        _try(follower.copy())
     except (KeyError, IndexError, RuntimeError, TypeError, ValueError, np.linalg.LinAlgError) as error:
         raise UserError(
             f"{Path(path).parent.name}/{Path(path).name} holds no model that follows a person "
@@ -414,7 +413,24 @@ def load_follower(
     return follower, said
 
 
-_ANY_RUN = Workout.from_grid(pd.DataFrame({'speed_m_s': np.full(3, 3.0), 'altitude_m': 0.0}), day=1e6)
+class _Said(BaseModel):
+    "What is kept beside the arrays"
+
+    everybody: dict[str, Any]
+    day: Annotated[FiniteFloat, Field(ge=0)]
+    first_s: FiniteFloat | None
+    recordings: list[str]
+    n_fitted: Annotated[int, Field(ge=0)]
+
+
+def _try(follower):
+    "Predict a run, and the same after it was told"
+    grid = pd.DataFrame({'speed_m_s': np.full(3, 3.0), 'altitude_m': 0.0, 'hr_bpm': 140.0})
+    run = Workout.from_grid(grid, day=follower.day)
+    expected = follower.predict(run)
+    follower.tell(run, fit=False)
+    if not np.isfinite([expected, follower.predict(run)]).all():
+        raise ValueError('it predicts no numbers')
 
 
 def _read(state, said):
@@ -425,24 +441,25 @@ def _read(state, said):
     shapes |= {'usual_products': (len(_FROM), _N, _N), 'usual_moments': (len(_FROM), _N)}
     shapes |= {'last': (1 + len(LOADS),), 'errors': (n, 7), 'errors_known': (n, 7), 'lengths': (n,)}
     shapes |= {'steps': (arrays['lengths'].sum(), len(BASELINE_FEATURES) + 1)}
-    if any(arrays[name].shape != shape for name, shape in shapes.items()):
+    shapes |= {f'past_{name}': (n, *PAST_SHAPES.get(name, ())) for name in _PAST if n}
+    if any(arrays[name].shape != shape for name, shape in shapes.items()) or (arrays['lengths'] < 0).any():
         raise ValueError('arrays of other shapes')
     columns = [arrays[f'past_{name}'] for name in _PAST] if n else []
-    rows: list[list[Any]] = [[x if x.ndim else float(x) for x in run] for run in zip(*columns, strict=True)]
+    rows: list[list[Any]] = [[x if x.ndim else float(x) for x in run] for run in zip(*columns)]
     past = [PastWorkout(*row) for row in rows]
-    if len(past) != n:
-        raise ValueError('arrays of other lengths')
     memory = Memory(
-        Belief(arrays['mean'], arrays['covariance'], float(said['day'])),
+        Belief(arrays['mean'], arrays['covariance'], said.day),
         past,
         list(np.where(arrays['errors_known'], arrays['errors'], np.nan)),
         np.split(arrays['steps'], np.cumsum(arrays['lengths'])[:-1]) if n else [],
-        frozenset(map(str, said['recordings'])),
+        frozenset(said.recordings),
         float(arrays['last'][0]),
         np.where(arrays['last'][1:] < 0, np.nan, arrays['last'][1:]),
     )
     usual = tuple(Sums(*both) for both in zip(arrays['usual_products'], arrays['usual_moments']))
-    prior = Prior(Population.from_dict(said['everybody']), _trees('shared', state), usual)
-    own = OwnModels(int(said['n_fitted']), _trees('own', state), arrays['ridge']) if said['n_fitted'] else None
-    first_s = None if said['first_s'] is None else float(said['first_s'])
-    return Follower(prior, memory, own, Sums(arrays['sums_products'], arrays['sums_moments']), first_s)
+    shared = _trees('shared', state, len(SHARED_FEATURES))
+    prior = Prior(Population.from_dict(said.everybody), shared, usual)
+    own = None
+    if said.n_fitted:
+        own = OwnModels(said.n_fitted, _trees('own', state, len(BASELINE_FEATURES)), arrays['ridge'])
+    return Follower(prior, memory, own, Sums(arrays['sums_products'], arrays['sums_moments']), said.first_s)

@@ -95,9 +95,9 @@ def _filled(module, **values):
 
 
 _KINDS = {
-    'linear': lambda state: _Linear(len(state['weights'])),
-    'curve': lambda state: _Curve(len(state['bpm'])),
-    'trees': lambda state: TreeSum(len(state['feature']), (state['feature'].shape[1] + 1) // 2),
+    'linear': lambda state, _: _Linear(len(state['weights'])),
+    'curve': lambda state, _: _Curve(len(state['bpm'])),
+    'trees': TreeSum.of,
 }
 
 
@@ -142,7 +142,7 @@ class SimpleModel:
         state, header = load_weights(path)
         said = checked(_SimpleHeader, dict(header), path)
         try:
-            module = _KINDS[said.kind](state)
+            module = _KINDS[said.kind](state, len(said.columns))
             load_into(module, state, said.name)
             module(torch.zeros(1, len(said.columns)))
         except (KeyError, IndexError, RuntimeError, ValueError) as error:

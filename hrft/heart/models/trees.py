@@ -6,6 +6,8 @@
 __all__ = ['TreeSum', 'fit_trees']
 
 # %% ../../../nbs/heart/27_models.trees.ipynb #8aff16b0
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 import treelite
@@ -40,6 +42,22 @@ class TreeSum(nn.Module):
         self.register_buffer('constant', torch.zeros(1))
         self.register_buffer('depth', torch.zeros(1, dtype=torch.int32))
 
+    @classmethod
+    def of(
+        cls,
+        state: Mapping[str, torch.Tensor],  # as `state_dict` gives it
+        n_columns: int,  # that the trees may look at
+    ) -> 'TreeSum':
+        "Trees from their arrays; a `ValueError` where they look at, or lead to, what there is not"
+        n_trees, n_nodes = state['feature'].shape
+        trees = cls(n_trees, (n_nodes + 1) // 2)
+        trees.load_state_dict(state)
+        for name in ('feature', 'below', 'above', 'missing', 'depth'):
+            places, end = trees.get_buffer(name), n_columns if name == 'feature' else n_nodes
+            if ((places < 0) | (places >= end)).any():
+                raise ValueError(f"{name} is not from 0 to {end - 1}")
+        return trees
+
     def forward(
         self,
         x: torch.Tensor,  # `(..., C)`, NaN where missing
@@ -50,7 +68,7 @@ class TreeSum(nn.Module):
         node = torch.zeros(
             rows.shape[0], len(self.feature), dtype=torch.int64, device=x.device
         )  # `len(rows)` would be a constant in an exported model
-        for _ in range(int(self.depth)):
+        for _ in range(min(int(self.depth), self.feature.shape[1])):
             value = rows.gather(1, self.feature[trees, node].long())
             step = torch.where(value <= self.threshold[trees, node], self.below[trees, node], self.above[trees, node])
             node = torch.where(torch.isnan(value), self.missing[trees, node], step).long()
