@@ -19,16 +19,7 @@ from typing import Annotated, Any, TypeVar
 import pandas as pd
 import torch
 from pyarrow.parquet import read_metadata
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    FiniteFloat,
-    PrivateAttr,
-    TypeAdapter,
-    ValidationError,
-    field_serializer,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, FiniteFloat, TypeAdapter, ValidationError, field_serializer
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -322,12 +313,7 @@ class Header(BaseModel):
     stage: Named  # that was kept
     lineage: Lineage  # what the run and its ancestors have seen
     judged_on: list[str]  # digests of the recordings that were scored
-    _folder: Path | None = PrivateAttr(None)
-
-    @property
-    def folder(self) -> Path | None:  # None before it is kept
-        "Where it was read, with what else the run keeps beside its weights"
-        return self._folder
+    folder: Path | None = None  # where it was read, with what else the run keeps beside its weights
 
     @field_serializer('lineage')
     def _as_json(self, lineage):
@@ -335,7 +321,7 @@ class Header(BaseModel):
 
     def as_dict(self) -> dict[str, Any]:
         "As `save_weights` takes it"
-        return self.model_dump(exclude_unset=True)
+        return self.model_dump(exclude_unset=True, exclude={'folder'})
 
 
 H = TypeVar('H', bound=Header)
@@ -353,9 +339,7 @@ def load_header(
     "Read the header alone"
     with opened(path) as file:
         said = _said(file)
-    header = checked(form, said, path)
-    header._folder = Path(path).parent
-    return header
+    return checked(form, said, path).model_copy(update={'folder': Path(path).parent})
 
 # %% ../nbs/core/08_runfolder.ipynb #41e24a61
 @dataclass

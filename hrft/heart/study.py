@@ -430,11 +430,8 @@ def evaluate(
         'coverage': _coverage(predictions),
         'skipped': skipped,
     }
-    path = None
-    if write:
-        folder = weights_path(run).parent
-        path = write_json(out or folder / f"evaluation-{person or 'everyone'}-{result['data'][:8]}.json", result)
-    return result | {'predictions': predictions}, path
+    place = out or weights_path(run).parent / f"evaluation-{person or 'everyone'}-{result['data'][:8]}.json"
+    return result | {'predictions': predictions}, write_json(place, result) if write else None
 
 # %% ../../nbs/heart/42_study.ipynb #a2c1606d
 def predict_file(

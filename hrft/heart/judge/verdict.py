@@ -26,7 +26,15 @@ from ...compare import paired_test
 from ...core import UserError, read_json, write_json
 from ...evaluate import span_text
 from .intervals import Intervals, run_intervals
-from ..models.baselines import BASELINE_FEATURES, HEART_RATE, Curve, baselines, fit_baseline, measured_steps
+from hrft.heart.models.baselines import (
+    BASELINE_FEATURES,
+    HEART_RATE,
+    Curve,
+    Trees,
+    baselines,
+    fit_baseline,
+    measured_steps,
+)
 from ..models.network import predict_items
 from ..models.trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems, HeartSplits, split_by_date
@@ -162,6 +170,7 @@ def fit_simple(
         x, y = measured_steps(runs, BASELINE_FEATURES)
         return SimpleModel(name, 'trees', list(BASELINE_FEATURES), fit_trees(x, y, loss='squared_error'))
     fitted = fit_baseline(name, runs)
+    assert not isinstance(fitted, Trees)
     if isinstance(fitted, Curve):
         curve = _filled(_Curve(len(fitted.bpm)), minutes=fitted.minutes, bpm=fitted.bpm)
         return SimpleModel(name, 'curve', ['elapsed_s'], curve)
@@ -226,7 +235,7 @@ def _simple_candidates(splits):
     known, nothing = (HeartItems(runs, [[]] * len(runs), items.names, people=items.people) for runs in (earlier, []))
     tables = baselines(replace(splits, train=known, validation=nothing, test=items))
     everything = [run for part in (splits.train, splits.validation, splits.test) for run in part.workouts]
-    makers = {name: partial(fit_simple, name, everything) for name in tables}
+    makers: dict[str, Callable[[], SimpleModel]] = {name: partial(fit_simple, name, everything) for name in tables}
     makers['history'] = lambda: simple_history(Known.from_dict(splits.normalisation['past']).past)
     return {name: Candidate(table, makers[name]) for name, table in tables.items()}
 

@@ -8,6 +8,7 @@ __all__ = ['Audit', 'audit']
 # %% ../../../nbs/heart/55_use.audit.ipynb #1eb212df
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +43,7 @@ class _Run:
         "Which other runs reach it"
         return ('earlier', 'later') if self.model.fit else self.model.asked(self.predict)
 
-    def answer(self, runs=None) -> Answer:
+    def answer(self, runs: list[pd.DataFrame] | None = None) -> Answer:
         "What the model predicts, by default of what was recorded"
         return self.model.answer(self.predict, runs or self.runs, self.at)
 
@@ -50,20 +51,20 @@ class _Run:
         "The same, with whatever numbers it draws"
         return self.model.answer(self.predict, self.runs, self.at, seeded=False)
 
-    def fitted_again(self, runs, only_fit) -> Answer:
+    def fitted_again(self, runs: list[pd.DataFrame], only_fit: bool) -> Answer:
         "What it predicts after a fit on other recordings, of them or of what was recorded"
         return self.model.answer(self.model.fitted(runs), self.runs if only_fit else runs, self.at)
 
-    def changed(self, indices, change) -> list[pd.DataFrame]:
+    def changed(self, indices: Sequence[int], change: Callable[[pd.DataFrame], pd.DataFrame]) -> list[pd.DataFrame]:
         "The person's runs, some of them changed"
         return [change(each) if i in indices else each for i, each in enumerate(self.runs)]
 
-    def with_hr(self, change, indices) -> list[pd.DataFrame]:
+    def with_hr(self, change: Any, indices: Sequence[int]) -> list[pd.DataFrame]:
         "The same with another heart rate in some of them, where it may not be known"
         from_s = self.window_s[0] if self.at in indices else 0
         return self.changed(indices, lambda points: replaced(points, change, self.derived, from_s))
 
-    def error(self, answer) -> float:
+    def error(self, answer: Answer) -> float:
         "Mean absolute error against what was recorded, over steps with readings, bpm"
         points, (low, high) = self.runs[self.at], self.window_s
         hr, time_s = points[HEART_RATE].to_numpy(float), points.time_s.to_numpy(float)
@@ -73,7 +74,9 @@ class _Run:
         use = (n > 0) & (answer.time_s >= low) & (answer.time_s < high)
         return float(np.abs(answer.bpm[use] - total[use] / n[use]).mean()) if use.any() else np.nan
 
-    def row(self, base, whose, replacement, call, *given) -> tuple[dict, Answer | None]:
+    def row(
+        self, base: Answer, whose: str, replacement: str, call: Callable[..., Answer], *given: Any
+    ) -> tuple[dict, Answer | None]:
         "How far what a call answers is from another answer"
         found = dict(whose=whose, replacement=replacement, moved_bpm=np.nan, largest_bpm=np.nan, before_bpm=np.nan)
         try:
