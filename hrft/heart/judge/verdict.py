@@ -278,8 +278,9 @@ def _why(use, first, kept, test, before, n_validation, n_others, level=_SIMPLE_L
         return (
             f"Use {use} instead of {place}: it is better than {first} by {_bpm(test)} on {_earlier(test['n'])} {asked}."
         )
+    clear = 'is not clear' if 2 / 2 ** test['n'] <= level else 'so few cannot make clear'
     rival = (
-        f"{test['name']} may be better, for it is ahead by {_bpm(test)} on {_earlier(test['n'])}, which is not clear "
+        f"{test['name']} may be better, for it is ahead by {_bpm(test)} on {_earlier(test['n'])}, which {clear} "
         f'{asked}.'
         if test['difference'] < 0
         else f"none of {n_others} other models is ahead on {_earlier(test['n'])}."
