@@ -51,6 +51,20 @@ def fingerprints(items: HeartItems) -> list[str]:  # 12 letters a workout
     return sorted(run.recording for run in items.workouts)
 
 
+def _teach(everyone, folder, known, where):
+    "Keep what people teach in a run's folder, or copy it from where the same people were asked before"
+    people = {person: [each for each in runs if each.past] for person, runs in everyone.items()}
+    key = digest(
+        [[person, [(each.recording, float(np.nansum(each.steps))) for each in runs]] for person, runs in people.items()]
+    )
+    if key == known and (where / LIVE).is_file():
+        for name in (FOLLOWER, LIVE):
+            shutil.copyfile(where / name, folder / name)
+    elif (left_out := keep_stranger(people, folder / FOLLOWER)) is not None:
+        fit_live(people, left_out).save(folder / LIVE)
+    return key, folder
+
+
 class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
     "Heart rate from speed, altitude, time and the past"
 
@@ -58,6 +72,7 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
 
     def __init__(self):
         self._left_out = '', {}  # digest of the last people and options, and what `base_intervals` found
+        self._taught = '', Path()  # digest of the last people, and the run's folder that keeps what they teach
         self._followed: tuple[Any, Followed | None] = (None, None)  # the last person, and how they were followed
 
     def open(self, recipe, source, parent=None):
@@ -129,9 +144,7 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
 
     def keep(self, data, run):
         if data.everyone:
-            people = {person: [each for each in runs if each.past] for person, runs in data.everyone.items()}
-            if (left_out := keep_stranger(people, run.path / FOLLOWER)) is not None:
-                fit_live(people, left_out).save(run.path / LIVE)
+            self._taught = _teach(data.everyone, run.path, *self._taught)
         elif followed := self.followed(data):
             followed.save(run.path / FOLLOWER)
             if data.start and (learned := data.start.parent / LIVE).is_file():
