@@ -193,6 +193,7 @@ def predict(
     # a finished run, `latest`, or weights that come with a study, such as heart/base (default: the only such weights)
     run: str | None = None,
     workout: str | None = None,  # which of the workouts of FILE: first or last run, or a number by date (default: last)
+    so_far: float | None = None,  # minutes of a workout's own heart rate to go on from: predicts the rest of it
     plot: str | None = None,  # picture to write
     out: str | None = None,  # CSV file to write (default: the screen)
 ) -> None:
@@ -204,9 +205,11 @@ def predict(
         checked_picture(plot)
     weights = named_run(run) if run else _only_weights()
     study = find_study(study_name(weights))
-    if workout and 'workout' not in signature(study.predict_file).parameters:
-        raise UserError(f"--workout chooses among a file's workouts; {run} is a run of {study.name}. Leave it out.")
-    table, note = study.predict_file(file, weights, plot=plot, **({'workout': workout} if workout else {}))
+    asked = {name: given for name, given in (('workout', workout), ('so_far', so_far)) if given is not None}
+    if unknown := [name for name in asked if name not in signature(study.predict_file).parameters]:
+        option = f'--{unknown[0].replace("_", "-")}'
+        raise UserError(f"{option} is for the workouts of a file; {run} is a run of {study.name}. Leave it out.")
+    table, note = study.predict_file(file, weights, plot=plot, **asked)
     if out:
         with atomic_path(out) as temporary:
             table.to_csv(temporary, index=False)

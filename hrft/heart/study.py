@@ -4,7 +4,8 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'fingerprints', 'HeartStudy', 'open_store', 'simulated_person', 'pretrain', 'personalize', 'load_model',
-           'Predictor', 'predictor_of', 'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'dataset_table']
+           'Predictor', 'predictor_of', 'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'predict_rest',
+           'dataset_table']
 
 # %% ../../nbs/heart/42_study.ipynb #a390dc85
 import shutil
@@ -43,7 +44,7 @@ from .follow.person import FOLLOWER, Followed, follow_person, follower_file, kee
 from .judge.intervals import has_history, person_intervals, rolling, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
 from .prepare.data import many_people, new_item, one_person, person_workouts, workout_loaders
-from .use.live import LIVE, fit_live
+from .use.live import LIVE, fit_live, live_model, plot_so_far, so_far
 
 # %% ../../nbs/heart/42_study.ipynb #71993f8d
 def fingerprints(items: HeartItems) -> list[str]:  # 12 letters a workout
@@ -120,8 +121,10 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
     def evaluate(self, run, source, person=None):
         return evaluate(run, source, person, write=False)[0]
 
-    def predict_file(self, file, run, plot=None, workout='last'):
-        return predict_file(file, run, plot, workout)
+    def predict_file(self, file, run, plot=None, workout='last', so_far=None):
+        if so_far is None:
+            return predict_file(file, run, plot, workout)
+        return predict_rest(file, run, so_far, plot, workout)
 
     def batches(self, data, split):
         return scored_batches(getattr(data, split))
@@ -481,6 +484,30 @@ def predict_file(
         title = f"{name}: {', '.join([predictor.name, *errors[:1]])}"
         plot_prediction(table, title).savefig(plot, dpi=120)
     return table, '; '.join(filter(None, notes))
+
+
+def predict_rest(
+    file: str | Path,  # workouts in any format that hrft reads, with heart rate
+    run: Run | str | Path | None,  # finished; by default the shipped base, to which the runner is a stranger
+    minutes: float,  # of its own heart rate that are looked at
+    plot: str | Path | None = None,  # picture to write
+    workout: str = 'last',  # which one, where the file holds several
+) -> tuple[pd.DataFrame, str]:  # time_s, plan_bpm, shifted_bpm, predicted_bpm, intervals, measured_bpm; a sentence
+    "The rest of a recorded workout from its first minutes, its course as it was; beside the plan made before it"
+    predictor, name = predictor_of(run), Path(file).name
+    recording, about = one_recording(recorded_workouts(file), workout, predictor.header.options.rule.sport)
+    if not recording.points.heart_rate_bpm.notna().any():
+        raise UserError(f"{printable(name)} has no heart rate of {about}; expected one, to go on from. Use a sensor.")
+    own = predictor.item(recording.points, name, recording.start.timestamp()).workouts[0]
+    table = so_far(live_model(run or shipped_weights()['heart/base']), predictor, own, minutes)
+    if plot:
+        plot_so_far(own, table).savefig(plot, dpi=120)
+    errors = [(table[f'{column}_bpm'] - table.measured_bpm).abs().mean() for column in ('predicted', 'plan', 'shifted')]
+    bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
+    return table[['time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm', *bounds, 'measured_bpm']].round(2), (
+        f'{about}: the rest after {minutes:g} min, its course as it was; by {predictor.name}; MAE {errors[0]:.1f} bpm, '
+        f'the plan before it {errors[1]:.1f}, the plan shifted by what was off {errors[2]:.1f}'
+    )
 
 # %% ../../nbs/heart/42_study.ipynb #027383e5
 def dataset_table(

@@ -50,14 +50,12 @@ def live(
     if plot:
         checked_picture(plot)
     weights = named_run(run) if run else shipped_weights()['heart/base']
-    table, note, figure = _lived(file, weights, so_far)
+    table, note = _lived(file, weights, so_far, plot)
     if out:
         with atomic_path(out) as temporary:
             table.to_csv(temporary, index=False)
     else:
         table.to_csv(sys.stdout, index=False)
-    if figure and plot:
-        figure.savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
     print(note, file=sys.stderr)
@@ -66,30 +64,24 @@ def live(
     say_next(*then, *([] if plot else ['--plot', 'rest.png']), file=sys.stderr)
 
 
-def _lived(file, weights, minutes):
-    "The table to write, a sentence about it, and the picture of the rest"
-    from hrft.heart.study import predictor_of
-    from hrft.heart.use.live import Live, live_model, plot_so_far, replay, so_far
+def _lived(file, weights, minutes, plot):
+    "The table to write, and a sentence about it"
+    from hrft.heart.study import predict_rest, predictor_of
+    from hrft.heart.use.live import Live, live_model, replay
 
+    if minutes is not None:
+        return predict_rest(file, weights, minutes, plot)
     predictor, learned, last = predictor_of(weights), live_model(weights), _last_run(file)
     own = predictor.item(last.points, printable(file), last.start.timestamp()).workouts[0]
-    options = predictor.header.options
-    if minutes is None:
-        live = Live(learned, predictor, day=own.day, loads=own.loads, options=options)
-        table = replay(live, last.points)
-        shown = 'now_s', 'time_s', 'hold_bpm', 'predicted_bpm'
-        what, held = f'60 s ahead at {len(table)} moments', ('holding the last reading', 'hold_bpm')
-        figure = None
-    else:
-        table = so_far(learned, predictor, own, minutes)
-        shown = 'time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm'
-        what, held = f'the rest after {minutes:g} min, its course as planned', ('the plan shifted', 'shifted_bpm')
-        figure = plot_so_far(own, table)
+    live = Live(learned, predictor, day=own.day, loads=own.loads, options=predictor.header.options)
+    table = replay(live, last.points)
     bounds = [name for name in table.columns if name.startswith(('lower', 'upper'))]
-    table = table[[*shown, *bounds, 'measured_bpm']].round(2)
-    errors = [(table[name] - table.measured_bpm).abs().mean() for name in ('predicted_bpm', held[1])]
-    note = f'{what}: MAE {errors[0]:.1f} bpm, {held[0]} {errors[1]:.1f}; by {predictor.name}'
-    return table, note, figure
+    table = table[['now_s', 'time_s', 'hold_bpm', 'predicted_bpm', *bounds, 'measured_bpm']].round(2)
+    errors = [(table[name] - table.measured_bpm).abs().mean() for name in ('predicted_bpm', 'hold_bpm')]
+    return table, (
+        f'60 s ahead at {len(table)} moments: MAE {errors[0]:.1f} bpm, holding the last reading {errors[1]:.1f}; '
+        f'by {predictor.name}'
+    )
 
 # %% ../../../nbs/heart/56_use.commands.ipynb #ed34b999
 @command(app, 'hrft plan route.gpx --run latest --keep-under 150 --plot plan.png')
