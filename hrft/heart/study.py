@@ -498,15 +498,18 @@ def predict_rest(
     recording, about = one_recording(recorded_workouts(file), workout, predictor.header.options.rule.sport)
     if not recording.points.heart_rate_bpm.notna().any():
         raise UserError(f"{printable(name)} has no heart rate of {about}; expected one, to go on from. Use a sensor.")
-    own = predictor.item(recording.points, name, recording.start.timestamp()).workouts[0]
+    items = predictor.item(recording.points, name, recording.start.timestamp())
+    own = items.workouts[0]
     table = so_far(live_model(run or shipped_weights()['heart/base']), predictor, own, minutes)
+    known = familiarity(items, predictor.header, predictor.told)
     if plot:
         plot_so_far(own, table).savefig(plot, dpi=120)
     errors = [(table[f'{column}_bpm'] - table.measured_bpm).abs().mean() for column in ('predicted', 'plan', 'shifted')]
     bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
     return table[['time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm', *bounds, 'measured_bpm']].round(2), (
         f'{about}: the rest after {minutes:g} min, its course as it was; by {predictor.name}; MAE {errors[0]:.1f} bpm, '
-        f'the plan before it {errors[1]:.1f}, the plan shifted by what was off {errors[2]:.1f}'
+        f'the plan before it {errors[1]:.1f}, the plan shifted by what was off so far {errors[2]:.1f}'
+        f'{"; " if known else ""}{known}'
     )
 
 # %% ../../nbs/heart/42_study.ipynb #027383e5

@@ -122,6 +122,8 @@ def plan(
         figure.savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
+    own = ['--run', shown_path(weights)] if weights else []
+    say_next('hrft', 'live', 'RUN.fit', *own, file=sys.stderr)
 
 # %% ../../../nbs/heart/56_use.commands.ipynb #f308698c
 @command(app, 'hrft fitness data/me --person me --plot fitness.png')
@@ -162,6 +164,7 @@ def fitness(
         figure.savefig(plot, dpi=120)
     if written := [path for path in (out, beside, plot) if path]:
         say_written(*written)
+    say_next('hrft', 'plan', '--distance', '10', *(['--run', run] if run else []), '--pace', '6:00')
 
 # %% ../../../nbs/heart/56_use.commands.ipynb #7dca1d98
 @command(app, 'hrft update latest data/me --person me')
@@ -185,7 +188,10 @@ def update(
     told = tell_new(weights, person_workouts(data, who, header.options), data.first_second(who))
     for line in _told_lines(told, weights):
         print(line)
-    say_next('hrft', 'predict', 'next.fit', '--run', shown_path(weights))
+    if told.old:
+        say_next('hrft', 'personalize', printable(store), '--person', who)
+    else:
+        say_next('hrft', 'predict', 'next.fit', '--run', shown_path(weights))
 
 
 def _told_lines(told, weights):
@@ -203,7 +209,7 @@ def _told_lines(told, weights):
         yield f'told {runs(told.new)} ({named(told.new)}), {1000 * told.seconds:.1f} ms each'
         yield f"the person's own trees were {'' if told.fitted else 'not yet due to be '}fitted again"
     else:
-        yield 'no new runs: it knows all of them'
+        yield 'no new runs' + ': it knows all of them' * (not told.old)
     if told.old:
         yield (
             f'{runs(told.old)} came too late to be told ({named(told.old)}), since runs are told in the order of their '
@@ -264,4 +270,8 @@ def audit(
         found.plot().savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
+    named = model or fit or run or ''
+    if not plot:
+        kind = ['--fit', named] if fit else ['--run', named] if run else [named]
+        say_next('hrft', 'audit', *kind, '--store', printable(store), '--plot', 'audit.png')
     return int(found.leaks or 'name' in found.findings)

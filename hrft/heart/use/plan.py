@@ -386,7 +386,7 @@ def plan_table(plan: Plan) -> pd.DataFrame:  # a row a kilometre
     bounds = [name for name in plan.steps if str(name).startswith(('lower', 'upper'))]
     shown = plan.steps[['predicted_bpm', *bounds, *(['over_limit'] if 'over_limit' in plan.steps else [])]]
     ends = np.append(np.arange(1, splits.max()) * 1000, route.distance_m[-1])
-    table = pd.DataFrame({'km': ends / 1000}, index=pd.RangeIndex(1, splits.max() + 1))
+    table = pd.DataFrame({'km': np.round(ends / 1000, 3)}, index=pd.RangeIndex(1, splits.max() + 1))
     table['climb_m'] = pd.Series(np.maximum(rise, 0)).groupby(nodes).sum().round(0)
     speed = pd.Series(metres).groupby(splits).sum() / (np.bincount(splits)[1:] * plan.run.grid_step_s)
     table['pace_s_km'] = (1000 / speed).round(0)
@@ -440,6 +440,7 @@ def plot_plan(plan: Plan) -> Figure:  # closed
     middle.stairs(table.pace_s_km / 60, np.r_[0, table.km], color='C0', baseline=None, linewidth=1.5)
     middle.set_ylabel('pace\n(min/km)')
     middle.margins(y=0.25)
+    middle.yaxis.set_major_formatter(lambda minutes, _: pace_text(1000 / 60 / max(minutes, 0.1)))
     middle.invert_yaxis()
     low.fill_between(plan.route.distance_m / 1000, plan.route.altitude_m, plan.route.altitude_m.min() - 2, color='0.8')
     low.set(xlabel='distance (km)', ylabel='altitude\n(m)')
