@@ -35,7 +35,7 @@ def walk(n_workouts: int, folder: Path) -> list:
     for words in commands():
         for name in words:  # a file to read that is not there yet is a new workout
             if re.fullmatch(r"\w+\.(fit|tcx|gpx)", name):
-                shutil.copyfile(ROOT / "data/sample/run_simulated.tcx", folder / name)
+                shutil.copyfile(ROOT / f"data/sample/run_simulated.{name[-3:].replace('fit', 'tcx')}", folder / name)
         env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
         done = subprocess.run(
             [sys.executable, "-c", "import sys; from hrft.cli import main; sys.exit(main())", *words[1:]],
