@@ -119,11 +119,11 @@ class _Cluster:
 
     def lost(self) -> bool:
         "Whether what was handed out is forgotten: the scheduler is gone, or another one stands in its place"
-        gone = self.client is None or self.client.status != 'running'
-        if gone or self.client.scheduler_info()['id'] != self.scheduler:
+        client = self.client
+        same = client and client.status == 'running' and client.scheduler_info()['id'] == self.scheduler
+        if not same:
             self.close()
-            return True
-        return False
+        return not same
 
     def close(self, kill: bool = False):  # its tasks are forgotten with the connection
         if self.client is not None:
