@@ -15,12 +15,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import chain, islice
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
 from .markup import XmlStream
 from .points import Unreadable, unix_time
+from ...workers import Workers, in_order
 
 # %% ../../../nbs/heart/07_files.health.ipynb #88601a38
 _METRES = {'km': 1000.0, 'm': 1.0, 'mi': 1609.344, 'ft': 0.3048, 'yd': 0.9144, 'cm': 0.01}
@@ -372,10 +373,13 @@ def _scan(blocks):
     "Scan blocks in their order: the first half gigabyte here, the rest on as many cores as one reader can feed"
     yield from map(scan_block, islice(blocks, _FIRST_BLOCKS))
     if first := next(blocks, None):
-        from joblib import Parallel, cpu_count, delayed
+        from joblib import cpu_count
 
-        shared = Parallel(min(4, cpu_count()), return_as='generator')
-        yield from cast(Iterator[_Scanned], shared(delayed(scan_block)(each) for each in chain([first], blocks)))
+        calls = ((each,) for each in chain([first], blocks))
+        for each in in_order(scan_block, calls, Workers(min(4, cpu_count()))):
+            if each.error:
+                raise Unreadable(f'A block of it was not read: {each.error}')
+            yield each.result
 
 
 def read_export(
