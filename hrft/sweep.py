@@ -19,7 +19,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from .callbacks import Pruned
-from .core import UserError, derive_seed, digest, project_root, read_json, write_json
+from .core import UserError, derive_seed, digest, extra, project_root, read_json, write_json
 from .evaluate import interval_text, scoring_of
 from .evidence import markdown_table
 from .naming import printable
@@ -34,10 +34,8 @@ from .train import code_digest, fit, other_code
 # %% ../nbs/core/24_sweep.ipynb #54592d24
 def _optuna():
     "The optional library"
-    try:
+    with extra('sweep'):
         import optuna
-    except ImportError:
-        raise UserError("a sweep needs Optuna; install it with `pip install 'hrft[sweep]'`.") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
