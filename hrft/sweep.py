@@ -46,7 +46,8 @@ _STARTUP_TRIALS = 3  # whole trials before one is compared with their median; th
 def _storage(folder):
     "The memory in a sweep's folder"
     optuna = _optuna()
-    from optuna.storages.journal import JournalFileBackend
+    with extra('sweep'):
+        from optuna.storages.journal import JournalFileBackend
 
     path, lock = folder / 'journal.log', FileLock(folder / '.journal.lock')
     with lock:
