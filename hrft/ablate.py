@@ -17,11 +17,12 @@ import pandas as pd
 from .compare import Comparison, holm, models_table, p_text
 from .core import UserError
 from .evaluate import FEW, Metric, Scoring, metric_text, span_text
-from .folds import changed, in_processes, training_seconds
+from .folds import changed, training_seconds
 from .recipe import Recipe, diff, read_recipe, recipe_digest
 from .runfolder import Run
 from .study import Study
 from .train import fit
+from .workers import HERE, Workers, results
 
 # %% ../nbs/core/20_ablate.ipynb #500c5108
 REFERENCE = 'reference'
@@ -202,7 +203,7 @@ def ablate(
     source: Any = None,  # where the study finds its data; its default if empty
     runs: str | Path | None = None,  # folder of run folders
     overrides: Iterable[str] = (),  # changes in the reference and in every variant
-    jobs: int = 1,  # processes that train
+    workers: Workers = HERE,  # that train
     show: bool = False,  # a line for each run trained in processes
 ) -> Ablation:
     "Train a recipe and its variants, or read what was trained before"
@@ -214,7 +215,7 @@ def ablate(
     seeded = {(name, seed): changed(study, own, [f'seed={seed}']) for name, own in recipes.items() for seed in seeds}
     _refuse_same(seeded)
     source = source or study.default_source()
-    trained = in_processes(fit, [(study, own, source, runs, None, False) for own in seeded.values()], jobs, show)
+    trained = results(fit, [(study, own, source, runs, None, False) for own in seeded.values()], workers, show)
     by_key = dict(zip(seeded, trained))
     done = {name: {('', seed): by_key[name, seed] for seed in seeds} for name in recipes}
     return Ablation(study.scoring, done, changes)

@@ -84,6 +84,7 @@ def sweep(
     space: str,
     trials: int,  # trials in total; the same command goes on to them where it was interrupted
     jobs: int = 1,  # processes (default: 1)
+    scheduler: str = '',  # a Dask scheduler whose workers train instead, such as tcp://host:8786
     no_prune: bool = False,  # train every trial to its end, even far behind the others
     data: str | None = None,  # the data, such as a store (default: simulated)
     seed: int | None = None,  # seed of the runs and the proposals (default: the recipe's)
@@ -95,11 +96,12 @@ def sweep(
     "Search a space of recipes, chosen by validation"
     from hrft.registry import find_recipe
     from hrft.sweep import read_space, sweep as search
+    from hrft.workers import Workers
 
     base, tried = _parent(parent, changes), read_space(space)
     study, made = find_recipe(recipe, changes, _settled(seed))
     source = data or study.default_source()
-    result = search(study, made, tried, trials, source, runs, parent=base, jobs=jobs, prune=not no_prune)
+    result = search(study, made, tried, trials, source, runs, base, Workers(jobs, scheduler), not no_prune)
     print(result.table.drop(columns='run').to_string(index=False, na_rep='-', float_format='{:.4g}'.format))
     print(result.conclusion())
     say_written(write_json(out, result.info) if out else result.path / 'sweep.json')

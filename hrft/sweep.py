@@ -8,9 +8,7 @@ __all__ = ['Sweep', 'sweep']
 # %% ../nbs/core/24_sweep.ipynb #44457622
 import itertools
 import math
-import os
-import threading
-import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from .runfolder import Kept, Run
 from .space import Range, Space, check_space, read_space, trial_recipe
 from .study import Study
 from .train import code_digest, fit, other_code
+from .workers import HERE, Workers, ended
 
 # %% ../nbs/core/24_sweep.ipynb #54592d24
 def _optuna():
@@ -150,8 +149,6 @@ class _Plan:
     folder: Path
     trials: int
     prune: bool
-    show: bool
-    process: int
 
     def journal(self):
         return _open_journal(self.folder, self.study.monitor.lower_is_better)
@@ -192,63 +189,34 @@ def _train_trial(plan, trial):
 _LARGEST_START = 3  # failures before the first success that stop a sweep
 
 
-def _take(plan, journal):
-    "A trial to train and its lock, or None where there are enough"
-    TrialState = _optuna().trial.TrialState
-    with FileLock(plan.folder / '.take.lock'):
+def _tasks(plan):
+    "Numbers of the trials to train: what was left behind, then what is proposed, until there are enough"
+    journal, State = plan.journal(), _optuna().trial.TrialState
+    for old in journal.get_trials(states=[State.RUNNING]):
+        yield str(old.number), (plan, old.number)
+    while True:
         tried = journal.get_trials(deepcopy=False)
-        for old in tried:
-            if old.state is not TrialState.RUNNING:
-                continue
-            try:
-                held = _lock(plan.folder, old.number)
-            except Timeout:
-                continue
-            return _begun_trial(plan.folder, journal, old.number), held
-        if not any(t.state is TrialState.WAITING for t in tried):
+        states = [t.state.name for t in tried]
+        if not {'COMPLETE', 'PRUNED'} & set(states) and states.count('FAIL') >= _LARGEST_START:
+            last = [t.user_attrs['note'] for t in tried if t.state is State.FAIL][-1]
+            raise UserError(f"the first {states.count('FAIL')} trials failed; the last: {last}")
+        if State.WAITING not in [t.state for t in tried]:
             values = _propose(journal, plan.space, plan.trials, plan.recipe.seed) if len(tried) < plan.trials else None
             if values is None:
-                return None
+                return
             journal.enqueue_trial(values)
         trial = journal.ask()
-        return trial, _lock(plan.folder, trial.number)
+        _suggest(trial, plan.space)  # so that the next proposal knows its values
+        yield str(trial.number), (plan, trial.number)
 
 
-def _lock(folder, number):
-    "A trial's lock, taken; `Timeout` where another process has it"
-    lock = FileLock(folder / f'.trial-{number}.lock')
-    lock.acquire(timeout=0)
-    return lock
-
-
-def _work(plan):
-    "Train trials until there are enough"
-    if plan.process != os.getpid():
-        _end_with(plan.process)
+def _train_begun(plan, number):
+    "Train a trial that was begun, here or where it was lost, and say how it ended"
     journal = plan.journal()
-    while taken := _take(plan, journal):
-        trial, lock = taken
-        try:
-            ended = _train_trial(plan, trial)
-        finally:
-            lock.release()
-        Path(lock.lock_file).unlink(missing_ok=True)
-        if plan.show:
-            print(_trial_line(plan, ended), flush=True)
-        states = [t.state.name for t in journal.get_trials(deepcopy=False)]
-        if not {'COMPLETE', 'PRUNED'} & set(states) and states.count('FAIL') >= _LARGEST_START:
-            raise UserError(f"the first {states.count('FAIL')} trials failed; the last: {ended.user_attrs['note']}")
-
-
-def _end_with(parent):
-    "End this process soon after its parent, even one that was killed"
-
-    def watch():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    trial = journal.get_trials(deepcopy=False)[number]
+    if not trial.state.is_finished():
+        trial = _train_trial(plan, _begun_trial(plan.folder, journal, number))
+    return _trial_line(plan, trial)
 
 
 def _trial_line(plan, trial):
@@ -446,14 +414,14 @@ def sweep(
     source: Any,  # where the study finds its data, such as a store's folder
     runs: str | Path | None = None,  # folder of run folders, `runs/` of the project by default
     parent: Run | Path | None = None,  # run whose weights each trial starts from
-    jobs: int = 1,  # processes
+    workers: Workers = HERE,  # that train
     prune: bool = True,  # give up trials that fall behind the median on validation
     show: bool = True,  # a line for each trial
 ) -> Sweep:
     "Search a space of recipes by validation; every trial is an ordinary run"
     _optuna()
-    if not (1 <= trials <= 1_000_000 and 1 <= jobs <= 256):
-        raise UserError(f"got {trials} trials and {jobs} jobs; expected at least one of each, and at most 256 jobs.")
+    if not 1 <= trials <= 1_000_000:
+        raise UserError(f"got {trials} trials; expected at least one.")
     space = space if isinstance(space, Space) else read_space(space)
     check_space(space, recipe)
     if parent is None:
@@ -469,24 +437,34 @@ def sweep(
     }
     folder = runs / recipe.study / 'sweeps' / f'{recipe.name}-{digest(identity)}'
     folder.mkdir(parents=True, exist_ok=True)
-    plan = _Plan(study, recipe, space, source, runs, parent, folder, trials, prune, show, os.getpid())
-    try:
-        _work(plan) if jobs == 1 else _share(plan, jobs)
-    finally:
-        result = _write(plan)
+    plan = _Plan(study, recipe, space, source, runs, parent, folder, trials, prune)
+    with _alone(folder):
+        try:
+            _run(plan, workers, show)
+        finally:
+            result = _write(plan)
     return result
 
 
-def _share(plan, jobs):
-    "The work of several processes"
-    from joblib import Parallel, delayed, parallel_config
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
-
+@contextmanager
+def _alone(folder):
+    "One command at a time proposes the trials of a sweep"
     try:
-        with parallel_config('loky', inner_max_num_threads=1):
-            Parallel(n_jobs=jobs)(delayed(_work)(plan) for _ in range(jobs))
-    except TerminatedWorkerError:
+        with FileLock(folder / '.lock', timeout=0):
+            yield
+    except Timeout:
+        raise UserError("another command works on this sweep; wait for it, or end it and give more --jobs.") from None
+
+
+def _run(plan, workers, show):
+    "Train what is to be trained"
+    lost = []
+    for each in ended(_train_begun, _tasks(plan), workers):
+        lost += [each] if each.error else []
+        if show:
+            print(each.result or f'trial {int(each.task) + 1}/{plan.trials}  {each.error}', flush=True)
+    if lost:
         raise UserError(
-            f"one of {jobs} processes was killed, perhaps for want of memory; the same sweep with fewer jobs goes on "
-            "from its last epoch."
-        ) from None
+            f"{len(lost)} trials did not end; the first, {int(lost[0].task) + 1}: {lost[0].error} The same sweep "
+            "goes on from its last epoch."
+        )

@@ -21,6 +21,7 @@ from .data import ByGroup
 from .readers import Clips, read_clips
 from .study import STUDY, LipsRecipe
 from ..recipe import read_recipe
+from ..workers import HERE, Workers
 
 # %% ../../nbs/lips/07_folds.ipynb #b2564d37
 def _speaker_folds(
@@ -48,7 +49,7 @@ def run_folds(
     seeds: Iterable[int] = (0,),
     runs: str | Path | None = None,  # folder of run folders
     overrides: Iterable[str] = (),  # changes such as `model.members=1`
-    jobs: int = 1,  # processes that train
+    workers: Workers = HERE,  # that train
 ) -> LeftOut:
     "One ordinary run for each fold and seed; the next fold's speakers stop the training"
     data = read_recipe(recipe, LipsRecipe, tuple(overrides)).data
@@ -59,7 +60,7 @@ def run_folds(
         stop = following if len(folds) > 2 else ()  # of two groups, speakers of the other stop
         return [f'data.test_{key}={json.dumps(fold)}', f'data.validation_{key}={json.dumps(stop)}']
 
-    return leave_groups_out(STUDY, recipe, folds, leave_out, seeds, source, runs, overrides, jobs)
+    return leave_groups_out(STUDY, recipe, folds, leave_out, seeds, source, runs, overrides, workers)
 
 # %% ../../nbs/lips/07_folds.ipynb #2426db6d
 def pooled(

@@ -16,6 +16,7 @@ from ..recipe import HeartRecipe
 from .folds import FoldPlan, stages_as
 from ..study import STUDY
 from ...recipe import read_recipe
+from ...workers import HERE, Workers
 
 # %% ../../../nbs/heart/56_results.ablations.ipynb #a0495aee
 _TRIED: dict[str, list[str] | str] = {
@@ -109,7 +110,7 @@ _NO_TUNING = 'stage: no fine-tuning'
 def ablate_personal(
     plan: FoldPlan,  # people and the bases that never saw them
     variants: dict[str, list[str]],  # name -> changes of the fine-tuning's recipe
-    jobs: int = 1,  # processes that train
+    workers: Workers = HERE,  # that train
     show: bool = False,  # a line for each run trained in processes
 ) -> Ablation:
     "Fine-tune everybody in several ways, or read what was trained before"
@@ -120,7 +121,7 @@ def ablate_personal(
     reference = read_recipe(plan.personal, HeartRecipe, plan.overrides)
     made = {name: variant_recipe(STUDY, reference, changes) for name, changes in variants.items()}
     changes = {name: change_in_words(reference, recipe) for name, recipe in made.items()}
-    runs = plan.fine_tune(variants, jobs, show)
+    runs = plan.fine_tune(variants, workers, show)
     return Ablation(
         STUDY.scoring,
         runs | {_NO_TUNING: runs[REFERENCE]},

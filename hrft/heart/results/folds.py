@@ -20,7 +20,7 @@ import pandas as pd
 from ...compare import Comparison, mean_prediction, p_text, verdict_text
 from ...core import UserError
 from ...evaluate import FEW, span_text
-from ...folds import LeftOut, draw_folds, in_processes, leave_groups_out, training_seconds
+from ...folds import LeftOut, draw_folds, leave_groups_out, training_seconds
 from ..files.store import Store
 from ..judge.intervals import heart_intervals, phase
 from ..models.network import groups, predict_items
@@ -32,6 +32,7 @@ from ..study import STUDY, intervals_of, load_model, personalize
 from ...intervals import coverage
 from ...recipe import read_recipe, recipe_digest
 from ...runfolder import Run
+from ...workers import HERE, Workers, results
 
 # %% ../../../nbs/heart/52_results.folds.ipynb #ee2cad86
 def _well_recorded(
@@ -107,7 +108,7 @@ class FoldPlan:
     def fine_tune(
         self,
         variants: dict[Any, list[str]],  # name -> changes of the recipe
-        jobs: int = 1,  # processes that train
+        workers: Workers = HERE,  # that train
         show: bool = False,  # a line for each run trained in processes
     ) -> dict[Any, dict[tuple[str, int], Run]]:  # name -> (person, seed) -> run
         "Everybody's runs with each of the changes, from the bases that never saw them"
@@ -119,7 +120,7 @@ class FoldPlan:
             for (fold, seed), base in self.bases.runs.items()
             for person in fold
         }
-        trained = dict(zip(units, in_processes(personalize, list(units.values()), jobs, show)))
+        trained = dict(zip(units, results(personalize, list(units.values()), workers, show)))
         return {
             name: {(person, seed): run for (own, person, seed), run in trained.items() if own == digest}
             for name, digest in same.items()
@@ -248,7 +249,7 @@ def leave_people_out(
     personal_workouts: Iterable[int] = (),  # numbers of a person's last workouts before the test to try, beside all
     overrides: Iterable[str] = (),  # of the bases, such as `stages.0.epochs=2`
     personal_overrides: Iterable[str] = (),  # of the fine-tuning
-    jobs: int = 1,  # processes that train
+    workers: Workers = HERE,  # that train
     show: bool = False,  # a line for each run trained in processes
 ) -> PeopleLeftOut:
     "Personalise everybody from bases that never saw them, or read what was trained before"
@@ -260,14 +261,14 @@ def leave_people_out(
         draw_folds(_well_recorded(n_workouts, min_workouts, tuple(people)), folds, n_people),
         str(store.path),
     )
-    bases = leave_groups_out(STUDY, recipe, dealt, _left_out(n_workouts), seeds, source, runs, overrides, jobs, show)
+    bases = leave_groups_out(STUDY, recipe, dealt, _left_out(n_workouts), seeds, source, runs, overrides, workers, show)
     plan = FoldPlan(store, n_workouts, bases, personal, tuple(personal_overrides), runs)
     variants: dict[Any, list[str]] = {
         n: [f'data.personal_workouts={n}'] if n else [] for n in (*sorted(personal_workouts), 0)
     }
     if len(plan.stages) > 1:
         variants['alone'] = [stages_as(personal, plan.stages[-1:], plan.overrides)]
-    tuned = plan.fine_tune(variants, jobs, show)
+    tuned = plan.fine_tune(variants, workers, show)
     alone = tuned.pop('alone', {})
     return _gathered(plan, tuned, alone)
 
