@@ -10,15 +10,8 @@ settings = configparser.ConfigParser(delimiters=["="])
 settings.read("settings.ini", encoding="utf-8")
 cfg = settings["DEFAULT"]
 readme = Path("README.md")
-extras = {
-    "transformers": ["transformers>=5,<6"],
-    "trainer": ["transformers>=5,<6", "accelerate>=1.1"],
-    "lightning": ["lightning>=2.2"],
-    "tensorboard": ["tensorboard>=2.16"],
-    "wandb": ["wandb>=0.16"],
-    "sweep": ["optuna>=5,<6"],
-    "onnx": ["onnx>=1.17", "onnxruntime>=1.20", "onnxscript>=0.5"],
-}
+extras = {name: settings["extras"][name].split() for name in settings["extras"] if name not in settings.defaults()}
+extras["all"] = sum(extras.values(), [])
 
 setup(
     name=cfg["lib_name"],
@@ -44,7 +37,7 @@ setup(
         "hrft.templates": ["*.ipynb"],
     },
     install_requires=cfg["requirements"].split(),
-    extras_require={"dev": cfg["dev_requirements"].split() + sum(extras.values(), []), **extras},
+    extras_require={"dev": cfg["dev_requirements"].split() + extras["all"], **extras},
     python_requires=f">={cfg['min_python']}",
     entry_points={
         "console_scripts": shlex.split(cfg["console_scripts"]),

@@ -5,6 +5,7 @@ Each line of the summary is one check; the last line counts them. Runs from any 
 """
 
 import ast
+import configparser
 import multiprocessing
 import os
 import re
@@ -14,9 +15,12 @@ import subprocess
 import sys
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
@@ -248,10 +252,53 @@ def check_readme():
 
 
 def check_light_import():
-    "`import hrft` and `hrft --help` load no torch"
-    code = "import sys, hrft.cli; hrft.cli.main(['--help']); sys.exit(not {'torch', 'pandas'}.isdisjoint(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True)
-    return [] if done.returncode == 0 else ["it does"]
+    "help loads no pandas; files are read, and logs diagnosed and compared, without torch"
+    heavy = {"torch", "fastai", "sklearn", "scipy.stats"}
+    cases = {  # -> what it must not load
+        "--help": heavy | {"pandas"},
+        f"ingest {ROOT}/data/sample/run_simulated.tcx --out store --person me": heavy | {"matplotlib"},
+        "store store": heavy,
+        "diagnose first.csv": heavy | {"matplotlib"},
+        "compare first.csv second.csv": heavy,
+    }
+    wrong, env = [], os.environ | {"PYTHONPATH": str(ROOT)}
+    with tempfile.TemporaryDirectory() as folder:
+        for i, name in enumerate(("first", "second")):
+            rows = [f"{epoch},{1 / epoch},{1 / epoch + i / 9 + epoch % 3 / 99}\n" for epoch in range(1, 30)]
+            (Path(folder) / f"{name}.csv").write_text("epoch,train_loss,valid_loss\n" + "".join(rows))
+        for words, never in cases.items():
+            code = f"import sys, hrft.cli; print(hrft.cli.main({words.split()}), *{never} & set(sys.modules))"
+            done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=env, capture_output=True, text=True)
+            last = (done.stdout.splitlines() or [done.stderr])[-1]
+            wrong += [f"`hrft {words}` ends with {last}; expected 0, and nothing of {never}"] if last != "0" else []
+    return wrong
+
+
+def _distributions(requirements: str) -> set:
+    "What some requirements bring: themselves, and what they in turn require"
+    named = {canonicalize_name(Requirement(each).name) for each in requirements.split()} - {"tomli"}
+    inner = [Requirement(each) for name in named for each in metadata.requires(name) or []]
+    return named | {canonicalize_name(each.name) for each in inner if "extra" not in str(each.marker)}
+
+
+def check_extras():
+    "what the library imports comes with every installation, or is imported within its `extra`"
+    settings, origin, wrong = configparser.ConfigParser(delimiters=["="]), metadata.packages_distributions(), []
+    settings.read(ROOT / "settings.ini", encoding="utf-8")
+    base, python = _distributions(settings["DEFAULT"]["requirements"]), {*sys.stdlib_module_names, "tomli", "tomllib"}
+    for source in sorted((ROOT / "hrft").rglob("*.py")):
+        nodes, extras = list(ast.walk(ast.parse(source.read_text(encoding="utf-8")))), {}
+        for node in nodes:
+            if isinstance(node, ast.With) and ast.unparse(node.items[0]).startswith("extra("):
+                brought = _distributions(settings["extras"][node.items[0].context_expr.args[0].value])
+                extras |= {id(inner): brought for inner in node.body}
+        for node in nodes:
+            modules = [each.name for each in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+            for name in {module.partition(".")[0] for module in modules} - python - {"hrft"}:
+                if not {canonicalize_name(each) for each in origin.get(name, [])} & {*base, *extras.get(id(node), ())}:
+                    wrong.append(f"{source.relative_to(ROOT)}, line {node.lineno}: {name} is not required there")
+    return wrong
 
 
 def check_road():
@@ -378,6 +425,7 @@ def main():
         check_clean,
         check_readme,
         check_light_import,
+        check_extras,
         check_road,
         check_notebooks,
         check_reports,

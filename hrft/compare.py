@@ -12,7 +12,6 @@ from copy import copy
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from .core import UserError
 from hrft.evaluate import (
@@ -219,6 +218,8 @@ def seed_interval(
     seed_sd: float = 0.0,  # known spread between seeds, where a recipe has but one
 ) -> list:  # low, high; None, None where nothing is known of other seeds
     "95 % interval of the difference between the means of seeds (Welch 1947)"
+    from scipy.stats import ttest_ind
+
     first, second = np.atleast_1d(np.asarray(first, float)), np.atleast_1d(np.asarray(second, float))
     gap = float(first.mean() - second.mean())
     if min(len(first), len(second)) > 1:
@@ -226,7 +227,7 @@ def seed_interval(
             return [gap, gap]
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'Precision loss', RuntimeWarning)  # of seeds that are nearly equal
-            return [float(e) for e in stats.ttest_ind(first, second, equal_var=False).confidence_interval()]
+            return [float(e) for e in ttest_ind(first, second, equal_var=False).confidence_interval()]
     if not seed_sd:
         return [None, None]
     half = 1.96 * seed_sd * np.sqrt(1 / len(first) + 1 / len(second))

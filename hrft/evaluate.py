@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from .core import UserError
 from .evidence import Interval, wilson
@@ -183,7 +183,7 @@ def jackknife_interval(
     def error(x, others):
         squared = np.array([(n - 1) / n * ((others[own] - x) ** 2).sum() for n, own in zip(sizes, parts)])
         freedom = _together(np.clip(effective - 1, 1, sizes - 1), squared)
-        return math.sqrt(squared.sum()), float(stats.t.ppf(0.975, freedom))
+        return math.sqrt(squared.sum()), float(stdtrit(freedom, 0.975))
 
     if bounds == SHARE:
         se, t = error(value, left_out)

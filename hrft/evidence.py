@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 from .naming import page_sentence
 
@@ -87,7 +87,7 @@ def level(
     x = np.arange(len(values))
     residuals = values - np.polyval(np.polyfit(x, values, 1), x)
     n = _effective(residuals)
-    half = stats.t.ppf(0.975, max(n - 1, 1)) * residuals.std(ddof=2) / math.sqrt(n)
+    half = stdtrit(max(n - 1, 1), 0.975) * residuals.std(ddof=2) / math.sqrt(n)
     return Interval(float(values.mean()), float(values.mean() - half), float(values.mean() + half))
 
 # %% ../nbs/core/04_evidence.ipynb #e7d8f2d0
@@ -112,7 +112,7 @@ def trend(
     residuals = values - (slope * x + intercept)
     n, span = _effective(residuals), x[-1] - x[0]
     error = residuals.std(ddof=2) / x.std() / math.sqrt(n) * span
-    half = stats.t.ppf(0.975, max(n - 2, 1)) * error
+    half = stdtrit(max(n - 2, 1), 0.975) * error
     change = float(slope * span)
     return Trend(
         float(intercept + slope * x[0]),

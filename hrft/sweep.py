@@ -17,7 +17,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from .callbacks import Pruned
-from .core import UserError, derive_seed, digest, project_root, read_json, write_json
+from .core import UserError, derive_seed, digest, extra, project_root, read_json, write_json
 from .evaluate import interval_text, scoring_of
 from .evidence import markdown_table
 from .naming import printable
@@ -33,10 +33,8 @@ from .workers import HERE, Workers, ended
 # %% ../nbs/core/24_sweep.ipynb #54592d24
 def _optuna():
     "The optional library"
-    try:
+    with extra('sweep'):
         import optuna
-    except ImportError:
-        raise UserError("a sweep needs Optuna; install it with `pip install 'hrft[sweep]'`.") from None
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     return optuna
 
@@ -47,7 +45,8 @@ _STARTUP_TRIALS = 3  # whole trials before one is compared with their median; th
 def _storage(folder):
     "The memory in a sweep's folder"
     optuna = _optuna()
-    from optuna.storages.journal import JournalFileBackend
+    with extra('sweep'):
+        from optuna.storages.journal import JournalFileBackend
 
     path, lock = folder / 'journal.log', FileLock(folder / '.journal.lock')
     with lock:

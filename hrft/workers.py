@@ -16,7 +16,7 @@ from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, 
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from .core import UserError
+from .core import UserError, extra
 from .naming import printable
 
 # %% ../nbs/core/18_workers.ipynb #1361825c
@@ -87,10 +87,8 @@ class _Cluster:
     "A connection to a Dask scheduler, made again where it was lost"
 
     def __init__(self, address):
-        try:
+        with extra('dask'):
             from distributed import Client
-        except ImportError:
-            raise UserError("a scheduler needs Dask; install it with `pip install 'hrft[dask]'`.") from None
         self.address, self.connect, self.client, self.scheduler = address, Client, None, ''
         self.threads = 1
 

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 
-from ..core import UserError, require_memory
+from ..core import UserError, extra, require_memory
 from ..naming import printable
+
+with extra('clouds'):
+    import h5py
 
 # %% ../../nbs/clouds/00_flights.ipynb #d5a53832
 _KINDS = {

@@ -12,11 +12,13 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 from scipy import ndimage
-from skimage.exposure import equalize_adapthist
 
 from .flights import Flight
-from ..core import UserError
+from ..core import UserError, extra
 from ..recipe import Options, Share
+
+with extra('clouds'):
+    from skimage.exposure import equalize_adapthist
 
 # %% ../../nbs/clouds/01_frames.ipynb #ea60342c
 class CloudFrames(Options):

@@ -7,11 +7,14 @@ __all__ = ['shadow_heights', 'line', 'drift_heights']
 
 # %% ../../nbs/clouds/06_geometry.ipynb #c4ffc8fd
 import numpy as np
-from skimage.registration import phase_cross_correlation
 
 from .data import CloudItems
 from .frames import REFERENCE_DEG, sun_above
 from .simulate import HEIGHT_KM, SPEED_KM_S
+from ..core import extra
+
+with extra('clouds'):
+    from skimage.registration import phase_cross_correlation
 
 # %% ../../nbs/clouds/06_geometry.ipynb #3e68785e
 _FURTHEST_KM = 2.6  # height whose shadow is still looked for

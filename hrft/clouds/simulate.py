@@ -11,11 +11,13 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import h5py
 import numpy as np
 from scipy import ndimage
 
-from ..core import UserError, derive_seed, made_once, read_json, write_json
+from ..core import UserError, derive_seed, extra, made_once, read_json, write_json
+
+with extra('clouds'):
+    import h5py
 
 # %% ../../nbs/clouds/02_simulate.ipynb #c0b359c7
 _FLIGHTS = {

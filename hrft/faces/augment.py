@@ -8,13 +8,15 @@ __all__ = ['Share', 'FacesAugment', 'mirrored', 'Augmentation']
 # %% ../../nbs/faces/02_augment.ipynb #5f85b562
 from typing import Annotated, Literal
 
-import kornia.augmentation as K
 import torch
 from pydantic import Field, model_validator
 
-from ..core import UserError
+from ..core import UserError, extra
 from .readers import CLASSES, SIDES
 from ..recipe import Bounds, Options
+
+with extra('faces'):
+    import kornia.augmentation as K
 
 # %% ../../nbs/faces/02_augment.ipynb #ce4593a6
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -8,14 +8,13 @@ __all__ = ['KINDS', 'BATCHES', 'OnnxModel', 'check_onnx', 'export_onnx', 'predic
 # %% ../../nbs/heart/45_export.ipynb #d8796663
 import json
 import warnings
-from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 import torch
 from torch import nn
 
-from ..core import UserError, atomic_path
+from ..core import UserError, atomic_path, extra
 from .files.readers import recorded_workouts
 from .models.network import predict_items
 from .prepare.data import new_item
@@ -24,14 +23,6 @@ from .recipe import HeartRecipe
 from .study import load_model
 from ..recipe import validate
 from ..runfolder import Run, weights_path
-
-# %% ../../nbs/heart/45_export.ipynb #24eda35c
-def _library(name):
-    "One of the optional libraries, or what to do"
-    try:
-        return import_module(name)
-    except ImportError:
-        raise UserError(f"ONNX files need {name}; install it with `pip install 'hrft[onnx]'`.") from None
 
 # %% ../../nbs/heart/45_export.ipynb #7e08841a
 def _metadata(header):
@@ -72,8 +63,10 @@ def _made_batch(normalisation, lengths, seed=0):  # -> features `(B, T, C)`, len
 
 def _write(model, header, kind, path):
     "The model and what it says of itself, as a file"
-    onnx, traced = _library('onnx'), KINDS[kind] == 'trace'
-    _library('onnxscript')
+    with extra('onnx'):
+        import onnx
+        import onnxscript  # noqa: F401 - which torch writes with
+    traced = KINDS[kind] == 'trace'
     axes = {'features': {0: 'batch', 1: 'time'}, 'lengths': {0: 'batch'}, 'bpm': {0: 'batch', 1: 'time'}}
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
@@ -107,13 +100,15 @@ class OnnxModel(nn.Module):
         path: str | Path,  # as `export_onnx` wrote it
     ):
         super().__init__()
-        runtime, path = _library('onnxruntime'), Path(path)
+        with extra('onnx'):
+            import onnxruntime
+        path = Path(path)
         if not path.is_file():
             raise UserError(f"{path} does not exist; expected a file of `hrft export`.")
-        options = runtime.SessionOptions()
+        options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         try:
-            self.session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
+            self.session = onnxruntime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
         except Exception as error:
             raise UserError(
                 f"{path.name} is no ONNX file that can be run ({type(error).__name__}); write it again with "

@@ -17,7 +17,7 @@ import pandas as pd
 import torch
 from torch.nn.functional import interpolate
 
-from ..core import UserError, digest, require_memory
+from ..core import UserError, digest, extra, require_memory
 from ..naming import inside, printable
 
 # %% ../../nbs/lips/00_readers.ipynb #31949ca8
@@ -25,8 +25,9 @@ def read_video(
     path: str | Path,  # any format that FFmpeg reads
 ) -> np.ndarray:  # grey frames, `(T, H, W)`, uint8
     "All frames of a video"
-    import av
-    from av.error import FFmpegError
+    with extra('lips'):
+        import av
+        from av.error import FFmpegError
 
     path = Path(path)
     if not path.is_file():
@@ -77,7 +78,8 @@ def write_video(
     fps: int = 25,  # frames a second
 ) -> Path:
     "Write grey frames as a video of high quality"
-    import av
+    with extra('lips'):
+        import av
 
     with av.open(str(path), 'w') as container:
         stream = container.add_stream('mpeg4', rate=fps)

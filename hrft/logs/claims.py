@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from ..compare import seed_interval
 from ..evaluate import FEW, main_score, scoring_of
@@ -341,10 +340,12 @@ def class_degraded(
     after: pd.DataFrame,  # and of the later one
 ) -> list[Finding]:
     "Classes that got worse between two checkpoints, beyond what so few items allow"
+    from scipy.stats import fisher_exact
+
     found = []
     for name in before.index.intersection(after.index):
         a, b = before.loc[name], after.loc[name]
-        test: Any = stats.fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')
+        test: Any = fisher_exact([[a.right, a.n - a.right], [b.right, b.n - b.right]], 'greater')
         if b.recall < a.recall and test.pvalue < 0.05 / len(before):  # Bonferroni: any of the classes could be the one
             found.append(
                 Finding(

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy.special import stdtrit
 
 from ..compare import holm, seed_interval
 from ..core import UserError
@@ -306,17 +306,19 @@ def _spread(values):
     if len(values) < 2:
         return {'sd': None, 'low': None, 'high': None}
     sd = float(np.std(values, ddof=1))
-    half = stats.t.ppf(0.975, len(values) - 1) * sd / math.sqrt(len(values))
+    half = stdtrit(len(values) - 1, 0.975) * sd / math.sqrt(len(values))
     return {'sd': sd, 'low': np.mean(values) - half, 'high': np.mean(values) + half}
 
 
 def _tested(first, second, seeds, seed_sd):
     "Whether two recipes differ beyond their seeds; the first has the better mean"
+    from scipy.stats import ttest_ind
+
     a, b = seeds[first], seeds[second]
     low, high = seed_interval(a, b, seed_sd)
     enough = min(len(a), len(b)) > 1 and (np.std(a) or np.std(b))
     row = {'recipe': first, 'against': second, 'difference': np.mean(a) - np.mean(b), 'low': low, 'high': high}
-    p = stats.ttest_ind(a, b, equal_var=False)[1] if enough else None
+    p = ttest_ind(a, b, equal_var=False)[1] if enough else None
     return row | {'p': p, 'p_corrected': None, 'verdict': 'too few seeds to tell'}
 
 # %% ../../nbs/logs/09_compare.ipynb #63edbc71

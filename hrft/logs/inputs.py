@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from ..evidence import Finding
 from .curves import Curve
@@ -160,7 +159,9 @@ def distribution_shift(
 
 def _distance(first, second) -> float:
     "Kolmogorov and Smirnov's, between two sets of values"
-    test: Any = stats.ks_2samp(_known(first), _known(second))
+    from scipy.stats import ks_2samp
+
+    test: Any = ks_2samp(_known(first), _known(second))
     return float(test.statistic)
 
 

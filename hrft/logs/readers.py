@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..core import UserError
+from ..core import UserError, extra
 from .blocks import Thinned, log_text
 from hrft.logs.names import (
     declared,
@@ -358,13 +358,9 @@ def _begins_with_event(path):
 
 def _events(path):
     "When a file was begun, its scalars, one row for what was written at one step, and what was left out of them"
-    try:
+    with extra('tensorboard'):
         from tensorboard.backend.event_processing import event_file_loader  # pyright: ignore[reportMissingImports]
         from tensorboard.util.tensor_util import make_ndarray  # pyright: ignore[reportMissingImports]
-    except ImportError:
-        raise UserError(
-            "TensorBoard event files need the tensorboard package; install it with pip install 'hrft[tensorboard]'."
-        ) from None
     begun, rows, scalars = None, [], Thinned()
     for event in event_file_loader.EventFileLoader(str(path)).Load():
         begun = event.wall_time if begun is None else begun

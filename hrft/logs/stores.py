@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..core import UserError
+from ..core import UserError, extra
 from .blocks import Thinned
 from .names import spell, split_of
 from .settings import read_settings
@@ -200,11 +200,9 @@ def _read_wandb(
 ) -> list[Table]:  # the one run
     "The run of a W&B transaction log; one that was cut gives what stands before the cut"
     path = Path(path)
-    try:
+    with extra('wandb'):
         from google.protobuf.message import DecodeError
         from wandb.proto.wandb_internal_pb2 import Record  # pyright: ignore
-    except ImportError:
-        raise UserError(f"{path.name} is a log of Weights & Biases, which needs pip install 'hrft[wandb]'.") from None
     name, config, rows, notes, unknown, count, size = '', {}, Thinned(), [], 0, 0, path.stat().st_size
     with path.open('rb') as file:
         framed = _Counted(_framed(file))

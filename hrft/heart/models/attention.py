@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...core import UserError
+from ...core import UserError, extra
 from .recurrent import Backbone, real_steps
 
 # %% ../../../nbs/heart/27_models.attention.ipynb #8be3ba8f
@@ -31,13 +31,8 @@ def _transformers():
         _vision.append(torch.library.Library('torchvision', 'FRAGMENT'))
         for name in ('nms', 'qnms'):
             _vision[-1].define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
-    try:
+    with extra('transformers'):
         import transformers
-    except ImportError:
-        raise UserError(
-            "model.kind llama and patchtst need transformers, which is not installed. Run: pip install "
-            "hrft[transformers]"
-        ) from None
     return transformers
 
 
