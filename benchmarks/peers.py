@@ -385,7 +385,7 @@ def with_neuralforecast(work: Work, clock: Clock) -> None:
         return frame.assign(available_mask=(np.isfinite(left) | (frame.ds < lead)).astype(int))
 
     train, valid = work.splits.train, work.splits.validation
-    data = pd.concat([table(train, i) for i in range(0, len(train), train.n_pasts)], ignore_index=True)
+    data = pd.concat([table(train, i) for i in range(len(train))], ignore_index=True)
     held, measured = map(np.stack, zip(*(series(valid, i) for i in range(0, len(valid), valid.n_pasts))))
     empty = torch.zeros(len(held), lead + longest - 1, 1)
     window = {'insample_y': empty, 'insample_mask': empty, 'futr_exog': torch.from_numpy(held[:, 1:])}
@@ -422,6 +422,9 @@ def with_neuralforecast(work: Work, clock: Clock) -> None:
         learning_rate=stage.lr,
         batch_size=stage.batch_size,
         windows_batch_size=stage.batch_size,
+        optimizer=torch.optim.AdamW,
+        optimizer_kwargs={'weight_decay': stage.optimizer.weight_decay},
+        gradient_clip_val=stage.clip_norm,
         accelerator='cpu',
         logger=False,
         enable_progress_bar=False,
@@ -531,8 +534,8 @@ def sentences_of(task: str, runs: dict[str, list[dict]], rows: list[dict]) -> li
     rest_s = median(run['cpu_s'] - sum(epochs_s(run)) for run in runs['hrft'])
     plain_s = median(run['cpu_s'] - sum(epochs_s(run)) for run in runs['plain loop'])
     said.append(
-        f"Beside its epochs hrft's process takes {text(rest_s)} s of processor, the plain loop's {text(plain_s)} s: both "
-        "import and read, and hrft then scores each stage and baseline with intervals and keeps what the people teach."
+        f"Beside its epochs hrft's process takes {text(rest_s)} s of processor, the plain loop's {text(plain_s)} s: "
+        "both import and read, and hrft then scores each stage and baseline with intervals and keeps what people teach."
     )
     return said
 
