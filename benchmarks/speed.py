@@ -11,6 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from typing import Any, NamedTuple
 
 from report import ROOT, markdown
@@ -22,17 +23,17 @@ class Part(NamedTuple):
     "A section of the page and the script that measures it"
 
     title: str
-    arguments: tuple[str, ...] = ()
-    fast: tuple[str, ...] = ('--fast',)
+    fast: tuple[str, ...] = ('--fast',)  # what is added for a smaller measurement
+    folder: bool = False  # whether it is given one to work in
 
 
 PARTS = {
     'first_minutes': Part('The first minutes: reports and tests'),
     'install': Part('Installation and imports'),
-    'epochs': Part('Where an epoch goes'),
-    'guards': Part('What the guards cost'),
+    'epochs': Part('Where an epoch goes', ('--epochs', '2', '--rounds', '1')),
+    'guards': Part('What the guards cost', ('--parts', 'example', 'heart')),
     'peers': Part('Beside other libraries'),
-    'people': Part('Many people'),
+    'people': Part('Many people', ('--people', '60', '120'), folder=True),
     'heart_speed': Part('To a usable heart-rate model'),
     'heart_latency': Part('One prediction'),
     'ingest': Part('Reading archives'),
@@ -47,9 +48,11 @@ def measure(names: list[str], fast: bool) -> list[str]:  # -> those that failed
         if not script.exists():
             continue
         print(f'\n{name}', flush=True)
-        arguments = [*part.arguments, *(part.fast if fast else ()), '--json', str(KEPT / f'{name}.json')]
-        if subprocess.run([sys.executable, str(script), *arguments], cwd=ROOT).returncode:
-            failed.append(name)
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = [*([folder] if part.folder else []), *(part.fast if fast else ())]
+            started = [sys.executable, str(script), *arguments, '--json', str(KEPT / f'{name}.json')]
+            if subprocess.run(started, cwd=ROOT).returncode:
+                failed.append(name)
     return failed
 
 
@@ -102,7 +105,7 @@ def page() -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('names', nargs='*', choices=[*PARTS, []], help='which scripts (default: all)')
+    parser.add_argument('names', nargs='*', metavar='NAME', choices=[*PARTS, []], help='which scripts (default: all)')
     parser.add_argument('--measure', action='store_true', help='run the scripts first')
     parser.add_argument('--fast', action='store_true', help='smaller measurements')
     given = parser.parse_args()
