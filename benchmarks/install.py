@@ -1,21 +1,25 @@
 """What an installation of hrft takes: its size by package, and seconds until it can be used
 
-    python benchmarks/install.py [--repeats 5] [--fast] [--json FILE]
+    python benchmarks/install.py [--repeats 5] [--before REVISION] [--fast] [--json FILE]
 
-Sizes are of the environment that runs this script, and of what hrft needs of it: its requirements and theirs, by their
-metadata, without an extra and with each. Files are counted as `du` does, in blocks of the disk. An import is timed in a
-fresh interpreter each, in seconds of processor and by the clock, with the files in the disk's cache; what it loaded is
-named.
+A new environment is made and hrft alone installed into it with the versions of constraints.txt; its wheels come from
+pip's cache where they are there. Sizes by package are of the environment that runs this script, and of what hrft needs
+of it: its requirements and theirs, by their metadata, without an extra and with each. Files are counted as `du` does,
+in blocks of the disk. An import is timed in a fresh interpreter each, in seconds of processor and by the clock, with
+the files in the disk's cache; what it loaded is named.
 """
 
 import argparse
 import re
+import subprocess
 import sys
+import tempfile
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
-from report import ran, save, spread
+from report import ROOT, ran, save, spread
 
 IMPORTS = {  # what is typed -> statement
     "hrft --help": "import contextlib, hrft.cli\nwith contextlib.suppress(SystemExit): hrft.cli.main(['--help'])",
@@ -78,10 +82,42 @@ def imported(statement: str, repeats: int) -> dict[str, str]:
     }
 
 
+def installed_fresh(name: str, revision: str = '') -> dict[str, Any]:  # of git; this tree by default
+    "A row: a new environment with hrft alone, by pip and the versions of constraints.txt"
+    with tempfile.TemporaryDirectory() as folder:
+        tree, venv = Path(folder) / 'tree', Path(folder) / 'venv'
+        subprocess.run(
+            ['git', 'worktree', 'add', '--quiet', '--detach', tree, revision or 'HEAD'], cwd=ROOT, check=True
+        )
+        try:
+            made = ran([sys.executable, '-m', 'venv', venv])
+            asked = [
+                'install',
+                '--quiet',
+                '--disable-pip-version-check',
+                '--constraint',
+                tree / 'constraints.txt',
+                tree,
+            ]
+            done = ran([venv / 'bin/python', '-m', 'pip', *asked])
+            used = subprocess.run(['du', '-sm', venv], capture_output=True, text=True, check=True).stdout.split()[0]
+            packages = len(list(venv.glob('lib/python*/site-packages/*.dist-info')))
+        finally:
+            subprocess.run(['git', 'worktree', 'remove', '--force', tree], cwd=ROOT, check=True)
+    return {
+        '': name,
+        'packages': packages,
+        'MB': int(used),
+        'seconds': made.seconds + done.seconds,
+        'CPU s': done.cpu_s,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--repeats', type=int, default=5)
-    parser.add_argument('--fast', action='store_true', help='two repeats')
+    parser.add_argument('--before', metavar='REVISION', help='an earlier one of git, to be installed as well')
+    parser.add_argument('--fast', action='store_true', help='two repeats, and nothing is installed')
     parser.add_argument('--json', type=Path, help='where to keep the figures')
     given = parser.parse_args()
     sizes = {_plain(each.metadata['Name']): megabytes(each) for each in distributions()}
@@ -102,7 +138,11 @@ def main() -> None:
     imports = [
         {'': name} | imported(statement, 2 if given.fast else given.repeats) for name, statement in IMPORTS.items()
     ]
-    tables = {
+    fresh = [] if given.fast else [installed_fresh('pip install hrft')]
+    if given.before and fresh:
+        fresh.insert(0, installed_fresh(f'the same, as of {given.before}', given.before))
+    tables = {'A new environment': fresh} if fresh else {}
+    tables |= {
         'Size of an installation on the disk': rows,
         'The largest packages that hrft alone needs': [{'package': n, 'MB': round(sizes[n])} for n in largest],
         'A fresh interpreter': imports,
@@ -113,6 +153,14 @@ def main() -> None:
         f"torch is {100 * sizes['torch'] / alone:.0f} % of that.",
         *(f"`{row['']}` takes {row['CPU s']} s of processor and loads {row['loads']}." for row in imports[:3]),
     ]
+    if fresh:
+        now = fresh[-1]
+        sentences.insert(
+            0, f"`pip install hrft` takes {now['seconds']:.0f} s and {now['MB']:,} MB in a new environment."
+        )
+    if len(fresh) == 2:
+        was = fresh[0]
+        sentences.insert(1, f"As of {given.before} it took {was['seconds']:.0f} s and {was['MB']:,} MB.")
     save(given.json, tables, sentences)
 
 
