@@ -11,6 +11,7 @@ the files in the disk's cache; what it loaded is named.
 
 import argparse
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -85,25 +86,14 @@ def imported(statement: str, repeats: int) -> dict[str, str]:
 def installed_fresh(name: str, revision: str = '') -> dict[str, Any]:  # of git; this tree by default
     "A row: a new environment with hrft alone, by pip and the versions of constraints.txt"
     with tempfile.TemporaryDirectory() as folder:
-        tree, venv = Path(folder) / 'tree', Path(folder) / 'venv'
-        subprocess.run(
-            ['git', 'worktree', 'add', '--quiet', '--detach', tree, revision or 'HEAD'], cwd=ROOT, check=True
-        )
-        try:
-            made = ran([sys.executable, '-m', 'venv', venv])
-            asked = [
-                'install',
-                '--quiet',
-                '--disable-pip-version-check',
-                '--constraint',
-                tree / 'constraints.txt',
-                tree,
-            ]
-            done = ran([venv / 'bin/python', '-m', 'pip', *asked])
-            used = subprocess.run(['du', '-sm', venv], capture_output=True, text=True, check=True).stdout.split()[0]
-            packages = len(list(venv.glob('lib/python*/site-packages/*.dist-info')))
-        finally:
-            subprocess.run(['git', 'worktree', 'remove', '--force', tree], cwd=ROOT, check=True)
+        archive, tree, venv = (Path(folder) / name for name in ('tree.tar', 'tree', 'venv'))
+        subprocess.run(['git', 'archive', '--output', archive, revision or 'HEAD'], cwd=ROOT, check=True)
+        shutil.unpack_archive(archive, tree)
+        made = ran([sys.executable, '-m', 'venv', venv])
+        asked = ['install', '--quiet', '--disable-pip-version-check', '--constraint', tree / 'constraints.txt', tree]
+        done = ran([venv / 'bin/python', '-m', 'pip', *asked])
+        used = subprocess.run(['du', '-sm', venv], capture_output=True, text=True, check=True).stdout.split()[0]
+        packages = len(list(venv.glob('lib/python*/site-packages/*.dist-info')))
     return {
         '': name,
         'packages': packages,

@@ -2,17 +2,18 @@
 
     python benchmarks/peers.py [--store STORE] [--repeats 3] [--fast] [--json FILE]
 
-Two tasks on the simulated store (or STORE): `base`, one stage on many people, and `person`, two stages from the base
-that comes with hrft for the person with the most runs. The plain loop, Lightning and finetuning-scheduler get hrft's
+Two tasks on the simulated store (or STORE), both with hrft's network that knows no history, since training has most to
+do there: `base`, one stage on all but the person with the most runs, and `person`, two stages for that one from such a
+base. The plain loop, Lightning and finetuning-scheduler get hrft's
 own network, its batches in its order, its rates, its clipping, its stages and its validation error, so that they
 differ in nothing but the loop; whether they reach the same errors is said. neuralforecast has models of its own: its
-LSTM gets the same people, the same features as covariates that are known beforehand, hrft's expectation to correct,
-and the same validation runs; a run is a series, padded to the longest, and none of its heart rate is shown. It has no
+LSTM gets the same people, the same features as covariates that are known beforehand, the same start, and the same
+validation runs; a run is a series, padded to the longest, and none of its heart rate is shown. It has no
 stages.
 
 Each training is a fresh process with one thread, all of them in turns, as often as there are repeats. An epoch is
 training, validation and what is kept of it on disk; its clock counts seconds of processor, for others may be at work
-on the machine. The target is the validation error at which nine tenths are reached of what hrft's training gains.
+on the machine. The target is the validation error of hrft's best epoch, or one within 0.1 % of it.
 Memory is the largest that a process had, libraries included. Needs hrft[bench]; what is not installed is named.
 """
 
@@ -36,7 +37,6 @@ from report import ran, ratios, save, spread, text
 EPOCHS = {'base': {'pretrain': 16}, 'person': {'stage1': 16, 'stage2': 12}}  # no early stop: all do the same work
 FAST = {'base': {'pretrain': 6}, 'person': {'stage1': 5, 'stage2': 4}}
 TASKS = {'base': 'A base on many people, one stage', 'person': 'One person from a base, two stages'}
-SCALE_BPM = 10.0  # of what is added to a history, as hrft's network has it
 LIBRARIES = 'lightning', 'finetuning_scheduler', 'neuralforecast'
 
 
@@ -51,22 +51,20 @@ class Work:
     store: Path
 
     @classmethod
-    def of(cls, task: str, store: Path, epochs: dict[str, int]) -> 'Work':
-        from hrft.core import shipped_weights
-        from hrft.heart.files.store import Store
+    def of(cls, task: str, store: Path, epochs: dict[str, int], parent: Path | None) -> 'Work':
         from hrft.heart.study import STUDY, HeartRecipe
         from hrft.recipe import read_recipe
         from hrft.resume import inherited
         from hrft.study import study_weights
 
         changes = [f'stages.{name}.{what}' for name, n in epochs.items() for what in (f'epochs={n}', 'patience=0')]
+        person = most_runs(store)
         if task == 'base':
-            recipe = read_recipe('heart/base', HeartRecipe, changes)
+            recipe = read_recipe('heart/plain', HeartRecipe, changes, {'study': 'heart', 'exclude': [person]})
             return cls(recipe, STUDY.open(recipe, store), None, store)
-        parent, people = shipped_weights()['heart/base'], Store(store).workouts.person
-        person = {'study': 'heart', 'seed': 0, 'person': people.value_counts().index[0]}
         header = study_weights(STUDY, parent)[1]
-        recipe = inherited(read_recipe('heart/personal', HeartRecipe, changes, person), header)
+        own = read_recipe('heart/personal', HeartRecipe, changes, {'study': 'heart', 'person': person})
+        recipe = inherited(own, header)
         return cls(recipe, STUDY.open(recipe, store, header), parent, store)
 
     def model(self):  # -> hrft's network with the weights that it begins with
@@ -91,6 +89,13 @@ class Work:
     def trained(self, model, stage):  # -> names of parameters and parameters
         frozen = {id(p) for name, group in model.groups().items() if name in stage.freeze for p in group}
         return {name: p for name, p in model.named_parameters() if id(p) not in frozen}
+
+
+def most_runs(store: Path) -> str:
+    "The person of a store with the most runs"
+    from hrft.heart.files.store import Store
+
+    return str(Store(store).workouts.person.value_counts().index[0])
 
 
 class Batches:
@@ -363,20 +368,18 @@ def with_neuralforecast(work: Work, clock: Clock) -> None:
     from pytorch_lightning import Callback
 
     [stage], normalisation, lead = work.recipe.stages, work.splits.normalisation, 1  # empty steps before a run
-    names = [name for name in normalisation['features'] if name != 'expected_bpm']
-    read = [normalisation['features'].index(name) for name in names]
-    expected = normalisation['features'].index('expected_bpm')
-    mean, sd = (np.array(normalisation[name])[read] for name in ('mean', 'sd'))
+    names, mean, sd = (normalisation[name] for name in ('features', 'mean', 'sd'))
+    start_bpm, scale_bpm = normalisation['bpm_mean'], normalisation['bpm_sd']  # as hrft's network has them
     longest = max(items.length(i) for items in (work.splits.train, work.splits.validation) for i in range(len(items)))
 
     def series(items, i):  # -> covariates `(lead + longest, F)`, what is left of the heart rate; NaN where unknown
         x, y = (part.numpy() for part in items[i])
         covariates, left = (
-            np.zeros((lead + longest, len(read)), np.float32),
+            np.zeros((lead + longest, len(names)), np.float32),
             np.full(lead + longest, np.nan, np.float32),
         )
-        covariates[lead : lead + len(x)] = np.nan_to_num((x[:, read] - mean) / sd).clip(-6, 6)
-        left[lead : lead + len(y)] = (y - x[:, expected]) / SCALE_BPM
+        covariates[lead : lead + len(x)] = np.nan_to_num((x - mean) / sd).clip(-6, 6)
+        left[lead : lead + len(y)] = (y - start_bpm) / scale_bpm
         return covariates, left
 
     def table(items, i):
@@ -402,7 +405,7 @@ def with_neuralforecast(work: Work, clock: Clock) -> None:
             pl_module.eval()
             with torch.no_grad():
                 error = Absolute()
-                error.add(SCALE_BPM * pl_module(window)[..., 0], SCALE_BPM * torch.from_numpy(measured[:, lead:]))
+                error.add(scale_bpm * pl_module(window)[..., 0], scale_bpm * torch.from_numpy(measured[:, lead:]))
             pl_module.train()
             clock.epoch(error.mae_bpm)
 
@@ -445,7 +448,7 @@ CONTENDERS: dict[
 }
 
 
-def train(name: str, task: str, store: Path, epochs: dict[str, int]) -> None:
+def train(name: str, task: str, store: Path, epochs: dict[str, int], parent: Path | None) -> None:
     "The child: one training, its figures printed"
     import torch
 
@@ -454,7 +457,7 @@ def train(name: str, task: str, store: Path, epochs: dict[str, int]) -> None:
     weight = torch.ones(1, requires_grad=True)  # a first step imports much of torch, which is no part of an epoch
     weight.backward()
     torch.optim.AdamW([weight]).step()
-    clock, work = Clock(), Work.of(task, store, epochs)
+    clock, work = Clock(), Work.of(task, store, epochs, parent)
     before_bpm = work.before_bpm()
     CONTENDERS[name][0](work, clock)
     print('\n' + json.dumps({'before_mb': clock.before_mb, 'before_bpm': before_bpm, 'epochs': clock.epochs}))
@@ -471,12 +474,6 @@ def cpu_to(epochs: list[dict], target_bpm: float) -> float | None:
     return None
 
 
-def target_bpm(run: dict[str, Any]) -> float:
-    "The validation error at which nine tenths are reached of what hrft's training gains"
-    best = min(each['mae_bpm'] for each in run['epochs'])
-    return best + 0.1 * (run['before_bpm'] - best)
-
-
 def epoch_s(runs: list[dict[str, Any]]) -> list[float]:
     "Seconds of processor of an epoch after the first, of each repeat"
     return [median(each['cpu_s'] for each in run['epochs'][1:]) for run in runs]
@@ -484,7 +481,7 @@ def epoch_s(runs: list[dict[str, Any]]) -> list[float]:
 
 def rows_of(runs: dict[str, list[dict]]) -> list[dict[str, Any]]:
     "A row a contender"
-    target = target_bpm(runs['hrft'][0])
+    target = 1.001 * min(each['mae_bpm'] for each in runs['hrft'][0]['epochs'])
     reached = {name: [cpu_to(run['epochs'], target) for run in own] for name, own in runs.items()}
     rows = []
     for name, own in runs.items():
@@ -562,27 +559,40 @@ def main() -> None:
     parser.add_argument('--fast', action='store_true', help='fewer epochs')
     parser.add_argument('--json', type=Path, help='where to keep the figures')
     parser.add_argument('--contender', choices=list(CONTENDERS), help=argparse.SUPPRESS)
+    parser.add_argument('--parent', type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     plan = FAST if given.fast else EPOCHS
     if given.contender:
-        return train(given.contender, given.tasks[0], given.store, plan[given.tasks[0]])
-    from hrft.heart.study import open_store
+        return train(given.contender, given.tasks[0], given.store, plan[given.tasks[0]], given.parent)
+    from hrft.heart.study import open_store, pretrain
 
     store, absent, tables, sentences = given.store or open_store('')[0].path, missing(), {}, []
-    for task in given.tasks:
-        names = [name for name, (_, tasks, _) in CONTENDERS.items() if task in tasks and name not in absent]
-        runs: dict[str, list[dict]] = {name: [] for name in names}
-        for i in range(given.repeats):
-            for name in names[i % len(names) :] + names[: i % len(names)]:  # another one is first each time
-                fast = ['--fast'] if given.fast else []
-                child = ran([sys.executable, __file__, '--store', store, '--tasks', task, '--contender', name, *fast])
-                figures = json.loads(child.printed.splitlines()[-1])
-                runs[name].append(figures | {'peak_mb': child.peak_mb, 'cpu_s': child.cpu_s})
-                print(f'{task}, {name}: {text(child.cpu_s)} s of processor', file=sys.stderr, flush=True)
-        tables[f'{TASKS[task]}: {", ".join(f"{name} {n}" for name, n in plan[task].items())} epochs'] = rows_of(runs)
-        sentences += sentences_of(task, runs, rows_of(runs))
+    with tempfile.TemporaryDirectory() as folder:
+        shared: list[str | Path] = ['--store', store, *(['--fast'] if given.fast else [])]
+        if 'person' in given.tasks:
+            changes = [f'stages.pretrain.epochs={plan["base"]["pretrain"]}', 'stages.pretrain.patience=0']
+            base = pretrain('heart/plain', store, [most_runs(store)], 0, folder, changes, show=False)
+            shared += ['--parent', base.path]
+        for task in given.tasks:
+            names = [name for name, (_, tasks, _) in CONTENDERS.items() if task in tasks and name not in absent]
+            runs = in_turns(task, names, given.repeats, shared)
+            epochs = ', '.join(f'{name} {n}' for name, n in plan[task].items())
+            tables[f'{TASKS[task]}: {epochs} epochs'] = rows_of(runs)
+            sentences += sentences_of(task, runs, rows_of(runs))
     sentences += [f'{name} was left out: {why}.' for name, why in absent.items()]
     save(given.json, tables, sentences, LIBRARIES)
+
+
+def in_turns(task: str, names: list[str], repeats: int, shared: list[str | Path]) -> dict[str, list[dict[str, Any]]]:
+    "Train a task with each contender, in a process of its own, another one first each time"
+    runs: dict[str, list[dict]] = {name: [] for name in names}
+    for i in range(repeats):
+        for name in names[i % len(names) :] + names[: i % len(names)]:
+            child = ran([sys.executable, __file__, *shared, '--tasks', task, '--contender', name])
+            figures = json.loads(child.printed.splitlines()[-1])
+            runs[name].append(figures | {'peak_mb': child.peak_mb, 'cpu_s': child.cpu_s})
+            print(f'{task}, {name}: {text(child.cpu_s)} s of processor', file=sys.stderr, flush=True)
+    return runs
 
 
 if __name__ == '__main__':
