@@ -10,6 +10,7 @@ ast.literal_eval and of json after the quotes are replaced, on a sample of the s
 
 import argparse
 import ast
+import itertools
 import json
 import os
 import resource
@@ -24,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from apple_memory import write_export
-from report import save
+from report import save, text
 
 READ = (
     'import sys; from hrft.heart.files.ingest import ingest\n'
@@ -129,7 +130,7 @@ def measure(source, n_workouts, folder, workers):  # -> row, sentence, MB/s
 def compare_lines(source, rate, n_lines=400):  # -> sentences
     "The same lines by ast.literal_eval, and by json after the quotes are replaced"
     with open(source) as stream:
-        lines = [next(stream) for _ in range(n_lines)]
+        lines = list(itertools.islice(stream, n_lines))
     n_bytes, said = sum(map(len, lines)), []
     for name, parse in {
         'ast.literal_eval': ast.literal_eval,
@@ -141,7 +142,7 @@ def compare_lines(source, rate, n_lines=400):  # -> sentences
         other = n_bytes / (time.perf_counter() - start) / 1e6
         said.append(
             f"{name} reads {other:.1f} MB/s of the same lines in one process, without a store; the ingest is "
-            f"{rate / other:.1f} times as fast."
+            f"{text(rate / other)} times as fast."
         )
     return said
 
