@@ -8,7 +8,7 @@ base. The plain loop, Lightning and finetuning-scheduler get hrft's own network,
 its clipping, its stages and its validation error, so that they differ in nothing but the loop; whether they reach the
 same errors is said. neuralforecast has models of its own: its LSTM gets the same people, the same features as
 covariates that are known beforehand, the same start, and the same validation runs; a run is a series, padded to the
-longest, and none of its heart rate is shown. It has no stages.
+longest, and none of its heart rate is shown. Its rate does not change, and it has no stages.
 
 Each training is a fresh process with one thread, all of them in turns, as often as there are repeats. An epoch is
 training, validation and what is kept of it on disk; its clock counts seconds of processor, for others may be at work
