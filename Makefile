@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup test reports readme export clean
+.PHONY: help setup test reports benchmarks readme export clean
 help:  ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | expand -t 12
 
@@ -24,6 +24,10 @@ test: $(STAMP)  ## modules match notebooks, notebooks run, repository rules hold
 
 reports: $(STAMP)  ## regenerate the reports on the embedded, simulated default
 	$(BIN)/python .ci/reports.py
+
+benchmarks: $(STAMP)  ## measure and render reports/speed.md; FAST=1 in some minutes
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/speed.py --measure $(if $(FAST),--fast)
 
 readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/readme.py

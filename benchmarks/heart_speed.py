@@ -2,8 +2,8 @@
 
 To a target on unseen people, by optimisation step, and to one person's own model.
 
-    python benchmarks/heart_speed.py STORE [--target-bpm 10.5] [--cap-s 600] [--recipes heart/base heart/plain]
-        [--person p01] [--parts steps target person]
+    python benchmarks/heart_speed.py [STORE] [--target-bpm 10.5] [--cap-s 600] [--recipes heart/base heart/plain]
+        [--person p01] [--parts steps target person] [--fast] [--json FILE]
 
 The plain loop is an earlier project's: each run's first 500 steps, shorter ones padded with their last value and
 masked, two LSTM layers of 64 units on three z-scored inputs, a head that starts at 0 bpm, MSE in bpm, Adam at 1e-3,
@@ -19,21 +19,23 @@ import argparse
 import tempfile
 import time
 from collections import defaultdict
+from pathlib import Path
 
 import numpy as np
 import torch
+from report import save
 from torch import nn
 
 from hrft.callbacks import Pruned
 from hrft.core import set_seed
-from hrft.heart.files.store import Store
 from hrft.heart.models.network import build, n_parameters, predict_items, step_loss
 from hrft.heart.prepare.data import HeartItems, person_workouts, split_people, workout_loaders
-from hrft.heart.study import STUDY, HeartRecipe, personalize
+from hrft.heart.study import STUDY, HeartRecipe, open_store, personalize
 from hrft.recipe import read_recipe
 from hrft.train import fit
 
 N_STEPS, BATCH = 500, 16
+PARTS = 'steps', 'target', 'person'
 INPUTS = 'speed_m_s', 'altitude_m', 'elapsed_s'
 
 
@@ -54,7 +56,7 @@ class PlainItems(HeartItems):
     "The same runs with three z-scored inputs"
 
     def __init__(self, items, mean=0.0, sd=1.0):
-        super().__init__(items.runs, [past[:1] for past in items.pasts], INPUTS)
+        super().__init__(items.workouts, [past[:1] for past in items.pasts], INPUTS)
         self.mean, self.sd = mean, sd
 
     def columns(self, i):
@@ -97,7 +99,7 @@ def mae_bpm(model, items):
 
 
 def step_rates(splits, plain, recipe, epochs):
-    "Steps of both in turns, over some epochs of hrft's loader"
+    "Tables and sentences: steps of both in turns, over some epochs of hrft's loader"
     set_seed(0)
     x, y, _ = plain
     models = {'plain loop': PlainNet().train(), 'hrft': build(recipe.model, splits.normalisation).train()}
@@ -119,25 +121,16 @@ def step_rates(splits, plain, recipe, epochs):
                 *own,
             )
             n, read = n + 1, read + batch[0].shape[1]
-    print(
-        f"Optimisation steps: {n} of each in turns, {BATCH} runs a batch, the first {N_STEPS} steps of a run; "
-        f"hrft's batches have {read / n:.0f} steps on average, the plain loop's {N_STEPS}\n"
-    )
-    print(
-        f"{'ms a step':<12}{'parameters':>11}{'data':>8}{'forward':>9}{'loss':>7}"
-        f"{'backward':>10}{'update':>8}{'all':>8}{'steps/s':>9}"
-    )
+    rows, all_ms = [], {name: 1000 * sum(spent.values()) / n for name, spent in parts.items()}
     for name, spent in parts.items():
-        times = [1000 * spent[part] / n for part in ('data', 'forward', 'loss', 'backward', 'update')]
-        print(
-            f"{name:<12}{n_parameters(models[name]):>11,}{times[0]:>8.1f}{times[1]:>9.1f}{times[2]:>7.1f}"
-            f"{times[3]:>10.1f}{times[4]:>8.1f}{sum(times):>8.1f}{1000 / sum(times):>9.1f}"
-        )
-    print(
-        f"hrft's steps per second over the plain loop's: "
-        f"{sum(parts['plain loop'].values()) / sum(parts['hrft'].values()):.2f}\n",
-        flush=True,
+        row = {'ms a step': name, 'parameters': n_parameters(models[name])}
+        row |= {part: 1000 * spent[part] / n for part in ('data', 'forward', 'loss', 'backward', 'update')}
+        rows.append(row | {'all': all_ms[name], 'steps/s': 1000 / all_ms[name]})
+    said = (
+        f"An optimisation step of hrft takes {all_ms['hrft'] / all_ms['plain loop']:.2f} times the plain loop's: {n} "
+        f"of each in turns, {BATCH} runs a batch; hrft's have {read / n:.0f} grid steps, the plain loop's {N_STEPS}."
     )
+    return {f'Optimisation steps on the first {N_STEPS} grid steps of a run': rows}, [said]
 
 
 def plain_seconds(plain, target_bpm, cap_s):  # -> s or None, epochs, best MAE
@@ -177,17 +170,13 @@ def hrft_seconds(recipe, store, target_bpm):  # -> s or None, epochs, best MAE
 
 
 def time_to_target(store, people, splits, plain, given):
-    "Seconds to the target of each recipe and of the plain loop"
-    print(
-        f"Time to {given.target_bpm:g} bpm on {len(splits.validation)} runs of "
-        f"{len(splits.people['validation'])} unseen people, {len(splits.train.runs):,} training "
-        f"runs of {len(splits.people['train'])}\n"
-    )
-    print(
-        f"{'':<14}{'history s':>10}{'training s':>12}{'epochs':>8}{'before bpm':>12}{'best bpm':>10}{'reached':>9}",
-        flush=True,
-    )
-    rows = {}
+    "Tables and sentences: seconds to the target of each recipe and of the plain loop"
+    rows, own_s = [], {}
+
+    def add(name, made_s, before, seconds, epochs, best):
+        row = {'': name, 'history, s': made_s, 'training, s': seconds or float(given.cap_s), 'epochs': epochs}
+        rows.append(row | {'before, bpm': before, 'best, bpm': best, 'reached': 'yes' if seconds else 'no'})
+
     for name in given.recipes:
         recipe = read_recipe(name, HeartRecipe)
         start = time.perf_counter()
@@ -195,70 +184,67 @@ def time_to_target(store, people, splits, plain, given):
         made_s = time.perf_counter() - start
         before = mae_bpm(build(recipe.model, own.normalisation), own.validation)
         seconds, epochs, best = hrft_seconds(recipe, store, given.target_bpm)
-        rows[name] = seconds and made_s + seconds
-        print(
-            f"{name:<14}{made_s:>10.1f}{seconds or float('nan'):>12.1f}{epochs:>8}"
-            f"{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}",
-            flush=True,
-        )
+        add(name, made_s, before, seconds, epochs, best)
+        own_s[name] = seconds and made_s + seconds
     before = mae_bpm(PlainNet(), plain[2])
     seconds, epochs, best = plain_seconds(plain, given.target_bpm, given.cap_s)
-    print(
-        f"{'plain loop':<14}{0:>10.1f}{seconds or given.cap_s:>12.1f}{epochs:>8}"
-        f"{before:>12.2f}{best:>10.2f}{'yes' if seconds else 'no':>9}\n"
+    add('plain loop', 0.0, before, seconds, epochs, best)
+    title = (
+        f"Time to {given.target_bpm:g} bpm on {len(splits.validation.workouts)} runs of "
+        f"{len(splits.people['validation'])} unseen people, {len(splits.train.workouts):,} training runs of "
+        f"{len(splits.people['train'])}"
     )
-    for name, own_s in rows.items():
-        if own_s:
-            print(
-                f"the plain loop's time over {name}'s, history included: "
-                f"{'' if seconds else 'at least '}{(seconds or given.cap_s) / own_s:.0f}"
-            )
-    print(flush=True)
+    said = [
+        f"The plain loop takes {'' if seconds else 'at least '}{(seconds or given.cap_s) / own:.0f} times as long as "
+        f"{name}, the history included, to {given.target_bpm:g} bpm on people whom neither has seen."
+        for name, own in own_s.items()
+        if own
+    ]
+    return {title: rows}, said
 
 
 def personal_seconds(store, person):
-    "The shipped base personalised for one person, everything included"
+    "Tables and sentences: the shipped base personalised for one person, everything included"
     with tempfile.TemporaryDirectory() as folder:
-        start = time.perf_counter()
+        start, begun_s = time.perf_counter(), time.process_time()
         run = personalize(store.path, person, folder, show=False)
-        total_s, epochs = time.perf_counter() - start, run.log.epochs()
-    print(
-        f"Personalising {person}: {total_s:.1f} s with reading, scores and intervals, of which "
-        f"{epochs.seconds.sum():.1f} s are training and validation in {len(epochs)} epochs"
-    )
+        total_s, cpu_s, epochs = time.perf_counter() - start, time.process_time() - begun_s, run.log.epochs()
+    return {}, [
+        f"Personalising {person} takes {cpu_s:.1f} s of processor ({total_s:.1f} s by the clock) with scores and "
+        f"intervals; {epochs.seconds.sum():.1f} s by the clock are training and validation in {len(epochs)} epochs."
+    ]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('store', help='a store of several people')
+    parser.add_argument('store', nargs='?', default='', help='a store of several people (default: simulated runners)')
     parser.add_argument('--target-bpm', type=float, default=10.5, help='MAE on the validation people')
     parser.add_argument('--cap-s', type=float, default=600, help='seconds of training that the plain loop gets')
     parser.add_argument('--recipes', nargs='+', default=['heart/base', 'heart/plain'])
-    parser.add_argument('--person', default='p01', help='whom to personalise for; the base must not have seen them')
+    parser.add_argument('--person', help='whom to personalise for (default: the one with the most runs)')
     parser.add_argument('--epochs', type=int, default=2, help="epochs of hrft's loader over which steps are timed")
-    parser.add_argument(
-        '--parts', nargs='+', choices=('steps', 'target', 'person'), default=['steps', 'target', 'person']
-    )
+    parser.add_argument('--parts', nargs='+', choices=PARTS, default=PARTS)
+    parser.add_argument('--fast', action='store_true', help='30 s for the plain loop, and one epoch of steps')
+    parser.add_argument('--json', type=Path, help='where to keep the figures')
     given = parser.parse_args()
+    if given.fast:
+        given.cap_s, given.epochs = 30, 1
     torch.set_num_threads(1)
-    store = Store(given.store)
-    if {'steps', 'target'} & set(given.parts):
-        recipe = read_recipe('heart/base', HeartRecipe)
-        start = time.perf_counter()
-        people = {person: person_workouts(store, person, recipe.data) for person in store.people}
-        print(
-            f'reading and gridding {sum(map(len, people.values())):,} runs: '
-            f'{time.perf_counter() - start:.1f} s, for both\n',
-            flush=True,
-        )
-        splits = split_people(people, recipe.data.model_copy(update={'max_steps': N_STEPS}))
-        plain = plain_data(splits)
-    if 'steps' in given.parts:
-        step_rates(splits, plain, recipe, given.epochs)
-    if 'target' in given.parts:
-        time_to_target(store, people, splits, plain, given)
-    if 'person' in given.parts:
-        personal_seconds(store, given.person)
+    store, _ = open_store(given.store)
+    recipe = read_recipe('heart/base', HeartRecipe)
+    people = {person: person_workouts(store, person, recipe.data) for person in store.people}
+    splits = split_people(people, recipe.data.model_copy(update={'max_steps': N_STEPS}))
+    plain, tables, sentences = plain_data(splits), {}, []
+    person = given.person or max(people, key=lambda name: len(people[name]))
+    for part, measure in {
+        'steps': lambda: step_rates(splits, plain, recipe, given.epochs),
+        'target': lambda: time_to_target(store, people, splits, plain, given),
+        'person': lambda: personal_seconds(store, person),
+    }.items():
+        if part in given.parts:
+            found, said = measure()
+            tables, sentences = tables | found, sentences + said
+    save(given.json, tables, sentences)
 
 
 if __name__ == '__main__':

@@ -4,11 +4,13 @@ For each: MB/s, workouts/s, cores in use, the peak memory of all processes toget
 the same again with one kill -9 in the middle, which must end in the same store. For Endomondo's lines also the time of
 ast.literal_eval and of json after the quotes are replaced, on a sample of the same lines in the same run.
 
-    python benchmarks/ingest.py FOLDER [--workouts 20000] [--megabytes 2000] [--workers N] [--only endomondo|apple]
+    python benchmarks/ingest.py [FOLDER] [--workouts 20000] [--megabytes 2000] [--workers N] [--only endomondo|apple]
+        [--fast] [--json FILE]
 """
 
 import argparse
 import ast
+import itertools
 import json
 import os
 import resource
@@ -16,12 +18,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import numpy as np
 from apple_memory import write_export
+from report import save, text
 
 READ = (
     'import sys; from hrft.heart.files.ingest import ingest\n'
@@ -102,70 +106,76 @@ def run(source, store, workers, kill_after=None):
     return time.perf_counter() - start, cpu_s, peak[0], printed.strip()
 
 
-def measure(source, n_workouts, folder, workers):
+def measure(source, n_workouts, folder, workers):  # -> row, sentence, MB/s
+    "Ingest twice, the second time with a kill in the middle"
     from hrft.heart.files.store import Store
 
     megabytes, store, killed = source.stat().st_size / 1e6, folder / 'store', folder / 'killed'
     seconds, cpu_s, peak_mb, printed = run(source, store, workers)
-    print(
-        f'{source.name}: {megabytes:,.0f} MB, {n_workouts:,} workouts in {seconds:.1f} s: '
-        f'{megabytes / seconds:.0f} MB/s, '
-        f'{n_workouts / seconds:.0f} workouts/s, {cpu_s:.0f} s of processor ({cpu_s / seconds:.1f} cores), '
-        f'peak memory {peak_mb:.0f} MB ({printed})',
-        flush=True,
-    )
     run(source, killed, workers, kill_after=seconds / 2)
     left = (killed / 'workouts.csv').exists()
     again_s, *_ = run(source, killed, workers)
     same = Store(killed).digest() == Store(store).digest()
-    print(
-        f'killed after {seconds / 2:.0f} s ({"a store" if left else "no store"} was left), run again for '
-        f'{again_s:.0f} s: {"the same store" if same else "ANOTHER STORE"}',
-        flush=True,
-    )
     shutil.rmtree(store)
     shutil.rmtree(killed)
-    return megabytes / seconds
+    row = {'': source.name, 'MB': round(megabytes), 'workouts': n_workouts, 'seconds': seconds, 'CPU s': cpu_s}
+    row |= {'cores in use': cpu_s / seconds, 'MB/s': megabytes / seconds, 'workouts/s': n_workouts / seconds}
+    said = (
+        f"{source.name} killed after {seconds / 2:.0f} s ({'a store' if left else 'no store'} was left) and run again "
+        f"for {again_s:.0f} s ends in {'the same store' if same else 'ANOTHER STORE'} ({printed})."
+    )
+    return row | {'peak MB': round(peak_mb)}, said, megabytes / seconds
 
 
-def compare_lines(source, rate, n_lines=400):
+def compare_lines(source, rate, n_lines=400):  # -> sentences
     "The same lines by ast.literal_eval, and by json after the quotes are replaced"
     with open(source) as stream:
-        lines = [next(stream) for _ in range(n_lines)]
-    n_bytes = sum(map(len, lines))
+        lines = list(itertools.islice(stream, n_lines))
+    n_bytes, said = sum(map(len, lines)), []
     for name, parse in {
         'ast.literal_eval': ast.literal_eval,
-        'json after replace': lambda line: json.loads(line.replace("'", '"')),
+        'json after the quotes are replaced': lambda line: json.loads(line.replace("'", '"')),
     }.items():
         start = time.perf_counter()
         for line in lines:
             parse(line)
         other = n_bytes / (time.perf_counter() - start) / 1e6
-        print(
-            f'{name}: {other:.1f} MB/s in one process, without a store; the ingest is {rate / other:.1f} times as fast'
+        said.append(
+            f"{name} reads {other:.1f} MB/s of the same lines in one process, without a store; the ingest is "
+            f"{text(rate / other)} times as fast."
         )
+    return said
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('folder', type=Path)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('folder', type=Path, nargs='?', help='where archives are written (default: a temporary one)')
     parser.add_argument('--workouts', type=int, default=20_000)
     parser.add_argument('--megabytes', type=float, default=2000)
     parser.add_argument('--workers', type=int, default=0, help='0: as many as there are cores, up to 8')
     parser.add_argument('--only', choices=['endomondo', 'apple'])
+    parser.add_argument('--fast', action='store_true', help='a twentieth of the sizes')
+    parser.add_argument('--json', type=Path, help='where to keep the figures')
     given = parser.parse_args()
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if given.only != 'apple':
-        source = given.folder / 'endomondoHR.json'
-        write_endomondo(source, given.workouts)
-        compare_lines(source, measure(source, given.workouts, given.folder, given.workers))
-        source.unlink()
-    if given.only != 'endomondo':
-        source = given.folder / 'export.xml'
-        _, n_workouts = write_export(source, given.megabytes, 400, 0)
-        measure(source, n_workouts, given.folder, given.workers)
-        shutil.rmtree(given.folder / 'workout-routes')
-        source.unlink()
+    share = 20 if given.fast else 1
+    rows, sentences = [], []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = given.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        if given.only != 'apple':
+            source = folder / 'endomondoHR.json'
+            write_endomondo(source, given.workouts // share)
+            row, said, rate = measure(source, given.workouts // share, folder, given.workers)
+            rows, sentences = [row], [*compare_lines(source, rate), said]
+            source.unlink()
+        if given.only != 'endomondo':
+            source = folder / 'export.xml'
+            _, n_workouts = write_export(source, given.megabytes / share, 400 // share, 0)
+            row, said, _ = measure(source, n_workouts, folder, given.workers)
+            rows, sentences = [*rows, row], [*sentences, said]
+            shutil.rmtree(folder / 'workout-routes')
+            source.unlink()
+    save(given.json, {'Archives into a store': rows}, sentences)
 
 
 if __name__ == '__main__':
