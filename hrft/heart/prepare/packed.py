@@ -159,25 +159,44 @@ class Packed:
         number: int,  # of a block, from 0
     ) -> Iterator[Person]:  # in the order of their names, one at a time in memory
         "The people of a block, prepared now where that is not done yet"
-        file = self.folder / f'block-{number:05}.arrow'
-        rows = self._rows(number)
-        key = digest([self.made_by, rows.to_csv(index=False, lineterminator='\n')], 16)
-        if not self._current(file, key):
-            self._prepare(file, key, rows)
-        with pa.memory_map(str(file)) as source:
+        self.state(number)
+        with pa.memory_map(str(self._file(number))) as source:
             yield from _read_people(pa.ipc.open_file(source))
 
-    def _current(self, file, key):
-        "Whether a block is there, and made of what is there"
+    def person(
+        self,
+        number: int,  # of a block, from 0
+        name: str,  # of somebody in it
+    ) -> Person:
+        "One person alone, prepared now; nobody else's file is touched"
+        rows = self._rows(number)
+        return _prepared(self.store, rows[rows.person == name], self.options, _seen(self.store, name)[2])
+
+    def state(
+        self,
+        number: int,  # of a block, from 0
+    ) -> str:  # 16 hexadecimal digits
+        "What a block is made of: its people's rows and files, the options, the code; it is prepared where it is not yet"
+        file, rows = self._file(number), self._rows(number)
+        key = digest([self.made_by, rows.to_csv(index=False, lineterminator='\n')], 16)
+        seen = self._made_of(file, key) or self._prepare(file, key, rows)
+        return digest([key, [content for *_, content in seen.values()]], 16)
+
+    def _file(self, number):
+        return self.folder / f'block-{number:05}.arrow'
+
+    def _made_of(self, file, key):
+        "What each person's file was when a block was made; nothing where it is not there, or that has changed"
         try:
             with pa.memory_map(str(file)) as source:
                 said = json.loads(pa.ipc.open_file(source).schema.metadata[b'hrft'])
         except (OSError, pa.ArrowInvalid, TypeError, ValueError):
-            return False
-        return said['key'] == key and all(_unchanged(self.store, *each) for each in said['seen'].items())
+            return {}
+        same = said['key'] == key and all(_unchanged(self.store, *each) for each in said['seen'].items())
+        return said['seen'] if same else {}
 
     def _prepare(self, file, key, rows):
-        "Write a block"
+        "Write a block, and say what its people's files were"
         people = dict(list(rows.groupby('person', sort=False)))
         seen = {name: _seen(self.store, name) for name in people}
         about = {b'hrft': json.dumps({'key': key, 'seen': seen}).encode()}
@@ -188,6 +207,7 @@ class Packed:
                 said = json.dumps([*person[:1], *person[2:]]).encode()
                 batch = pa.RecordBatch.from_pylist([_packed_run(run) for run in person.runs], schema)
                 writer.write_batch(batch, custom_metadata={b'hrft': said})
+        return seen
 
 
 def _read_people(reader):
@@ -208,12 +228,18 @@ def pack(
 ) -> Packed:
     "List a store's people in blocks, each to be prepared when it is first asked for"
     store, folder = Path(store), Path(folder)
+    made_by, file = _made_by(options), store / 'workouts.csv'
+    listed = file_digest(file) if file.is_file() else ''
+    content = digest([listed, sorted(people), made_by], 16)
+    try:
+        if (known := Packed.open(folder)).content == content and known.store == store:
+            return known
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        pass  # to be made
     table = _listed(store, people)
     codes = table['person'].combine_chunks().dictionary_encode().indices.to_numpy()
     firsts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
     ends = [*firsts[_BLOCK::_BLOCK], len(table)]
-    made_by = _made_by(options)
-    content = digest([file_digest(store / 'workouts.csv'), sorted(people), made_by], 16)
     said = {'store': str(store), 'options': options.model_dump(mode='json', exclude_unset=True)}
     said |= {'made_by': made_by, 'content': content, 'n_people': len(firsts)}
     schema = table.schema.with_metadata({b'hrft': json.dumps(said).encode()})
