@@ -102,7 +102,6 @@ def _unchanged(store: Path, name: str, seen: list[Any]) -> bool:
     return [about.st_size, about.st_mtime_ns] == seen[:2] or _seen(store, name)[2] == seen[2]
 
 # %% ../../../nbs/heart/24_prepare.packed.ipynb #896852f5
-_BLOCK = 64  # people
 _INDEX = 'people.parquet'
 _TEXT = dict.fromkeys(('workout', 'person', 'sport', 'distance_source'), pa.string())
 _NUMBERS = dict.fromkeys(('day', 'hour_utc', 'duration_s', 'distance_km'), pa.float64())
@@ -176,7 +175,7 @@ class Packed:
         self,
         number: int,  # of a block, from 0
     ) -> str:  # 16 hexadecimal digits
-        "What a block is made of: its people's rows and files, the options, the code; it is prepared where it is not yet"
+        "What a block is made of: rows and files of its people, options, code; it is prepared where it is not yet"
         file, rows = self._file(number), self._rows(number)
         key = digest([self.made_by, rows.to_csv(index=False, lineterminator='\n')], 16)
         seen = self._made_of(file, key) or self._prepare(file, key, rows)
@@ -225,12 +224,13 @@ def pack(
     folder: str | Path,  # of the blocks; what is there and still true stays
     options: HeartData = USUAL,  # its grid, smoothing and rule of usable runs
     people: Collection[str] = (),  # only these; everybody by default
+    block: int = 64,  # people in a block
 ) -> Packed:
     "List a store's people in blocks, each to be prepared when it is first asked for"
     store, folder = Path(store), Path(folder)
     made_by, file = _made_by(options), store / 'workouts.csv'
     listed = file_digest(file) if file.is_file() else ''
-    content = digest([listed, sorted(people), made_by], 16)
+    content = digest([listed, sorted(people), made_by, block], 16)
     try:
         if (known := Packed.open(folder)).content == content and known.store == store:
             return known
@@ -239,7 +239,7 @@ def pack(
     table = _listed(store, people)
     codes = table['person'].combine_chunks().dictionary_encode().indices.to_numpy()
     firsts = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist()]
-    ends = [*firsts[_BLOCK::_BLOCK], len(table)]
+    ends = [*firsts[block::block], len(table)]
     said = {'store': str(store), 'options': options.model_dump(mode='json', exclude_unset=True)}
     said |= {'made_by': made_by, 'content': content, 'n_people': len(firsts)}
     schema = table.schema.with_metadata({b'hrft': json.dumps(said).encode()})
