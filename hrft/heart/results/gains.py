@@ -6,7 +6,7 @@
 __all__ = ['GAINED', 'HARMED', 'UNSHOWN', 'BASE', 'TOO_FEW', 'UNJUDGED', 'judged_people', 'mean_gain', 'candidates_table',
            'runs_table', 'plot_gains', 'Gains', 'read_metrics', 'write_gains']
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #91a35e2e
+# %% ../../../nbs/heart/55_results.gains.ipynb #7648b460
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,16 +22,18 @@ from ...evaluate import FEW, mean_interval, span_text
 from ...evidence import markdown_table
 from ...naming import page_text, printable
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #9a0c1e2e
+# %% ../../../nbs/heart/55_results.gains.ipynb #00527834
 GAINED, HARMED, UNSHOWN = 'gained', 'harmed', 'no difference shown'
 BASE, TOO_FEW, UNJUDGED = 'base kept', 'too few to tell', 'not judged'
 _VERDICTS = (GAINED, HARMED, UNSHOWN, BASE, TOO_FEW, UNJUDGED)
+_WIDER = 1.3  # how much larger a standard error is than that of independent runs
 _NEEDED = ('person', 'n_runs', 'n_test', 'kept_bpm', 'difference_bpm', 'difference_se_bpm')
 
 
 def judged_people(
     metrics: pd.DataFrame,  # a row a person, of a cohort
     rate: float = 0.05,  # of false calls among all, at most, in expectation
+    wider: float = _WIDER,  # how much larger a standard error is than that of independent runs
 ) -> pd.DataFrame:  # with gain_bpm, low and high (95 %), p (of its direction, one-sided), q (corrected), verdict
     "Who gained, who was harmed, and of whom that cannot be told"
     if lacking := [name for name in _NEEDED if name not in metrics]:
@@ -39,7 +41,7 @@ def judged_people(
     if not 0 < rate < 1:
         raise UserError(f"the rate of false calls is {rate}; expected a share between 0 and 1, such as 0.05.")
     n, gain, se = (metrics[name].to_numpy(float) for name in ('n_test', 'difference_bpm', 'difference_se_bpm'))
-    gain, freedom = 0.0 - gain, np.maximum(n - 1, 1)
+    gain, se, freedom = 0.0 - gain, wider * se, np.maximum(n - 1, 1)
     known = np.isfinite(gain)
     base = known & (gain == 0) & ~(se > 0)  # what is kept is the base itself: there is nothing to test
     tested = known & ~base & (n >= FEW) & (se > 0)
@@ -61,7 +63,7 @@ def judged_people(
         verdict=pd.Categorical(verdict, _VERDICTS),
     )
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #948cb113
+# %% ../../../nbs/heart/55_results.gains.ipynb #5f5337c8
 _CANDIDATES = dict(
     base='the base', constant="a constant, the person's own mean", history='the regression on the history'
 )
@@ -122,7 +124,7 @@ def runs_table(
             rows.append(row | {verdict: (own.verdict == verdict).sum() for verdict in _VERDICTS[:-1]})
     return pd.DataFrame(rows)
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #08c7614c
+# %% ../../../nbs/heart/55_results.gains.ipynb #7e7d1db0
 _COLORS = {GAINED: 'C2', HARMED: 'C3', UNSHOWN: '0.45', TOO_FEW: '0.75', BASE: 'C0'}
 _LINES = 2000  # people that a picture can show one by one
 
@@ -142,13 +144,15 @@ def plot_gains(
         mine = shown[shown.verdict == verdict]
         n = (own.verdict == verdict).sum()
         if n:
-            left.vlines(mine.index, mine.low, mine.high, color=color, alpha=0.5, linewidth=0.8)
-            left.plot(mine.index, mine.gain_bpm, '.', color=color, markersize=3, label=f'{verdict}: {n:,}')
+            left.vlines(
+                mine.index, mine.low, mine.high, color=color, alpha=0.5, linewidth=0.8, label=f'{verdict}: {n:,}'
+            )
+    left.plot(shown.index, shown.gain_bpm, 'k.', markersize=2)
     near = np.nanpercentile(own[['low', 'high']].fillna(0), [1, 99])
     reach = max(1.0, 1.3 * abs(own.gain_bpm.quantile([0.005, 0.995])).max())
     left.set(ylim=(max(near[0], -reach) - 0.3, min(near[1], reach) + 0.3))
     left.set(xlabel='people, by gain', ylabel='gain against the base (bpm)\nand its 95 % interval')
-    left.legend(loc='upper left', markerscale=4)
+    left.legend(loc='lower right', fontsize='small')
     _plot_runs(right, own)
     plt.close(figure)
     return figure
@@ -167,9 +171,10 @@ def _plot_runs(axes: Axes, own: pd.DataFrame) -> None:
         each.axhline(0, color='0.4', linewidth=0.8)
     axes.set(xscale='log', xlabel='usable runs of a person')
     axes.xaxis.set_major_formatter('{x:g}')
-    axes.legend(loc='upper left')
+    axes.xaxis.set_minor_formatter('')
+    axes.legend(loc='lower right', fontsize='small')
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #64db06b4
+# %% ../../../nbs/heart/55_results.gains.ipynb #24480b11
 _NAMED = 20
 
 
@@ -220,7 +225,8 @@ class Gains:
         lines += [
             f'Of the people called gained, at most {self.rate / 2:.1%} are expected not to have gained, and of those '
             f'called harmed not to have been harmed (Benjamini and Hochberg, one-sided, over people; {self.rate:.0%} '
-            'together). The intervals of those called allow for their having been picked (Benjamini and Yekutieli).',
+            'together). The intervals of those called allow for their having been picked (Benjamini and Yekutieli). All '
+            'this is about the time of the test runs; a name on the list of the harmed is a reason to look at that person.',
             '',
             '## Against what',
             '',
@@ -247,7 +253,7 @@ class Gains:
         more = [f'- and {len(counts) - _NAMED:,} other reasons'] * (len(counts) > _NAMED)
         return ['## Not judged', '', *lines, *more, '']
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #1437ecd9
+# %% ../../../nbs/heart/55_results.gains.ipynb #832e6348
 def read_metrics(
     cohort: str | Path,  # a folder of metrics.parquet, or of one a shard
 ) -> pd.DataFrame:
