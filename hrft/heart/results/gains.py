@@ -125,7 +125,7 @@ def runs_table(
     return pd.DataFrame(rows)
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #7e7d1db0
-_COLORS = {GAINED: 'C2', HARMED: 'C3', UNSHOWN: '0.45', TOO_FEW: '0.75', BASE: 'C0'}
+_COLORS = {TOO_FEW: '0.9', UNSHOWN: '0.7', BASE: 'C0', GAINED: 'C2', HARMED: 'C3'}
 _LINES = 2000  # people that a picture can show one by one
 
 
@@ -141,12 +141,9 @@ def plot_gains(
         raise UserError("nobody of this cohort was judged; expected test runs of one person at least. Add runs.")
     shown = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), _LINES)).astype(int))]
     for verdict, color in _COLORS.items():
-        mine = shown[shown.verdict == verdict]
-        n = (own.verdict == verdict).sum()
-        if n:
-            left.vlines(
-                mine.index, mine.low, mine.high, color=color, alpha=0.5, linewidth=0.8, label=f'{verdict}: {n:,}'
-            )
+        mine, label = shown[shown.verdict == verdict], f'{verdict}: {(own.verdict == verdict).sum():,}'
+        if len(mine):
+            left.vlines(mine.index, mine.low, mine.high, color=color, linewidth=0.8, label=label)
     left.plot(shown.index, shown.gain_bpm, 'k.', markersize=2)
     near = np.nanpercentile(own[['low', 'high']].fillna(0), [1, 99])
     reach = max(1.0, 1.3 * abs(own.gain_bpm.quantile([0.005, 0.995])).max())
@@ -170,8 +167,8 @@ def _plot_runs(axes: Axes, own: pd.DataFrame) -> None:
     for each in axes.figure.axes:
         each.axhline(0, color='0.4', linewidth=0.8)
     axes.set(xscale='log', xlabel='usable runs of a person')
-    axes.xaxis.set_major_formatter('{x:g}')
-    axes.xaxis.set_minor_formatter('')
+    axes.minorticks_off()
+    axes.set_xticks(_RUNS[1:-1], [f'{n:g}' for n in _RUNS[1:-1]])
     axes.legend(loc='lower right', fontsize='small')
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #24480b11
