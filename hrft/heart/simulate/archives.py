@@ -27,6 +27,7 @@ from ..files.ingest import ingest
 from ..files.store import POINT_SCHEMA, Store, point_frame
 from .runners import MISHAPS, Runner, simulate_workout, wander
 from ...naming import printable
+from ...workers import HERE, Workers, results
 
 # %% ../../../nbs/heart/39_simulate.archives.ipynb #b9008707
 def _calendar(runner, n, rng):
@@ -436,6 +437,7 @@ def simulate_people(
     seed: int = 0,  # the same seed gives the same people
     n_workouts: int = 30,  # of a person, the mean
     damaged: Collection[int] = (),  # numbers of people whose file is cut off in the middle
+    workers: Workers = HERE,  # where blocks of people are made
 ) -> Store:
     "Write a store of simulated people as `hrft ingest` would leave it, with the truth about them in truth.csv"
     folder = Path(folder)
@@ -445,7 +447,8 @@ def simulate_people(
         raise UserError(f"got {n_people} people; expected 1 or more.")
     with made_once(folder) as work:
         blocks = [range(start, min(start + _BLOCK, n_people)) for start in range(0, n_people, _BLOCK)]
-        texts = [_write_block(work, numbers, seed, n_workouts, damaged) for numbers in blocks]
+        tasks = [(work, numbers, seed, n_workouts, damaged) for numbers in blocks]
+        texts = results(_write_block, tasks, workers)
         for name, parts in zip(('workouts', 'truth'), zip(*texts)):
             (work / f'{name}.csv').write_text(''.join(parts))
         _mark(work, f'{n_people:,} people, seed {seed}')
