@@ -80,6 +80,8 @@ _METRICS = pa.schema(
     + [
         ('difference_bpm', pa.float64()),  # of what is kept less the base's, over the test runs
         ('difference_se_bpm', pa.float64()),
+        ('stranger_difference_bpm', pa.float64()),  # the same, less what is expected of a stranger
+        ('stranger_difference_se_bpm', pa.float64()),
         ('predicted_gain_bpm', pa.float64()),  # of a refitted head
         ('p', pa.float64()),  # of the best challenger on the runs before the test
         ('error', pa.string()),
@@ -129,10 +131,12 @@ def person_rows(person: Person, asked: Asked) -> tuple[dict[str, Any], dict[str,
     (n, sums), earlier = found.sums(), found.test - found.begin
     kept, p = _kept(sums, earlier, asked.follow)
     test = {name: own[earlier:] for name, own in sums.items()}
-    mean, se = _difference(n[earlier:], test[kept], test['base'])
     row = {'person': person.name, 'n_runs': len(found.runs), 'n_test': len(found.runs) - found.test, 'kept': kept}
     row |= {f'{name}_bpm': own.sum() / n[earlier:].sum() for name, own in (test | {'kept': test[kept]}).items()}
-    row |= {'difference_bpm': mean, 'difference_se_bpm': se, 'p': p, 'error': ''}
+    for against, word in (('base', ''), ('stranger', 'stranger_')):
+        mean, se = _difference(n[earlier:], test[kept], test[against])
+        row |= {f'{word}difference_bpm': mean, f'{word}difference_se_bpm': se}
+    row |= {'p': p, 'error': ''}
     if 'tuned' in sums:
         gain = (sums['base'] - sums['tuned'])[:earlier].sum() / n[:earlier].sum()
         row['predicted_gain_bpm'] = gain * earlier / (earlier + _FEW_RUNS)
