@@ -25,7 +25,15 @@ from ingest import memory_mb, tree
 from report import save
 
 DAMAGED = 7  # number of the person whose file is cut off
-COMMAND = 'import sys\nfrom hrft.cli import main\nif __name__ == "__main__":\n sys.exit(main())'
+PERSONALIZE = (
+    'import sys\nfrom pathlib import Path\nfrom hrft.heart.results.cohort import personalize_all\n'
+    'from hrft.workers import Workers\n'
+    'if __name__ == "__main__":\n'
+    ' store, out, people, jobs, scheduler = sys.argv[1:]\n'
+    ' rows = personalize_all(store, out, people=Path(people).read_text().split(), '
+    'workers=Workers(int(jobs), scheduler))\n'
+    ' print(rows.error[rows.error != ""].to_string())'
+)
 SIMULATE = (
     'import sys\nfrom hrft.heart.simulate.archives import simulate_people\nfrom hrft.workers import Workers\n'
     'if __name__ == "__main__":\n'
@@ -101,20 +109,22 @@ def dask_workers(n, folder):
         said.unlink(missing_ok=True)
 
 
-def contents(folder):
-    "The bytes of a cohort, by name"
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob('*')) if p.is_file()}
+def contents(cohort):
+    "The bytes of a cohort, by name; the prepared people are not part of it"
+    return {file.name: file.read_bytes() for file in sorted(cohort.iterdir()) if file.is_file()}
 
 
-def personalize(store, out, names, where, **more):
-    "One run over the people of a file; figures, and what it wrote"
-    listed = out.with_suffix('.txt')
+def personalize(store, cohort, names, jobs=1, scheduler='', **more):
+    "Figures of one run over these people, what it wrote and what it said; the people that are prepared stay so"
+    listed = cohort.with_suffix('.txt')
     listed.write_text('\n'.join(names) + '\n')
-    shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, '-c', COMMAND, 'personalize', str(store), '--all', '--people', str(listed)]
-    figures, printed = run([*command, '--cohort', str(out), *where], **more)
-    print(f'  {" ".join(where)}: {figures["seconds"]:.1f} s, {figures["cpu_s"]:.1f} CPU s, {figures["peak_mb"]:.0f} MB')
-    return figures, contents(out), printed
+    for file in cohort.glob('*.*'):
+        file.unlink()
+    command = [sys.executable, '-c', PERSONALIZE, str(store), str(cohort), str(listed), str(jobs), scheduler]
+    figures, printed = run(command, **more)
+    where = scheduler or f'{jobs} process{"es" * (jobs > 1)}'
+    print(f'{len(names):,} people, {where}: {figures["seconds"]:.1f} s, {figures["cpu_s"]:.1f} CPU s', flush=True)
+    return figures, contents(cohort), printed
 
 
 def row(what, figures, n_people):
@@ -156,15 +166,16 @@ def measured(given):
     "Tables and sentences"
     folder, sizes, largest, cores = given.folder, sorted(given.people), max(given.people), max(*given.jobs, 2)
     store, cohort, names = folder / 'people', folder / 'cohort', [f's{number:06d}' for number in range(largest)]
-    shutil.rmtree(store, ignore_errors=True)
+    for left in (store, cohort):
+        shutil.rmtree(left, ignore_errors=True)
     made, _ = run([sys.executable, '-c', SIMULATE, *map(str, (store, largest, given.workouts, DAMAGED, cores))])
     store_mb = sum(file.stat().st_size for file in store.iterdir()) / 1e6
-    prepared, _, _ = personalize(store, cohort, names, ['--jobs', str(cores)])
+    prepared, _, _ = personalize(store, cohort, names, cores)
     before = [row(f'simulated, {cores} processes', made, largest)]
     before += [row(f'prepared and personalised, {cores} processes', prepared, largest)]
     serial, kept = [], {}
     for n in sizes:
-        figures, kept, said = personalize(store, cohort, names[:n], ['--jobs', '1'])
+        figures, kept, said = personalize(store, cohort, names[:n])
         serial.append(row('one process', figures, n))
     several = []
 
@@ -172,14 +183,14 @@ def measured(given):
         several.append(beside(figures, wrote, serial[-1], kept, **row(what, figures, largest)))
 
     for jobs in sorted({*given.jobs} - {1}):
-        add(f'loky, {jobs} processes', *personalize(store, cohort, names, ['--jobs', str(jobs)])[:2])
+        add(f'loky, {jobs} processes', *personalize(store, cohort, names, jobs)[:2])
     if given.dask:
         with dask_workers(given.dask, folder) as (address, pids):
             time.sleep(5)  # until the workers have joined
-            found = personalize(store, cohort, names, ['--scheduler', address], others=pids)
+            found = personalize(store, cohort, names, 1, address, others=pids)
         add(f'Dask, {given.dask} workers', *found[:2])
     after_s = 4 + 0.3 * (several or serial)[0]['seconds']
-    figures, wrote, said = personalize(store, cohort, names, ['--jobs', str(cores)], kill_after_s=after_s)
+    figures, wrote, said = personalize(store, cohort, names, cores, kill_after_s=after_s)
     add(f'loky, {cores} processes, one of them killed', figures, wrote)
     tables = {
         'A store of simulated people, a prepared one, and a cohort': before,

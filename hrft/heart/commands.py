@@ -178,8 +178,8 @@ def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, o
     table = personalize_all(store, folder, start, names, bool(fine_tune), follow, part, workers, show=True)
     judged, failed = table[table.error == ''], table[table.error != '']
     if len(judged):
-        means = judged[[name for name in table if name.endswith('_bpm')]].mean().dropna()
-        said = [f'{name.removesuffix("_bpm")} {value:.2f}' for name, value in means.items() if name in _SHOWN]
+        means = judged[_SHOWN].mean().dropna().items()
+        said = [f'{str(name)[:-4]} {value:.2f}' for name, value in means]
         print(f"MAE of a person's test runs, mean over {len(judged):,} people (bpm): {', '.join(said)}")
         print('kept: ' + ', '.join(f'{n:,} {name}' for name, n in judged.kept.value_counts().items()))
     if len(failed):

@@ -27,20 +27,22 @@ GAINED, HARMED, UNSHOWN = 'gained', 'harmed', 'no difference shown'
 BASE, TOO_FEW, UNJUDGED = 'base kept', 'too few to tell', 'not judged'
 _VERDICTS = (GAINED, HARMED, UNSHOWN, BASE, TOO_FEW, UNJUDGED)
 _WIDER = 1.3  # how much larger a standard error is than that of independent runs
-_NEEDED = ('person', 'n_runs', 'n_test', 'kept_bpm', 'difference_bpm', 'difference_se_bpm')
 
 
 def judged_people(
     metrics: pd.DataFrame,  # a row a person, of a cohort
     rate: float = 0.05,  # of false calls among all, at most, in expectation
     wider: float = _WIDER,  # how much larger a standard error is than that of independent runs
+    against: str = 'base',  # or `stranger`: as if nothing were known of the person
 ) -> pd.DataFrame:  # with gain_bpm, low and high (95 %), p (of its direction, one-sided), q (corrected), verdict
     "Who gained, who was harmed, and of whom that cannot be told"
-    if lacking := [name for name in _NEEDED if name not in metrics]:
+    gap = '' if against == 'base' else f'{against}_'
+    needed = ['n_test', f'{gap}difference_bpm', f'{gap}difference_se_bpm']
+    if lacking := [name for name in ('person', 'n_runs', 'kept_bpm', *needed) if name not in metrics]:
         raise UserError(f"the metrics lack {', '.join(lacking)}; expected those of `hrft personalize STORE --all`.")
     if not 0 < rate < 1:
         raise UserError(f"the rate of false calls is {rate}; expected a share between 0 and 1, such as 0.05.")
-    n, gain, se = (metrics[name].to_numpy(float) for name in ('n_test', 'difference_bpm', 'difference_se_bpm'))
+    n, gain, se = (metrics[name].to_numpy(float) for name in needed)
     gain, se, freedom = 0.0 - gain, wider * se, np.maximum(n - 1, 1)
     known = np.isfinite(gain)
     base = known & (gain == 0) & ~(se > 0)  # what is kept is the base itself: there is nothing to test
@@ -55,7 +57,9 @@ def judged_people(
     half = stats.t.isf(np.where(miss > 0, miss, 0.05) / 2, freedom) * np.where((n >= 2) & ~base, se, np.nan)
     verdict = np.select([*called, base, tested, known], [GAINED, HARMED, BASE, UNSHOWN, TOO_FEW], UNJUDGED)
     return metrics.assign(
+        against=against,
         gain_bpm=gain,
+        se_bpm=se,
         low=gain - half,
         high=gain + half,
         p=np.fmin(*p),
@@ -65,8 +69,12 @@ def judged_people(
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #5f5337c8
 _CANDIDATES = dict(
-    base='the base', constant="a constant, the person's own mean", history='the regression on the history'
+    stranger='what a stranger is expected to do',
+    base='the base, told their earlier runs',
+    constant='a constant, the mean of their earlier runs',
+    history='the regression on their earlier runs',
 )
+_SIMPLE = 'constant', 'history'
 
 
 def mean_gain(
@@ -74,7 +82,7 @@ def mean_gain(
 ) -> dict:  # people, gain_bpm, ci95, spread_bpm: between people, without the noise of runs
     "The mean gain over people"
     own = judged[judged.gain_bpm.notna()]
-    gain, se = own.gain_bpm.to_numpy(), own.difference_se_bpm.to_numpy(float)
+    gain, se = own.gain_bpm.to_numpy(), own.se_bpm.to_numpy()
     if not len(gain):
         return {'people': 0, 'gain_bpm': np.nan, 'ci95': [None, None], 'spread_bpm': np.nan}
     several = own.n_test.to_numpy() >= 2
@@ -92,10 +100,10 @@ def candidates_table(
 ) -> pd.DataFrame:  # a row for each that what is kept is compared with
     "What is kept against the base and the simple baselines, over people"
     errors = {name: judged[f'{name}_bpm'].to_numpy(float) for name in _CANDIDATES if f'{name}_bpm' in judged}
-    words, simple = dict(_CANDIDATES), [own for name, own in errors.items() if name != 'base']
+    words, simple = dict(_CANDIDATES), [errors[name] for name in _SIMPLE if name in errors]
     if len(simple) > 1:
         errors['best'] = np.fmin.reduce(simple)
-        words['best'] = 'the better of these two for each person, in hindsight'
+        words['best'] = 'the better of these two, for each person in hindsight'
     kept, rows = judged.kept_bpm.to_numpy(float), []
     for name, own in errors.items():
         gain = (own - kept)[np.isfinite(own - kept)]
@@ -130,29 +138,37 @@ _LINES = 2000  # people that a picture can show one by one
 
 
 def plot_gains(
-    judged: pd.DataFrame,  # of `judged_people`
+    *judged: pd.DataFrame,  # of `judged_people`, a row of the picture each
 ) -> Figure:
     "Everybody's gain in order, and the gain by the number of runs"
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout='constrained', sharey=True)
-    own = judged[judged.gain_bpm.notna()].sort_values('gain_bpm', ignore_index=True)
-    if own.empty:
-        raise UserError("nobody of this cohort was judged; expected test runs of one person at least. Add runs.")
+    size = (10, 3.8 * len(judged))
+    figure, axes = plt.subplots(len(judged), 2, figsize=size, layout='constrained', sharey='row', squeeze=False)
+    for (left, right), table in zip(axes, judged):
+        own = table[table.gain_bpm.notna()].sort_values('gain_bpm', ignore_index=True)
+        if own.empty:
+            raise UserError("nobody of this cohort was judged; expected test runs of one person at least. Add runs.")
+        _plot_people(left, own)
+        _plot_runs(right, own)
+    plt.close(figure)
+    return figure
+
+
+def _plot_people(axes: Axes, own: pd.DataFrame) -> None:
+    "Everybody's gain and interval in order"
     shown = own.iloc[np.unique(np.linspace(0, len(own) - 1, min(len(own), _LINES)).astype(int))]
     for verdict, color in _COLORS.items():
         mine, label = shown[shown.verdict == verdict], f'{verdict}: {(own.verdict == verdict).sum():,}'
         if len(mine):
-            left.vlines(mine.index, mine.low, mine.high, color=color, linewidth=0.8, label=label)
-    left.plot(shown.index, shown.gain_bpm, 'k.', markersize=2)
+            axes.vlines(mine.index, mine.low, mine.high, color=color, linewidth=0.8, label=label)
+    axes.plot(shown.index, shown.gain_bpm, 'k.', markersize=2)
+    axes.axhline(0, color='0.4', linewidth=0.8)
     near = np.nanpercentile(own[['low', 'high']].fillna(0), [1, 99])
     reach = max(1.0, 1.3 * abs(own.gain_bpm.quantile([0.005, 0.995])).max())
-    left.set(ylim=(max(near[0], -reach) - 0.3, min(near[1], reach) + 0.3))
-    left.set(xlabel='people, by gain', ylabel='gain against the base (bpm)\nand its 95 % interval')
-    left.legend(loc='lower right', fontsize='small')
-    _plot_runs(right, own)
-    plt.close(figure)
-    return figure
+    axes.set(xlabel='people, by gain', ylim=(max(near[0], -reach) - 0.3, min(near[1], reach) + 0.3))
+    axes.set_ylabel(f'gain against {own.against[0]} (bpm)\nand its 95 % interval')
+    axes.legend(loc='lower right', fontsize='small')
 
 
 def _plot_runs(axes: Axes, own: pd.DataFrame) -> None:
@@ -164,8 +180,7 @@ def _plot_runs(axes: Axes, own: pd.DataFrame) -> None:
     tenth, ninth = ([part.gain_bpm.quantile(share) for part in parts] for share in (0.1, 0.9))
     axes.fill_between(at, tenth, ninth, color='0.9', label='80 % of people')
     axes.errorbar(at, middle, [middle - low, high - middle], color='k', marker='o', capsize=3, label='mean, 95 %')
-    for each in axes.figure.axes:
-        each.axhline(0, color='0.4', linewidth=0.8)
+    axes.axhline(0, color='0.4', linewidth=0.8)
     axes.set(xscale='log', xlabel='usable runs of a person')
     axes.minorticks_off()
     axes.set_xticks(_RUNS[1:-1], [f'{n:g}' for n in _RUNS[1:-1]])
@@ -179,76 +194,86 @@ _NAMED = 20
 class Gains:
     "What personalising did for the people of a cohort"
 
-    judged: pd.DataFrame  # of `judged_people`
+    judged: list[pd.DataFrame]  # of `judged_people`, against one thing each
     rate: float = 0.05  # of false calls
+
+    @classmethod
+    def of(
+        cls,
+        metrics: pd.DataFrame,  # of a cohort
+        rate: float = 0.05,  # of false calls among all, at most, in expectation
+    ) -> 'Gains':
+        "Against what is expected of a stranger, where the metrics say it, and against the base"
+        told = ['stranger'] * ('stranger_difference_bpm' in metrics) + ['base']
+        return cls([judged_people(metrics, rate, against=against) for against in told], rate)
 
     @property
     def sentence(self) -> str:
-        mean, n = mean_gain(self.judged), self.judged.verdict.value_counts()
-        told = n[GAINED] + n[HARMED] + n[UNSHOWN]
-        return (
-            f"Of {len(self.judged):,} people, {mean['people']:,} could be judged: the mean gain against the base is "
-            f"{mean['gain_bpm']:.2f} bpm (95 % over people: {span_text(mean['ci95'], 2, mean['people'] < FEW)}). "
-            f"{n[GAINED]:,} are called gained and {n[HARMED]:,} harmed, of {told:,} with {FEW} test runs or more."
-        )
-
-    def named(self, verdict: str) -> pd.DataFrame:  # at most 20
-        "People of a verdict, those first of whom it is surest"
-        own = self.judged[self.judged.verdict == verdict]
-        surest = own.low.where(own.gain_bpm > 0, -own.high).sort_values(ascending=False, kind='stable').index
-        own = own.loc[surest[:_NAMED]]
-        spans = [span_text([low, high]) for low, high in zip(own.low, own.high)]
-        return pd.DataFrame(
-            {
-                'person': own.person.map(lambda name: printable(str(name))),
-                'usable runs': own.n_runs,
-                'test runs': own.n_test,
-                'gain (bpm)': own.gain_bpm,
-                'gain 95 %': spans,
-                'q': own.q,
-            }
-        )
+        people = self.judged[0]
+        told = f'Of {len(people):,} people, {people.gain_bpm.notna().sum():,} could be judged.'
+        return ' '.join([told, *map(_told, self.judged)])
 
     def _repr_markdown_(self):
-        mean, n = mean_gain(self.judged), self.judged.verdict.value_counts()
-        lines = [self.sentence, '']
-        if mean['spread_bpm'] == mean['spread_bpm']:
-            lines += [
-                f"Between people the gain differs by {mean['spread_bpm']:.2f} bpm (standard deviation) beyond the "
-                'noise of their test runs.',
-                '',
-            ]
-        lines += [markdown_table(n.rename('people').rename_axis('verdict').to_frame()), '']
+        counts = {each.against.iloc[0]: each.verdict.value_counts() for each in self.judged}
+        table = pd.DataFrame({f'against {_CANDIDATES[name]}': n for name, n in counts.items()}).reindex(_VERDICTS)
+        lines = [self.sentence, '', markdown_table(table.rename_axis('people')), '']
         lines += [
             f'Of the people called gained, at most {self.rate / 2:.1%} are expected not to have gained, and of those '
             f'called harmed not to have been harmed (Benjamini and Hochberg, one-sided, over people; {self.rate:.0%} '
-            'together). The intervals of those called allow for their having been picked (Benjamini and Yekutieli). All '
-            'this is about the time of the test runs; a name on the list of the harmed is a reason to look at that person.',
-            '',
-            '## Against what',
-            '',
-            markdown_table(candidates_table(self.judged), decimals=2),
-            '',
-            '## By the number of runs',
-            '',
-            markdown_table(runs_table(self.judged), decimals=2),
+            'together). The intervals of those called allow for their having been picked (Benjamini and Yekutieli). '
+            'All this is about the time of the test runs; a name on the list of the harmed is a reason to look at that '
+            'person.',
             '',
         ]
-        for verdict in (GAINED, HARMED):
-            if n[verdict]:
-                more = f', the first {_NAMED} of {n[verdict]:,}' * bool(n[verdict] > _NAMED)
-                lines += [f'## People who are called {verdict}{more}', '', markdown_table(self.named(verdict), 3), '']
-        return '\n'.join(lines + self._failures())
+        lines += ['## Against what', '', markdown_table(candidates_table(self.judged[0]), decimals=2), '']
+        for judged in self.judged:
+            lines += [f'## Against {_CANDIDATES[judged.against.iloc[0]]}', '']
+            lines += [markdown_table(runs_table(judged), decimals=2), '']
+            lines += [*_named(judged, GAINED), *_named(judged, HARMED)]
+        return '\n'.join(lines + _failures(self.judged[0]))
 
-    def _failures(self):
-        "Why people were not judged, as lines"
-        why = self.judged.get('error', pd.Series('', self.judged.index)).fillna('')[self.judged.verdict == UNJUDGED]
-        if why.empty:
-            return []
-        counts = why.map(lambda text: printable(str(text), 200) or 'no test runs').value_counts()
-        lines = [f'- {n:,}: {page_text(str(reason))}' for reason, n in counts.head(_NAMED).items()]
-        more = [f'- and {len(counts) - _NAMED:,} other reasons'] * (len(counts) > _NAMED)
-        return ['## Not judged', '', *lines, *more, '']
+
+def _told(judged):
+    "The gains against one thing, in a sentence"
+    mean, n = mean_gain(judged), judged.verdict.value_counts()
+    spread = f", and people differ by {mean['spread_bpm']:.2f} (standard deviation) beyond the noise of their runs"
+    return (
+        f"Against {_CANDIDATES[judged.against.iloc[0]]}, the mean gain is {mean['gain_bpm']:.2f} bpm (95 % over "
+        f"people: {span_text(mean['ci95'], 2, mean['people'] < FEW)}){spread * (mean['spread_bpm'] > 0)}; "
+        f"{n[GAINED]:,} are called gained and {n[HARMED]:,} harmed, of "
+        f"{n[[GAINED, HARMED, UNSHOWN]].sum():,} with {FEW} test runs or more."
+    )
+
+
+def _named(judged, verdict):
+    "People of a verdict as lines, those first of whom it is surest"
+    own = judged[judged.verdict == verdict]
+    if own.empty:
+        return []
+    surest = own.low.where(own.gain_bpm > 0, -own.high).sort_values(ascending=False, kind='stable').index[:_NAMED]
+    more, own = f', the first {_NAMED} of {len(own):,}' * (len(own) > _NAMED), own.loc[surest]
+    table = pd.DataFrame(
+        {
+            'person': own.person.map(lambda name: printable(str(name))),
+            'usable runs': own.n_runs,
+            'test runs': own.n_test,
+            'gain (bpm)': own.gain_bpm,
+            'gain 95 %': [span_text([low, high]) for low, high in zip(own.low, own.high)],
+            'q': own.q,
+        }
+    )
+    return [f'### People who are called {verdict}{more}', '', markdown_table(table, 3), '']
+
+
+def _failures(judged):
+    "Why people were not judged, as lines"
+    why = judged.get('error', pd.Series('', judged.index)).fillna('')[judged.verdict == UNJUDGED]
+    if why.empty:
+        return []
+    counts = why.map(lambda text: printable(str(text), 200) or 'no test runs').value_counts()
+    lines = [f'- {n:,}: {page_text(str(reason))}' for reason, n in counts.head(_NAMED).items()]
+    more = [f'- and {len(counts) - _NAMED:,} other reasons'] * (len(counts) > _NAMED)
+    return ['## Not judged', '', *lines, *more, '']
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #832e6348
 def read_metrics(
@@ -277,11 +302,11 @@ def write_gains(
     rate: float = 0.05,  # of false calls among all, at most, in expectation
 ) -> Gains:
     "Write a cohort's page, picture and table into its folder: gains.md, gains.png, gains.parquet"
-    folder, found = Path(cohort), Gains(judged_people(read_metrics(cohort), rate), rate)
+    folder, found = Path(cohort), Gains.of(read_metrics(cohort), rate)
     with atomic_path(folder / 'gains.png') as temporary:
-        plot_gains(found.judged).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
+        plot_gains(*found.judged).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
     with atomic_path(folder / 'gains.parquet') as temporary:
-        found.judged.to_parquet(temporary, index=False)
+        pd.concat(found.judged, ignore_index=True).to_parquet(temporary, index=False)
     with atomic_path(folder / 'gains.md') as temporary:
         page = (
             f'# Gains\n\n{found._repr_markdown_()}\n![Everybody by gain, and gains by the number of runs](gains.png)\n'
