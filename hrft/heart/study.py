@@ -4,13 +4,11 @@
 
 # %% auto #0
 __all__ = ['STUDY', 'fingerprints', 'HeartStudy', 'open_store', 'simulated_person', 'pretrain', 'personalize', 'load_model',
-           'Predictor', 'predictor_of', 'intervals_of', 'kept_predictions', 'evaluate', 'predict_file', 'predict_rest',
-           'dataset_table']
+           'predictor_of', 'intervals_of', 'kept_predictions', 'evaluate', 'dataset_table']
 
 # %% ../../nbs/heart/44_study.ipynb #a390dc85
 import shutil
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +16,18 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError, digest, project_root, shipped_weights, write_json
-from .asked import doubts
-from .files.readers import recorded_workouts
 from .files.store import Store
 from .follow.stack import Follower
 from .judge.intervals import base_intervals, dated, heart_intervals, left_out, phase
 from .judge.verdict import choose, judge, kept_simple, verdict_of
 from .models.baselines import HEART_RATE, baselines, heart_scores
 from .models.network import HeartNet, PhysiologyNet, TreesNet
+from .predictor import Predictor, predict_file, predict_rest
 from .prepare.data import HeartItems, HeartSplits, scored_batches
-from .prepare.history import Known, Population, Workout, known_past
+from .prepare.history import Known, Population
 from .prepare.usable import usable_sentence, usable_workouts
 from .recipe import HeartHeader, HeartRecipe, HeartStage
-from ..intervals import coverage, source_text
-from ..naming import printable
+from ..intervals import coverage
 from ..recipe import read_recipe
 from ..registry import find_parent
 from ..runfolder import Lineage, Run, weights_path
@@ -39,12 +35,11 @@ from ..study import Study, load_run, study_weights
 from ..train import fit
 
 # %% ../../nbs/heart/44_study.ipynb #fd520b8a
-from .asked import error_texts, familiarity, mean_text, one_recording, plot_prediction, refuse_unlike
 from .follow.person import FOLLOWER, Followed, follow_person, follower_file, keep_stranger
 from .judge.intervals import has_history, person_intervals, rolling, run_intervals
 from .models.network import build, groups, items_table, loss_function, n_measured, predict_items
-from .prepare.data import many_people, new_item, one_person, person_workouts, workout_loaders
-from .use.live import LIVE, fit_live, live_model, plot_so_far, so_far
+from .prepare.data import many_people, one_person, person_workouts, workout_loaders
+from .use.live import LIVE, fit_live, live_model
 
 # %% ../../nbs/heart/44_study.ipynb #71993f8d
 def fingerprints(items: HeartItems) -> list[str]:  # 12 letters a workout
@@ -121,10 +116,12 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
     def evaluate(self, run, source, person=None):
         return evaluate(run, source, person, write=False)[0]
 
-    def predict_file(self, file, run, plot=None, workout='last', so_far=None):
+    def predict_file(self, file, run=None, plot=None, workout='last', so_far=None):
+        predictor = predictor_of(run)
         if so_far is None:
-            return predict_file(file, run, plot, workout)
-        return predict_rest(file, run, so_far, plot, workout)
+            return predict_file(file, predictor, plot, workout)
+        live = live_model(run or shipped_weights()['heart/base'])
+        return predict_rest(file, predictor, live, so_far, plot, workout)
 
     def batches(self, data, split):
         return scored_batches(getattr(data, split))
@@ -268,85 +265,6 @@ def load_model(
     return model, header
 
 # %% ../../nbs/heart/44_study.ipynb #904415e2
-@dataclass(frozen=True, eq=False)
-class Predictor:
-    "What a finished run predicts with, by its verdict"
-
-    header: HeartHeader  # of the run, with what is known of the person by now
-    model: HeartNet | PhysiologyNet | TreesNet
-    simple: Any  # a simple model, or a follower; None where the weights are used
-    intervals: dict[str, Any]  # for `heart_intervals`; empty where there were too few runs
-
-    @property
-    def used(self) -> str:
-        "Stage, simple model, or stack"
-        return self.simple.name if self.simple else self.header.stage
-
-    @property
-    def name(self) -> str:
-        "The run, and what is used of it"
-        return f'{self.header.name}, {self.used}'
-
-    @cached_property
-    def known(self) -> Known | None:  # None of a stranger
-        "What is known of the person"
-        past = self.header.normalisation.get('past')
-        return Known.from_dict(past) if past else None
-
-    @property
-    def told(self) -> frozenset[str]:  # recordings
-        "Finished runs in the person's history; before an update those that judged the run"
-        follows = isinstance(self.simple, Follower)
-        return self.simple.memory.recordings if follows else frozenset(self.header.judged_on if self.known else ())
-
-    @property
-    def n_earlier(self) -> int:
-        "About how many runs of the person are known"
-        if isinstance(self.simple, Follower):
-            return self.simple.n_runs
-        return self.intervals['steps']['n_earlier'] if self.intervals and self.known else 0
-
-    def item(
-        self,
-        points: pd.DataFrame,  # as recorded, of one workout
-        name: str = 'new',  # the workout's
-        start_s: float | None = None,  # when it began, s since 1970; None where nobody knows
-    ) -> HeartItems:  # one
-        "A new workout of the person, after the last one that is known"
-        return new_item(points, self.header.options, self.header.normalisation, name, start_s)
-
-    def items(
-        self,
-        run: Workout,  # of the person, on its day
-    ) -> HeartItems:  # one
-        "A run as the network reads it"
-        said, options = self.header.normalisation, self.header.options
-        nobody = known_past([], None, Population.from_dict(said['population']), options)
-        past = self.known.on(run.day)[0] if self.known else nobody
-        return HeartItems([run], [[past]], said['features'], 0, said.get('people', ()), bool(options.context))
-
-    def table(
-        self,
-        items: HeartItems,  # one workout
-    ) -> pd.DataFrame:  # workout, time_s, measured_bpm, predicted_bpm, and the bounds where there are intervals
-        "Predictions of a workout"
-        (run,) = items.workouts
-        if self.simple:
-            columns = {'workout': run.workout, 'time_s': run.time_s, 'measured_bpm': run.hr_bpm}
-            table = pd.DataFrame(columns | {'predicted_bpm': self.simple.predict(run)})
-        else:
-            table = predict_items(self.model, items)
-        gap_days = run.day - self.known.day if self.known else np.nan
-        return heart_intervals(table.assign(gap_days=gap_days), self.intervals) if self.intervals else table
-
-    def predict(
-        self,
-        run: Workout,  # of the person, on its day; its heart rate is not looked at
-    ) -> np.ndarray:  # `(T,)`, bpm
-        "The expected heart rate"
-        return self.table(self.items(run)).predicted_bpm.to_numpy(float)
-
-
 def predictor_of(
     run: Run | str | Path | None = None,  # finished; by default the shipped base, to which everybody is a stranger
 ) -> Predictor:
@@ -356,7 +274,7 @@ def predictor_of(
     if isinstance(simple, Follower) and 'past' in header.normalisation:  # an update may have told it later runs
         known = simple.known(Known.from_dict(header.normalisation['past']))
         header = header.model_copy(update={'normalisation': header.normalisation | {'past': known.to_dict()}})
-    return Predictor(header, model, simple, intervals if simple else header.intervals)
+    return Predictor(header, model, simple, intervals if simple else header.intervals, bool(verdict_of(weights)))
 
 # %% ../../nbs/heart/44_study.ipynb #fc149443
 def intervals_of(
@@ -448,69 +366,6 @@ def evaluate(
     }
     place = out or weights_path(run).parent / f"evaluation-{person or 'everyone'}-{result['data'][:8]}.json"
     return result | {'predictions': predictions}, write_json(place, result) if write else None
-
-# %% ../../nbs/heart/44_study.ipynb #a2c1606d
-def predict_file(
-    file: str | Path,  # workouts in any format that hrft reads
-    run: Run | str | Path | None = None,  # finished; by default the shipped base, to which the runner is a stranger
-    plot: str | Path | None = None,  # picture to write
-    workout: str = 'last',  # which one, where the file holds several: last or first run, or a number by date, from 1
-) -> tuple[pd.DataFrame, str]:  # time_s, predicted_bpm, lower_80_bpm, ..., upper_95_bpm, measured_bpm; a sentence
-    "Predicted heart rate of one recorded workout, with its intervals, by what the run's verdict says to use"
-    predictor, name = predictor_of(run), Path(file).name
-    header, kept = predictor.header, predictor.intervals
-    recording, about = one_recording(recorded_workouts(file), workout, header.options.rule.sport)
-    if not recording.points[['distance_m', 'speed_m_s']].notna().any(axis=None):
-        raise UserError(
-            f"{printable(name)} has neither distances nor speeds of {about}; expected one of them, since "
-            "heart rate is predicted from the running. Record with GPS, a foot pod or a treadmill that tells its speed."
-        )
-    items = predictor.item(recording.points, name, recording.start.timestamp())
-    table = predictor.table(items)
-    refuse_unlike(items, recording.sport, table.predicted_bpm.to_numpy(), header)
-    errors = error_texts(table)
-    notes = [
-        f"{about}: {len(table)} steps of {header.options.grid_step_s:g} s",
-        f"by {predictor.name}",
-        f"intervals from {source_text(kept['steps'])}" if kept else 'no intervals: too few runs stopped the training',
-        mean_text(table, kept) if kept else '',
-        ', '.join(errors),
-        familiarity(items, header, predictor.told),
-        *doubts(recording, header.options.rule, bool(predictor.known and run and not verdict_of(run))),
-    ]
-    bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
-    table = table[['time_s', 'predicted_bpm', *bounds, 'measured_bpm']].round(2)
-    if plot:
-        title = f"{name}: {', '.join([predictor.name, *errors[:1]])}"
-        plot_prediction(table, title).savefig(plot, dpi=120)
-    return table, '; '.join(filter(None, notes))
-
-
-def predict_rest(
-    file: str | Path,  # workouts in any format that hrft reads, with heart rate
-    run: Run | str | Path | None,  # finished; by default the shipped base, to which the runner is a stranger
-    minutes: float,  # of its own heart rate that are looked at
-    plot: str | Path | None = None,  # picture to write
-    workout: str = 'last',  # which one, where the file holds several
-) -> tuple[pd.DataFrame, str]:  # time_s, plan_bpm, shifted_bpm, predicted_bpm, intervals, measured_bpm; a sentence
-    "The rest of a recorded workout from its first minutes, its course as it was; beside the plan made before it"
-    predictor, name = predictor_of(run), Path(file).name
-    recording, about = one_recording(recorded_workouts(file), workout, predictor.header.options.rule.sport)
-    if not recording.points.heart_rate_bpm.notna().any():
-        raise UserError(f"{printable(name)} has no heart rate of {about}; expected one, to go on from. Use a sensor.")
-    items = predictor.item(recording.points, name, recording.start.timestamp())
-    own = items.workouts[0]
-    table = so_far(live_model(run or shipped_weights()['heart/base']), predictor, own, minutes)
-    known = familiarity(items, predictor.header, predictor.told)
-    if plot:
-        plot_so_far(own, table).savefig(plot, dpi=120)
-    errors = [(table[f'{column}_bpm'] - table.measured_bpm).abs().mean() for column in ('predicted', 'plan', 'shifted')]
-    bounds = [column for column in table.columns if column.startswith(('lower', 'upper'))]
-    return table[['time_s', 'plan_bpm', 'shifted_bpm', 'predicted_bpm', *bounds, 'measured_bpm']].round(2), (
-        f'{about}: the rest after {minutes:g} min, its course as it was; by {predictor.name}; MAE {errors[0]:.1f} bpm, '
-        f'the plan before it {errors[1]:.1f}, the plan shifted by what was off so far {errors[2]:.1f}'
-        f'{"; " if known else ""}{known}'
-    )
 
 # %% ../../nbs/heart/44_study.ipynb #027383e5
 def dataset_table(

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PHASES', 'PAST_SHAPES', 'PastWorkout', 'Workout', 'Population', 'population', 'personal_coefficients', 'Past',
-           'known_past', 'drawn_pasts', 'rolling_pasts', 'Known']
+           'known_past', 'known_pasts', 'refuse_copies', 'drawn_pasts', 'rolling_pasts', 'Known']
 
 # %% ../../../nbs/heart/20_prepare.history.ipynb #f589ce36
 from collections import Counter
@@ -283,19 +283,35 @@ def personal_coefficients(
 ) -> np.ndarray:  # `(16,)`
     "A person's regression from their earlier workouts"
     past = past[-options.history_workouts :] if options.history_workouts else []
-    if not past:
-        return everybody.stranger
-    products, moments = np.stack([each.products for each in past]), np.stack([each.moments for each in past])
-    recency = 0.5 ** (np.arange(len(past))[::-1] / options.half_life_workouts)
+    return _regressions(past, np.array([len(past)]), everybody, options, outlier_bpm)[0]
+
+
+def _regressions(
+    past: Sequence[PastWorkout],  # all of one person's, in order of date
+    ends: np.ndarray,  # how many of them each regression knows, `(E,)`
+    everybody: Population,
+    options: HeartData,
+    outlier_bpm: float = 10.0,
+) -> np.ndarray:  # `(E, 16)`
+    "`personal_coefficients` of the first so many workouts, for several numbers: one batch of 16 x 16 systems"
+    if not len(past) or not options.history_workouts:
+        return np.tile(everybody.stranger, (len(ends), 1))
+    n, products = len(TERMS), np.stack([each.products for each in past])
+    moments = np.stack([each.moments for each in past])
+    age = ends[:, None] - 1 - np.arange(len(past))
+    counts = (age >= 0) & (age < options.history_workouts)
+    recency = np.where(counts, 0.5 ** (np.maximum(age, 0) / options.half_life_workouts), 0)
     of_load = options.load_shrinkage * everybody.products[0, 0] * np.diag(np.isin(TERMS, list(LOADS)))
     prior = options.shrinkage * everybody.products + of_load
     weights = recency
     for _ in range(4):
-        left, right = np.tensordot(weights, products, 1) + prior, weights @ moments + prior @ everybody.coefficients
-        fitted = np.linalg.solve(left + 1e-6 * np.trace(left) / len(left) * np.eye(len(left)), right)
-        error = (moments[:, 0] - products[:, 0] @ fitted) / products[:, 0, 0]
+        left = (weights @ products.reshape(-1, n * n)).reshape(-1, n, n) + prior
+        right = weights @ moments + prior @ everybody.coefficients
+        left = left + 1e-6 * np.trace(left, axis1=1, axis2=2)[:, None, None] / n * np.eye(n)
+        fitted = np.linalg.solve(left, right[:, :, None])[:, :, 0]
+        error = (moments[:, 0] - fitted @ products[:, 0].T) / products[:, 0, 0]
         weights = recency / np.maximum(np.abs(error) / outlier_bpm, 1)
-    return fitted
+    return np.where(ends[:, None] > 0, fitted, everybody.stranger)
 
 # %% ../../../nbs/heart/20_prepare.history.ipynb #cd75b942
 def _history_summary(
@@ -335,6 +351,37 @@ def known_past(
     return Past(personal_coefficients(past, everybody, options), summary, recent)
 
 
+def known_pasts(
+    runs: Sequence[Workout],  # one person's, in order of date
+    places: Sequence[int],  # of runs to predict with those before them; one past the end for the next run
+    everybody: Population,
+    options: HeartData = USUAL,
+) -> list[Past]:
+    "`known_past` of many places, all regressions solved together"
+    told = [i for i, run in enumerate(runs) if run.past is not None]
+    past = [run.past for run in runs if run.past is not None]
+    ends = np.searchsorted(told, places)
+    coefficients = _regressions(past, ends, everybody, options)
+    days = [runs[min(place, len(runs) - 1)].day for place in places]
+    recent = [tuple(past[max(0, end - options.context) : end]) if options.context else () for end in ends]
+    summaries = [_history_summary(past[max(0, end - 20) : end], day) for end, day in zip(ends, days)]
+    return [Past(*each) for each in zip(coefficients, summaries, recent, strict=True)]
+
+
+def refuse_copies(
+    scored: Sequence[Workout],  # one person's, for validation or test
+    earlier: Sequence[Workout],  # all before them
+) -> None:
+    "Raise `UserError` where a recording that is scored stands twice, under whatever name"
+    times = Counter(each.recording for each in (*earlier, *scored) if each.past)
+    if copies := {each.recording for each in scored if times[each.recording] > 1}:
+        raise UserError(
+            f"{len(copies)} workouts of {scored[0].person} stand in two of train, validation and test, or twice in one "
+            f"({len(scored)} to be scored): the same recordings under several names. Remove the copies, so that the "
+            "score means something."
+        )
+
+
 def drawn_pasts(
     workouts: Sequence[Workout],  # one person's, to train on, in order of date
     everybody: Population,
@@ -360,13 +407,7 @@ def rolling_pasts(
     options: HeartData,
 ) -> list[list[Past]]:  # for each workout to be scored two: as of it, and frozen before the first of them
     "Pasts that hold every workout before each one, and those before all; neither holds it under another name"
-    times = Counter(each.recording for each in (*earlier, *scored) if each.past)
-    if copies := {each.recording for each in scored if times[each.recording] > 1}:
-        raise UserError(
-            f"{len(copies)} workouts of {scored[0].person} stand in two of train, validation and test, or twice in one "
-            f"({len(scored)} to be scored): the same recordings under several names. Remove the copies, so that the "
-            "score means something."
-        )
+    refuse_copies(scored, earlier)
     pasts = []
     for i, each in enumerate(scored):
         known = [*earlier, *scored[:i]][-options.personal_workouts :]

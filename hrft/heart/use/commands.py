@@ -66,11 +66,11 @@ def live(
 
 def _lived(file, weights, minutes, plot):
     "The table to write, and a sentence about it"
-    from hrft.heart.study import predict_rest, predictor_of
+    from hrft.heart.study import STUDY, predictor_of
     from hrft.heart.use.live import Live, live_model, replay
 
     if minutes is not None:
-        return predict_rest(file, weights, minutes, plot)
+        return STUDY.predict_file(file, weights, plot, so_far=minutes)
     predictor, learned, last = predictor_of(weights), live_model(weights), _last_run(file)
     own = predictor.item(last.points, printable(file), last.start.timestamp()).workouts[0]
     live = Live(learned, predictor, day=own.day, loads=own.loads, options=predictor.header.options)
