@@ -138,7 +138,7 @@ _LINES = 2000  # people that a picture can show one by one
 
 
 def plot_gains(
-    *judged: pd.DataFrame,  # of `judged_people`, a row of the picture each
+    *judged: pd.DataFrame,  # of `judged_people`, somebody of them judged; a row of the picture each
 ) -> Figure:
     "Everybody's gain in order, and the gain by the number of runs"
     import matplotlib.pyplot as plt
@@ -147,8 +147,6 @@ def plot_gains(
     figure, axes = plt.subplots(len(judged), 2, figsize=size, layout='constrained', sharey='row', squeeze=False)
     for (left, right), table in zip(axes, judged):
         own = table[table.gain_bpm.notna()].sort_values('gain_bpm', ignore_index=True)
-        if own.empty:
-            raise UserError("nobody of this cohort was judged; expected test runs of one person at least. Add runs.")
         _plot_people(left, own)
         _plot_runs(right, own)
     plt.close(figure)
@@ -208,12 +206,19 @@ class Gains:
         return cls([judged_people(metrics, rate, against=against) for against in told], rate)
 
     @property
+    def n_judged(self) -> int:
+        return int(self.judged[0].gain_bpm.notna().sum())
+
+    @property
     def sentence(self) -> str:
-        people = self.judged[0]
-        told = f'Of {len(people):,} people, {people.gain_bpm.notna().sum():,} could be judged.'
-        return ' '.join([told, *map(_told, self.judged)])
+        told = (
+            f'Of {len(self.judged[0]):,} people, {f"{self.n_judged:,}" if self.n_judged else "nobody"} could be judged.'
+        )
+        return ' '.join([told, *map(_told, self.judged)]) if self.n_judged else told
 
     def _repr_markdown_(self):
+        if not self.n_judged:
+            return '\n'.join([self.sentence, '', *_failures(self.judged[0])])
         counts = {each.against.iloc[0]: each.verdict.value_counts() for each in self.judged}
         table = pd.DataFrame({f'against {_CANDIDATES[name]}': n for name, n in counts.items()}).reindex(_VERDICTS)
         lines = [self.sentence, '', markdown_table(table.rename_axis('people')), '']
@@ -303,13 +308,13 @@ def write_gains(
 ) -> Gains:
     "Write a cohort's page, picture and table into its folder: gains.md, gains.png, gains.parquet"
     folder, found = Path(cohort), Gains.of(read_metrics(cohort), rate)
-    with atomic_path(folder / 'gains.png') as temporary:
-        plot_gains(*found.judged).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
+    picture = '![Everybody by gain, and gains by the number of runs](gains.png)\n' if found.n_judged else ''
+    if picture:
+        with atomic_path(folder / 'gains.png') as temporary:
+            plot_gains(*found.judged).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
     with atomic_path(folder / 'gains.parquet') as temporary:
         pd.concat(found.judged, ignore_index=True).to_parquet(temporary, index=False)
     with atomic_path(folder / 'gains.md') as temporary:
-        page = (
-            f'# Gains\n\n{found._repr_markdown_()}\n![Everybody by gain, and gains by the number of runs](gains.png)\n'
-        )
+        page = f'# Gains\n\n{found._repr_markdown_()}\n{picture}'
         temporary.write_text(page, encoding='utf-8')
     return found
