@@ -21,7 +21,7 @@ from cyclopts import App, CycloptsError, Parameter
 from cyclopts.validators import Number
 
 from .command import Changes, command, counted, judged_by, named_run, new_app, say_next, say_written, show_run
-from .core import UserError, atomic_path, declared, project_root, shipped_weights, shown_path, write_json
+from .core import UserError, atomic_path, declared, project_root, read_json, shipped_weights, shown_path, write_json
 from .naming import checked_name, printable
 
 # %% ../nbs/core/27_cli.ipynb #54f73489
@@ -115,11 +115,8 @@ def evaluate(
     out: str | None = None,  # JSON file to write (default: in the run folder)
 ) -> None:
     "Score a finished run on other data"
-    from hrft.registry import find_study
-    from hrft.study import study_name
-
     meant = named_run(run)
-    study = find_study(study_name(meant))
+    study = _study_of(meant)
     result = study.evaluate(meant, data, person=person)
     if result.get('used'):
         print(f"by {result['run']}, {result['used']}")
@@ -129,6 +126,20 @@ def evaluate(
     path = out or folder / f"evaluation-{whose}-{result['data'][:8]}.json"
     say_written(write_json(path, {k: v for k, v in result.items() if k != 'predictions'}))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(meant))
+
+
+def _study_of(run):
+    "What can be asked: the study of a run, or of a cohort, which holds many people's in one folder"
+    from hrft.registry import find_study
+    from hrft.study import study_name
+
+    told = run / 'cohort.json'
+    if not told.is_file():
+        return find_study(study_name(run))
+    name = found.get('study') if isinstance(found := read_json(told), dict) else None
+    if not isinstance(name, str):
+        raise UserError(f"{told} does not say whose cohort it is; make it again.")
+    return find_study(name)
 
 
 def _evaluation_lines(result, scoring):
@@ -194,21 +205,21 @@ def predict(
     run: str | None = None,
     workout: str | None = None,  # which of the workouts of FILE: first or last run, or a number by date (default: last)
     so_far: float | None = None,  # minutes of a workout's own heart rate to go on from: predicts the rest of it
+    person: str | None = None,  # of a cohort, which holds many people: whose workout it is
     plot: str | None = None,  # picture to write
     out: str | None = None,  # CSV file to write (default: the screen)
 ) -> None:
     "What a run predicts of one file (a workout's heart rate with its intervals, a clip's class, ...), as CSV"
-    from hrft.registry import find_study
-    from hrft.study import study_name
-
     if plot:
         checked_picture(plot)
     weights = named_run(run) if run else _only_weights()
-    study = find_study(study_name(weights))
-    asked = {name: given for name, given in (('workout', workout), ('so_far', so_far)) if given is not None}
+    study = _study_of(weights)
+    given = ('workout', workout), ('so_far', so_far), ('person', person)
+    asked = {name: value for name, value in given if value is not None}
     if unknown := [name for name in asked if name not in signature(study.predict_file).parameters]:
         option = f'--{unknown[0].replace("_", "-")}'
-        raise UserError(f"{option} is for the workouts of a file; {run} is a run of {study.name}. Leave it out.")
+        what = 'a cohort' if option == '--person' else 'the workouts of a file'
+        raise UserError(f"{option} is for {what}; {run} is a run of {study.name}. Leave it out.")
     table, note = study.predict_file(file, weights, plot=plot, **asked)
     if out:
         with atomic_path(out) as temporary:
@@ -218,6 +229,7 @@ def predict(
         table.to_csv(sys.stdout, index=False)
     print(note, file=sys.stderr)
     named = ['--run', shown_path(weights)] if run else []
+    named += ['--person', person] if person else []
     then = ['look', 'at', shown_path(plot)] if plot else ['hrft', 'predict', file, *named, '--plot', 'next.png']
     say_next(*then, file=sys.stderr)
 

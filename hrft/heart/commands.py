@@ -13,12 +13,13 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from ..command import Changes, checked_picture, command, named_run, say_next, say_written, show_run
-from ..core import UserError, atomic_path, shown_path
+from ..core import UserError, atomic_path, project_root, shown_path
 from ..naming import printable
 
 # %% ../../nbs/heart/58_commands.ipynb #5650954b
 app = App()
 _Positive = Annotated[int, Parameter(validator=Number(gte=1))]
+_All = Annotated[bool, Parameter(name='--all', negative='')]
 _Rule = Annotated[tuple[str, ...], Parameter(name='--rule', consume_multiple=(1, None))]  # `--rule a=1 b=2`
 
 
@@ -127,6 +128,7 @@ def personalize(
     store: str,  # a store that holds the person
     *,
     person: str | None = None,  # the person's name in the store (default: whoever is alone in it)
+    everybody: _All = False,  # everybody of the store: the history in closed form, packed results, no run folders
     base: str | None = None,  # run to start from, or `latest` (default: the base that comes with hrft)
     seed: int = 0,  # seed of the run (default: 0)
     # train the network's stages too, half a minute (default: only where the base keeps no follower: on 13 people left
@@ -134,8 +136,20 @@ def personalize(
     fine_tune: bool | None = None,
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)
-) -> None:
-    "Follow one person from the base, fine-tune its network where that may pay, and say what to use"
+    people: str | None = None,  # with --all, a file with a name a line: only these
+    follow: bool = False,  # with --all, the stack that follows a person too, seconds each
+    shard: str | None = None,  # with --all, I/N: the I-th of N parts, each a call of its own, on whatever machine
+    jobs: _Positive = 1,  # with --all, processes (default: 1)
+    scheduler: str | None = None,  # with --all, a Dask scheduler instead, such as tcp://host:8786
+    out: str | None = None,  # with --all, the folder to write; a second call goes on (default: runs/cohorts/STORE)
+) -> int:
+    "Follow one person from the base, fine-tune its network where that may pay, and say what to use; or --all people"
+    if everybody:
+        if person or seed or changes or runs:
+            raise UserError("--all takes no --person, --seed, --set or --runs; name people with --people FILE.")
+        return _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, out)
+    if people or follow or shard or jobs > 1 or scheduler or out:
+        raise UserError("--people, --follow, --shard, --jobs, --scheduler and --out are for many people; add --all.")
     from hrft.heart.files.store import Store
 
     owner: str = person or _alone(Store(store))  # before torch is loaded
@@ -150,6 +164,60 @@ def personalize(
         print('the network was not fine-tuned, which was not shown to pay beside the stack; --fine-tune trains it')
     print(printable(verdict_of(run)['sentence'], 2000))
     say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
+    return 0
+
+
+def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, out):
+    "Everybody's rows, and what they say"
+    from hrft.heart.results.cohort import personalize_all
+    from hrft.workers import Workers
+
+    folder = Path(out) if out else project_root() / 'runs/cohorts' / Path(store).resolve().name
+    start, part = named_run(base) if base else None, _part(shard)
+    workers, names = Workers(jobs, scheduler or ''), _names(people) if people else ()
+    table = personalize_all(store, folder, start, names, bool(fine_tune), follow, part, workers, show=True)
+    judged, failed = table[table.error == ''], table[table.error != '']
+    if len(judged):
+        means = judged[_SHOWN].mean().dropna().items()
+        said = [f'{str(name)[:-4]} {value:.2f}' for name, value in means]
+        print(f"MAE of a person's test runs, mean over {len(judged):,} people (bpm): {', '.join(said)}")
+        print('kept: ' + ', '.join(f'{n:,} {name}' for name, n in judged.kept.value_counts().items()))
+    if len(failed):
+        print(f'{len(failed):,} of {len(table):,} people have no result; the first, {failed.error.iloc[0]}')
+    _say_gains(folder, part[1])
+    say_written(folder / f'metrics-{part[0]}-of-{part[1]}.parquet', folder / f'weights-{part[0]}-of-{part[1]}.parquet')
+    if len(judged):
+        say_next('hrft', 'predict', 'FILE', '--run', shown_path(folder), '--person', judged.person.iloc[0])
+    return int(len(failed) > 0)
+
+
+_SHOWN = [f'{name}_bpm' for name in ('kept', 'base', 'history', 'frozen', 'stranger', 'constant', 'tuned', 'stack')]
+
+
+def _part(shard):
+    "I/N as two numbers"
+    first, _, second = (shard or '1/1').partition('/')
+    if not (first.isdecimal() and second.isdecimal()):
+        raise UserError(f"got --shard {printable(shard, 40)}; expected I/N, such as 1/4.")
+    return int(first), int(second)
+
+
+def _names(file):
+    "Names of people, one a line"
+    names = [line.strip() for line in Path(file).read_text(encoding='utf-8', errors='replace').splitlines()]
+    found = [name for name in names if name]
+    if not found:
+        raise UserError(f"{printable(file)} names nobody; expected a person's name a line.")
+    return found
+
+
+def _say_gains(folder, n_shards):
+    "Who gained and who was harmed, once all shards are there"
+    from hrft.heart.results.gains import write_gains
+
+    if len(list(folder.glob('metrics-*.parquet'))) == n_shards:
+        print(write_gains(folder).sentence)
+        say_written(folder / 'gains.md')
 
 
 def _alone(store):

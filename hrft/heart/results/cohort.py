@@ -80,7 +80,7 @@ _METRICS = pa.schema(
     + [
         ('difference_bpm', pa.float64()),  # of what is kept less the base's, over the test runs
         ('difference_se_bpm', pa.float64()),
-        ('stranger_difference_bpm', pa.float64()),  # the same, less what is expected of a stranger
+        ('stranger_difference_bpm', pa.float64()),  # of what is kept less a stranger's regression
         ('stranger_difference_se_bpm', pa.float64()),
         ('predicted_gain_bpm', pa.float64()),  # of a refitted head
         ('p', pa.float64()),  # of the best challenger on the runs before the test
@@ -133,9 +133,8 @@ def person_rows(person: Person, asked: Asked) -> tuple[dict[str, Any], dict[str,
     test = {name: own[earlier:] for name, own in sums.items()}
     row = {'person': person.name, 'n_runs': len(found.runs), 'n_test': len(found.runs) - found.test, 'kept': kept}
     row |= {f'{name}_bpm': own.sum() / n[earlier:].sum() for name, own in (test | {'kept': test[kept]}).items()}
-    for against, word in (('base', ''), ('stranger', 'stranger_')):
-        mean, se = _difference(n[earlier:], test[kept], test[against])
-        row |= {f'{word}difference_bpm': mean, f'{word}difference_se_bpm': se}
+    for other, gap in (('base', 'difference'), ('stranger', 'stranger_difference')):
+        row[f'{gap}_bpm'], row[f'{gap}_se_bpm'] = _difference(n[earlier:], test[kept], test[other])
     row |= {'p': p, 'error': ''}
     if 'tuned' in sums:
         gain = (sums['base'] - sums['tuned'])[:earlier].sum() / n[:earlier].sum()
@@ -266,7 +265,7 @@ def personalize_all(
     said = {'study': f'{_HERE}:STUDY', 'base': base, 'store': str(store), 'fine_tune': fine_tune, 'follow': follow}
     said |= {'base_name': header.name, 'n_people': packed.n_people, 'n_blocks': packed.n_blocks}
     said['weights'] = _weights_of(base)
-    said['made_by'] = digest([said['weights'], fine_tune, follow, code_digest(_HERE)], 16)
+    said['made_by'] = digest([said['weights'], fine_tune, follow, _code()], 16)
     _begin(folder, said, shard[1])
     name = f'{shard[0]}-of-{shard[1]}'
     try:
@@ -277,6 +276,11 @@ def personalize_all(
 
 
 _HERE = 'hrft.heart.results.cohort'
+
+
+@lru_cache(maxsize=1)
+def _code():
+    return code_digest(_HERE)
 
 
 def _weights_of(base):
