@@ -146,15 +146,12 @@ def megabytes(folder):
 
 def extrapolated(serial, cohort, store_mb, prepared_mb, n=100_000):
     "What n people take, along the line through the sizes that were measured"
-    people, found = np.array([each['people'] for each in serial]), {}
-    for name in ('CPU s', 'peak MB'):
-        slope, start = np.polyfit(people, [each[name] for each in serial], 1) if len(people) > 1 else (np.nan, np.nan)
-        found[name] = float(slope * n + start)
+    people, spent = ([each[name] for each in serial] for name in ('people', 'CPU s'))
+    slope, start = np.polyfit(people, spent, 1) if len(people) > 1 else (np.nan, np.nan)
     grown = n / people[-1]
     return {
         'people': n,
-        'core-hours': found['CPU s'] / 3600,
-        'peak MB of one process': found['peak MB'],
+        'core-hours': float(slope * n + start) / 3600,
         'files of the cohort': len(cohort),
         'GB of the cohort': sum(map(len, cohort.values())) * grown / 1e9,
         'GB of prepared people': prepared_mb * grown / 1e3,
