@@ -132,7 +132,7 @@ def personalize(
     base: str | None = None,  # run to start from, or `latest` (default: the base that comes with hrft)
     seed: int = 0,  # seed of the run (default: 0)
     # train the network's stages too, half a minute (default: only where the base keeps no follower: on 13 people left
-    # out no stage was shown to do better than following the person)
+    # out no stage was shown to do better than following the person); with --all refit its head, hundredths of a second
     fine_tune: bool | None = None,
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)

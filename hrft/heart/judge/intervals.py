@@ -261,14 +261,43 @@ def person_intervals(
     table: pd.DataFrame,  # rolling, of one person's finished runs, predicted by what was calibrated
 ) -> dict:  # the same, with what these runs tell
     "Intervals for the person's next run"
-    table = _rolled(table)
-    both = {'steps': table, 'mean': _run_means(table)}
+    table = _rolled(table).sort_values('n_earlier', kind='stable', ignore_index=True)
+    both = {'steps': table, 'mean': _means_of_one(table)}
     return {
         name: own
-        | {'told': list(_factors(both[name], _expected(both[name], own), own['told'])[1])}
+        | {'told': list(_told(both[name], _expected(both[name], own), own['told']))}
         | {'n_earlier': int(table.n_earlier.max()) + 1}
         for name, own in kept.items()
     }
+
+
+def _starts(table):
+    "Where each run of one person begins"
+    return np.r_[0, np.flatnonzero(np.diff(table.n_earlier)) + 1] if len(table) else np.zeros(0, int)
+
+
+def _means_of_one(table):
+    "`_run_means` of one person, in order of date"
+    starts, measured = _starts(table), table.measured_bpm.notna().to_numpy()
+    used = measured | ~np.repeat(np.logical_or.reduceat(measured, starts), np.diff(np.r_[starts, len(table)]))
+    n = np.add.reduceat(used.astype(float), starts)
+    columns = {
+        name: np.add.reduceat(np.where(used, table[name].to_numpy(float), 0), starts) / n
+        for name in ('gap_days', 'measured_bpm', 'predicted_bpm')
+    }
+    last = np.maximum.reduceat(np.where(used, table.time_s.to_numpy(float), -np.inf), starts)
+    return pd.DataFrame(columns | {'time_s': last, 'n_earlier': table.n_earlier.to_numpy()[starts]})
+
+
+def _told(table, expected, told):
+    "What one person's runs tell, as the last of `_factors`"
+    error = (table.measured_bpm - table.predicted_bpm).abs().to_numpy(float)
+    sums = [np.where(np.isnan(error), 0, of) for of in (error, expected)]
+    (ratios, weights), fade = told, 0.5 ** (1 / _HALF_RUNS)
+    for wrong, size in zip(*(np.add.reduceat(each, _starts(table)) for each in sums)):
+        if size > 0:
+            ratios, weights = fade * ratios + min(wrong / size, _LARGEST), fade * weights + 1
+    return ratios, weights
 
 
 def _bounded(table, kept):
