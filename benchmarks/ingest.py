@@ -62,7 +62,8 @@ def tree(pid):
     found = [pid]
     for each in found:
         try:
-            found += [int(child) for child in Path(f'/proc/{each}/task/{each}/children').read_text().split()]
+            for children in Path(f'/proc/{each}/task').glob('*/children'):  # of each thread
+                found += map(int, children.read_text().split())
         except OSError:
             pass
     return found

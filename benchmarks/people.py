@@ -56,26 +56,25 @@ def cpu_s(pids):
 
 
 def kill_worker(pid):
-    "Kill the process that works most, of those that another has started"
+    "Kill the process that works most, of those that another has started; whether there was one"
     workers = sorted(tree(pid)[1:], key=lambda each: cpu_s([each]))
     if workers:
         os.kill(workers[-1], signal.SIGKILL)
+    return bool(workers)
 
 
 def run(arguments, others=(), kill_after_s=None):
     "Seconds, CPU seconds, peak MB and what was printed of one process and of other pids that work for it"
-    before, start, seen = cpu_s(others), time.perf_counter(), {'mb': 0.0, 'cpu': 0.0}
+    before, start, seen = cpu_s(others), time.perf_counter(), {'mb': 0.0, 'cpu': 0.0, 'killed': 0}
     process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     done = threading.Event()
 
     def watch():
-        killed = kill_after_s is None
         while not done.wait(0.3):
             seen['mb'] = max(seen['mb'], sum(memory_mb(pid) for pid in (process.pid, *others)))
             seen['cpu'] = max(seen['cpu'], cpu_s([process.pid]))
-            if not killed and time.perf_counter() - start > kill_after_s:
-                kill_worker(process.pid)
-                killed = True
+            if kill_after_s and not seen['killed'] and time.perf_counter() - start > kill_after_s:
+                seen['killed'] += kill_worker(process.pid)
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -85,7 +84,9 @@ def run(arguments, others=(), kill_after_s=None):
     seconds = time.perf_counter() - start
     if process.returncode not in (0, 1):
         raise SystemExit(f'{" ".join(map(str, arguments[3:]))} ended with {process.returncode}:\n{printed[-4000:]}')
-    return dict(seconds=seconds, cpu_s=seen['cpu'] + cpu_s(others) - before, peak_mb=seen['mb']), printed
+    return dict(
+        seconds=seconds, cpu_s=seen['cpu'] + cpu_s(others) - before, peak_mb=seen['mb'], killed=seen['killed']
+    ), printed
 
 
 @contextmanager
@@ -111,7 +112,7 @@ def dask_workers(n, folder):
 
 def contents(cohort):
     "The bytes of a cohort, by name; the prepared people are not part of it"
-    return {file.name: file.read_bytes() for file in sorted(cohort.iterdir()) if file.is_file()}
+    return {file.name: file.read_bytes() for file in sorted(cohort.glob('[!.]*')) if file.is_file()}
 
 
 def personalize(store, cohort, names, jobs=1, scheduler='', **more):
@@ -139,19 +140,21 @@ def row(what, figures, n_people):
     }
 
 
-def extrapolated(serial, cohort, store_mb, n=100_000):
+def megabytes(folder):
+    return sum(file.stat().st_size for file in folder.iterdir() if file.is_file()) / 1e6
+
+
+def extrapolated(serial, cohort, store_mb, prepared_mb, n=100_000):
     "What n people take, along the line through the sizes that were measured"
-    people, found = np.array([each['people'] for each in serial]), {}
-    for name in ('CPU s', 'peak MB'):
-        slope, start = np.polyfit(people, [each[name] for each in serial], 1) if len(people) > 1 else (np.nan, np.nan)
-        found[name] = float(slope * n + start)
+    people, spent = ([each[name] for each in serial] for name in ('people', 'CPU s'))
+    slope, start = np.polyfit(people, spent, 1) if len(people) > 1 else (np.nan, np.nan)
     grown = n / people[-1]
     return {
         'people': n,
-        'core-hours': found['CPU s'] / 3600,
-        'peak MB of one process': found['peak MB'],
+        'core-hours': float(slope * n + start) / 3600,
         'files of the cohort': len(cohort),
         'GB of the cohort': sum(map(len, cohort.values())) * grown / 1e9,
+        'GB of prepared people': prepared_mb * grown / 1e3,
         'GB of the store': store_mb * grown / 1e3,
     }
 
@@ -169,7 +172,6 @@ def measured(given):
     for left in (store, cohort):
         shutil.rmtree(left, ignore_errors=True)
     made, _ = run([sys.executable, '-c', SIMULATE, *map(str, (store, largest, given.workouts, DAMAGED, cores))])
-    store_mb = sum(file.stat().st_size for file in store.iterdir()) / 1e6
     prepared, _, _ = personalize(store, cohort, names, cores)
     before = [row(f'simulated, {cores} processes', made, largest)]
     before += [row(f'prepared and personalised, {cores} processes', prepared, largest)]
@@ -191,12 +193,14 @@ def measured(given):
         add(f'Dask, {given.dask} workers', *found[:2])
     after_s = 4 + 0.3 * (several or serial)[0]['seconds']
     figures, wrote, said = personalize(store, cohort, names, cores, kill_after_s=after_s)
-    add(f'loky, {cores} processes, one of them killed', figures, wrote)
+    add(f'loky, {cores} processes, {figures["killed"]} of them killed', figures, wrote)
     tables = {
         'A store of simulated people, a prepared one, and a cohort': before,
         'Everybody from the prepared store, on one core': serial,
         'The same on more cores, with Dask, and with a worker that is killed': several,
-        'A hundred thousand people (extrapolated)': [extrapolated(serial, kept, store_mb)],
+        'A hundred thousand people (extrapolated)': [
+            extrapolated(serial, kept, megabytes(store), megabytes(cohort / 'people'))
+        ],
     }
     return tables, sentences(serial, several, said)
 
@@ -205,8 +209,12 @@ def sentences(serial, several, said):
     "What follows from the figures"
     same = all(each['other bytes'] == 'none' for each in several)
     told = 'says' if f's{DAMAGED:06d}' in said else 'does NOT say'
-    each_s = serial[-1]["CPU s"] / serial[-1]["people"]
-    yield f"A person takes {1000 * each_s:.0f} ms of one core from a prepared store."
+    if len(serial) > 1:
+        each_s, start_s = np.polyfit([each['people'] for each in serial], [each['CPU s'] for each in serial], 1)
+        yield (
+            f'From a prepared store a person takes {1000 * each_s:.0f} ms of one core ({1 / each_s:.0f} people a '
+            f'core-second), and a process {start_s:.1f} s to start.'
+        )
     yield f'Every run wrote {"the same bytes as" if same else "OTHER BYTES than"} the one on one core.'
     yield f'The command {told} which person has a damaged file.'
 
