@@ -1,6 +1,7 @@
 """What hrft's guards cost a training, each by itself
 
-    python benchmarks/guards.py [--json FILE] [--parts example heart faces lips] [--heart STORE] [--faces DATA] [--lips DATA]
+    python benchmarks/guards.py [--json FILE] [--parts example heart faces lips]
+        [--heart STORE] [--faces DATA] [--lips DATA]
 
 Each guard's own functions are wrapped by a clock of processor time, which counts no function that another guard claims
 inside of it; the shares are of the time of all epochs, their validation included. What happens once a training, before
@@ -13,7 +14,7 @@ import platform
 import tempfile
 import time
 from collections import Counter
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 
@@ -33,19 +34,22 @@ GUARDS = {
     'norms of gradients and updates': [(updates.Watch, 'gradients before_step after_step')],
     'dead and saturated units': [(updates._Activations, '__torch_function__ shares'), (updates.Watch, 'look')],
     'finite loss and gradients': [(callbacks.StageCallback, 'after_loss after_backward')],
-    'seeds and planned rates': [(callbacks.StageCallback, 'before_epoch before_batch'), (callbacks.Freeze, 'before_train')],
+    'seeds and planned rates': [
+        (callbacks.StageCallback, 'before_epoch before_batch'),
+        (callbacks.Freeze, 'before_train'),
+    ],
     'log': [(RunLog, 'extend'), (callbacks.StageCallback, '_log_epoch')],
     'checkpoint for an exact resume': [(Run, 'checkpoint'), (callbacks, '_learner_tensors')],
     'weights of the best epoch': [(Run, 'save_stage save_optimizer')],
     'metric of pooled items': [(callbacks.MonitoredMetric, 'accumulate value'), (callbacks.PooledLoss, 'accumulate')],
 }
 ONCE = {
-    'same recordings in two splits': [(train, 'check_start')],
     'order of items, findings of the pipeline': [(train, '_inspect')],
     'is bfloat16 safe here': [(train, '_precision')],
     'is it other code': [(resume, 'code_digest'), (train, 'code_digest other_code')],
     'damaged files': [(train, 'forget_damaged _begun')],
-    'scores, intervals, paired tests, predictions kept': [(train, '_judge')],
+    'scores and paired tests of all stages': [(train, '_score_stages')],
+    'baselines, and what the study keeps beside': [(train, '_judge')],
 }
 
 
@@ -93,15 +97,14 @@ class Clock:
 def timed(clock: Clock):
     "Within it the functions of all guards are timed"
     before = []
-    for guard, places in (GUARDS | ONCE | {'epochs': [(Learner, 'fit')]}).items():
+    for guard, places in (GUARDS | ONCE).items():
         for owner, names in places:
             for name in names.split():
                 before.append((owner, name, own := vars(owner)[name]))
-                name_of_time = 'training' if guard == 'epochs' else guard
                 if isinstance(own, property):
-                    new = property(clock.timed(own.fget, name_of_time))
+                    new = property(clock.timed(own.fget, guard))
                 else:
-                    new = (clock.seen if name == '__torch_function__' else clock.timed)(own, name_of_time)
+                    new = (clock.seen if name == '__torch_function__' else clock.timed)(own, guard)
                 setattr(owner, name, new)
     try:
         yield
@@ -110,34 +113,79 @@ def timed(clock: Clock):
             setattr(owner, name, own)
 
 
+SILENT = [
+    (updates.Watch, 'before_step gradients after_step look restart', lambda *_, **__: None),
+    (updates.Watch, 'read', lambda *_: updates.Reading({}, [], [])),
+    (updates.Watch, 'changed', lambda *_: []),
+    (callbacks.StageCallback, 'after_loss after_backward', lambda *_: None),
+    (RunLog, 'extend', lambda *_: None),
+    (Run, 'checkpoint', lambda *_: None),
+]
+
+
+@contextmanager
+def silenced():
+    "Within it nothing is watched, logged or left for a resume; what is kept of the best epoch still is"
+    before = [(owner, name, vars(owner)[name]) for owner, names, _ in SILENT for name in names.split()]
+    for owner, names, nothing in SILENT:
+        for name in names.split():
+            setattr(owner, name, nothing)
+    try:
+        yield
+    finally:
+        for owner, name, own in before:
+            setattr(owner, name, own)
+
+
+@contextmanager
+def fitted(clock: Clock):
+    "Within it the seconds of all epochs are gathered by what they were spent on"
+    own, found = Learner.fit, Counter()
+
+    def fit_epochs(learn, *args, **kwargs):
+        clock.turn()
+        before = Counter(clock.seconds)
+        try:
+            return own(learn, *args, **kwargs)
+        finally:
+            clock.turn()
+            found.update(clock.seconds - before)
+
+    Learner.fit = fit_epochs
+    try:
+        yield found
+    finally:
+        Learner.fit = own
+
+
+def epochs_alone(study, recipe, source) -> float:
+    "Seconds of all epochs with the guards silenced; what comes before and after them is left out"
+    clock, judge = Clock(), train._judge
+    train._judge = lambda *_: None
+    try:
+        with tempfile.TemporaryDirectory() as folder, silenced(), fitted(clock) as found:
+            fit(study, recipe, source, folder, show=False)
+    finally:
+        train._judge = judge
+    return sum(found.values())
+
+
 def measured(study, recipe, source) -> dict:
     "Seconds of one training, and what of them each guard took"
-    with tempfile.TemporaryDirectory() as folder:
-        clock = Clock()
-        with timed(clock):
-            own, fitted = Learner.fit, Counter()
-
-            def fit_epochs(learn, *args, **kwargs):
-                clock.turn()
-                before = Counter(clock.seconds)
-                try:
-                    return own(learn, *args, **kwargs)
-                finally:
-                    clock.turn()
-                    fitted.update(clock.seconds - before)
-
-            Learner.fit = fit_epochs
-            run = fit(study, recipe, source, folder, show=False)
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as folder, timed(clock), fitted(clock) as found:
+        run = fit(study, recipe, source, folder, show=False)
         table = run.log.epochs()
-        total = sum(fitted.values())
-        return {
-            'epochs': len(table),
-            'steps': int(table.groupby(level=0).step.max().sum()),
-            'epoch_s': total / len(table),
-            'guards': {name: fitted[name] / total for name in GUARDS},
-            'all_guards': sum(fitted[name] for name in GUARDS if name != 'metric of pooled items') / total,
-            'once_s': {name: clock.seconds[name] for name in ONCE},
-        }
+    total = sum(found.values())
+    return {
+        'epochs': len(table),
+        'steps': int(table.groupby(level=0).step.max().sum()),
+        'epoch_s': total / len(table),
+        'guards': {name: found[name] / total for name in GUARDS},
+        'all_guards': sum(found[name] for name in GUARDS if name != 'metric of pooled items') / total,
+        'silenced_epoch_s': min(epochs_alone(study, recipe, source) for _ in range(2)) / len(table),
+        'once_s': {name: clock.seconds[name] for name in ONCE},
+    }
 
 
 def cases(asked, sources) -> dict:
@@ -160,7 +208,8 @@ def show(found: dict):
         print(f'{guard:<52}' + ''.join(f"{found[name]['guards'][guard]:>14.2%}" for name in names))
     print(f"{'all guards, without the metric':<52}" + ''.join(f"{found[n]['all_guards']:>14.2%}" for n in names))
     print(f"{'seconds an epoch':<52}" + ''.join(f"{found[n]['epoch_s']:>14.3f}" for n in names))
-    print(f"{'seconds once a training':<52}")
+    print(f"{'the same, guards silenced':<52}" + ''.join(f"{found[n]['silenced_epoch_s']:>14.3f}" for n in names))
+    print('seconds once a training')
     for guard in ONCE:
         print(f'{guard:<52}' + ''.join(f"{found[name]['once_s'][guard]:>14.3f}" for name in names))
 
