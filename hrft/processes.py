@@ -138,7 +138,9 @@ def _started(folder, function, arguments, size, device, threads):
     try:
         told = pickle.dumps((function, arguments))
     except (pickle.PicklingError, AttributeError, TypeError) as error:
-        raise UserError(f"{error}, so other processes cannot be given it; put the study into a module.") from None
+        raise UserError(f"other processes cannot be given this training ({error}); train with one process.") from None
+    if b'__main__' in told:
+        raise UserError("other processes do not know what a notebook or script defines; put the study into a module.")
     own = os.environ | {'OMP_NUM_THREADS': str(threads)}
     others = []
     for rank in range(1, size):
@@ -185,10 +187,6 @@ def join() -> None:
         function(*arguments, _met(folder, rank, size, device))
     except UserError as error:
         sys.exit(f'{error}')
-    except AttributeError as error:
-        if '__main__' not in str(error):
-            raise
-        sys.exit(f"{error}: other processes do not know what a notebook defines; put the study into a module.")
 
 
 def _end_with_the_first():
