@@ -79,12 +79,10 @@ def device_named(
         device = torch.device(name)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"cannot train on {name} ({str(error).splitlines()[0]}); try cpu.") from None
-    there = torch.cuda.device_count() if device.type == 'cuda' else len(os.sched_getaffinity(0))
-    if not 1 <= processes <= (there if device.type == 'cuda' else _MOST):
-        raise UserError(
-            f"got {processes} processes; expected 1 to {there if device.type == 'cuda' else _MOST}, "
-            f"for there are {there} {'GPUs' if device.type == 'cuda' else 'cores'}."
-        )
+    there = torch.cuda.device_count() if device.type == 'cuda' else _MOST
+    if not 1 <= processes <= there:
+        each = ', for each takes a GPU of its own' if device.type == 'cuda' else ''
+        raise UserError(f"got {processes} processes; expected 1 to {there}{each}.")
     if processes > 1 and device.type not in ('cpu', 'cuda'):
         raise UserError(f"several processes train on cpu or cuda, not on {device.type}; leave --processes out.")
     return device
@@ -172,8 +170,9 @@ def _met(folder, rank, size, device, others=()):
     if device.type == 'cuda':
         device = torch.device('cuda', rank)
         torch.cuda.set_device(device)
-    backend = 'nccl' if device.type == 'cuda' else 'gloo'
+    backend, hook = 'nccl' if device.type == 'cuda' else 'gloo', sys.excepthook
     dist.init_process_group(backend, init_method=(folder / 'meeting').as_uri(), rank=rank, world_size=size)
+    sys.excepthook = hook  # without torch's, which would go on to mark every later error of this process
     return Group(rank, size, device)
 
 
@@ -279,7 +278,7 @@ class OwnRows(Callback):
 
     def before_batch(self):
         self.whole, n = self.xb, len(self.yb[-1])
-        batch = dict(enumerate((*self.xb, *self.yb)))
+        batch = {f'{i}': part for i, part in enumerate((*self.xb, *self.yb))}
         if any(not isinstance(part, torch.Tensor) or len(part) != n for part in batch.values()):
             self._refuse("a batch is not made of tensors with one row an item, so it cannot be divided")
         if any(self.group.unlike([n, sum(marks(batch).values()) % 2**62])):
