@@ -17,7 +17,6 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
@@ -327,7 +326,7 @@ def _prepared(training, model, stage, moments, precision):
         moments.lr / stage.lr if moments and 'rate_of_parent' in stage.faults else 1.0,
         half if stage.amp else None,
     )
-    extra = [Freeze(), *([GradientClip(stage.clip_norm)] if stage.clip_norm else []), *([BFloat16()] if half else [])]
+    extra = [Freeze(), *([BFloat16()] if half else [])]
     if training.group.size > 1:
         extra.append(OwnRows(training.group, training.recipe.seed, callback.memory))
     return Prepared(stage, groups, part, loaders, loss, callback, extra, precision, moments)
