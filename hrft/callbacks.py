@@ -18,7 +18,8 @@ from fastai.callback.core import Callback, CancelFitException  # pyright: ignore
 from fastai.learner import Metric as LearnerMetric
 from fastai.torch_core import to_float
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .core import UserError, derive_seed, set_seed
 from .recipe import Falling, OneCycle, Plateau, Stage, WarmRestarts
@@ -118,9 +119,11 @@ class WeightAverage:
         decay: float,  # share that is kept a step, such as 0.999
     ):
         def average(averaged, current, n):
-            share = 1 - min(decay, float((1 + n) / (10 + n)))
-            for a, c in zip(averaged, current):
-                a.lerp_(c, share) if a.is_floating_point() else a.copy_(c)
+            if averaged[0].is_floating_point():  # tensors come by type
+                get_ema_multi_avg_fn(min(decay, float((1 + n) / (10 + n))))(averaged, current, n)
+            else:
+                for a, c in zip(averaged, current):
+                    a.copy_(c)
 
         self.model = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
 
@@ -255,12 +258,13 @@ class StageCallback(Callback):
         if 'warmup_by_epoch' in self.stage.faults and epoch <= self.stage.warmup_steps:
             step = epoch  # the fault, repeated on purpose
         self.planned_lr = lr_at(self.stage, step, self.n_iter) * self.memory.plateau * self.rate_factor
-        self.opt.set_hyper('lr', [self.planned_lr * f for f in self.factors])
+        for group, factor in zip(self.opt.opt.param_groups, self.factors, strict=True):
+            group['lr'] = self.planned_lr * factor
 
     def after_loss(self):
         if not self.training:
             return
-        loss, used = self.learn.loss.item(), self.opt.hypers[-1]['lr']
+        loss, used = self.learn.loss.item(), self.opt.opt.param_groups[-1]['lr']
         self._record('train', 'loss', loss, used, self.memory.epoch + 1)
         if math.isfinite(loss):
             return
@@ -269,10 +273,12 @@ class StageCallback(Callback):
 
     def after_backward(self):
         self.watch.gradients()  # before they are clipped
-        known = [(name, p.grad) for name, p in self.learn.model.named_parameters() if p.grad is not None]
-        if not known or torch.stack([g.norm() for _, g in known]).sum().isfinite():
+        known = {name: p.grad for name, p in self.watch.weights.items() if p.grad is not None}
+        if (norm := get_total_norm(known.values())).isfinite():
+            if self.stage.clip_norm:
+                clip_grads_with_norm_(self.watch.weights.values(), self.stage.clip_norm, norm)
             return
-        name = next((name for name, g in reversed(known) if not g.isfinite().all()), known[-1][0])
+        name = next((name for name, g in reversed(known.items()) if not g.isfinite().all()), next(reversed(known)))
         self._diverge(f"the gradient was not finite at step {self.memory.step}, first in {name}")
 
     def _record(self, split, metric, value, lr, epoch):

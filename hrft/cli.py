@@ -30,6 +30,7 @@ from .command import checked_picture
 # %% ../nbs/core/27_cli.ipynb #80d1163f
 _app = App()
 _Threads = Annotated[int, Parameter(validator=Number(gte=1, lte=1024))]
+_Processes = Annotated[int, Parameter(validator=Number(gte=1, lte=64))]
 
 
 def _beginning(recipe, parent):
@@ -60,6 +61,7 @@ def train(
     parent: str | None = None,
     device: str | None = None,  # cpu, cuda, ... (default: the study's own)
     threads: _Threads = 1,  # CPU threads (default: 1; more pay for images only, and may end with other last digits)
+    processes: _Processes = 1,  # train together, each on its part of every batch; a GPU each (default: 1)
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)
 ) -> None:
@@ -71,7 +73,7 @@ def train(
     study, made = find_recipe(recipe, changes, _settled(seed))
     print(f'starts from {_beginning(made, base)}', flush=True)
     source = data or study.default_source()
-    run = fit(study, made, source, runs, parent=base, threads=threads, device=device)
+    run = fit(study, made, source, runs, parent=base, threads=threads, device=device, processes=processes)
     show_run(run)
     say_next('hrft', 'diagnose', shown_path(run.path), '--next', 'next.toml')
 

@@ -8,9 +8,8 @@ __all__ = ['fit', 'Prepared']
 # %% ../nbs/core/17_train.ipynb #6e0cc6fc
 import math
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,11 @@ import pandas as pd
 import torch
 from fastai.callback.core import Callback
 from fastai.callback.progress import ProgressCallback
-from fastai.callback.training import GradientClip
 from fastai.data.core import DataLoaders
 from fastai.learner import Learner
 from fastai.optimizer import OptimWrapper
 from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from .callbacks import BFloat16, EpochLines, Freeze, Hook, MonitoredMetric, PooledLoss, StageCallback, WeightAverage
@@ -39,6 +36,7 @@ from .study import Data, DataFacts, Recordings, Study, check_size, device_of
 # %% ../nbs/core/17_train.ipynb #92c52488
 from .callbacks import bfloat16_doubt, restore_learner
 from .core import write_json
+from .processes import Group, Onlooker, OwnRows, device_named, threads_limited, together
 from .updates import Watch
 
 # %% ../nbs/core/17_train.ipynb #29566b7d
@@ -52,9 +50,28 @@ def fit(
     threads: int = 1,  # CPU threads; small networks gain nothing from more, and one gives the same digits everywhere
     device: str | None = None,  # cpu, cuda, ...; the study's by default
     after_epoch: Hook | None = None,  # called with run, stage name, epoch, monitored value; may raise `Pruned`
+    processes: int = 1,  # that train it together, each on its part of every batch; of several GPUs each takes one
 ) -> Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
-    recipe, place = _refused_or_same(study, recipe, threads), _device(device or study.device)
+    place = device_named(device or study.device, processes)
+    asked = study, _refused_or_same(study, recipe, threads), source, runs, parent
+    training = replace(_opened(*asked), show=show, after_epoch=after_epoch)
+    run = training.run
+    if run.finished:
+        return _returned(run, study, show)
+    run.path.mkdir(parents=True, exist_ok=True)
+    try:  # the lock's file stays: whoever looks for it later must find the same one
+        with FileLock(run.path / '.lock', timeout=0), threads_limited(threads):
+            if not run.finished:  # by now
+                with together(_trained_along, asked, processes, place, threads) as group:
+                    _train_and_score(replace(training, group=group), group.device)
+    except Timeout:
+        raise UserError(f"another process is training {run.path.name}; wait for it or choose another seed.") from None
+    return run
+
+
+def _opened(study, recipe, source, runs, parent):
+    "A run to be trained, and all that it takes"
     if parent is None:
         parent = find_parent(recipe.parent)
     start = recipe.stages[0].start if recipe.stages else ''
@@ -68,18 +85,7 @@ def fit(
     data = study.open(recipe, source, header)
     known = study.recordings(data)
     study.check_splits(data, known)
-    training = _Training(study, recipe, data, known, weights, Path(runs or project_root() / 'runs'), show, after_epoch)
-    run = training.run
-    if run.finished:
-        return _returned(run, study, show)
-    run.path.mkdir(parents=True, exist_ok=True)
-    try:  # the lock's file stays: whoever looks for it later must find the same one
-        with FileLock(run.path / '.lock', timeout=0), _threads(threads):
-            if not run.finished:  # by now
-                _train_and_score(training, place)
-    except Timeout:
-        raise UserError(f"another process is training {run.path.name}; wait for it or choose another seed.") from None
-    return run
+    return _Training(study, recipe, data, known, weights, Path(runs or project_root() / 'runs'))
 
 
 def _refused_or_same(study, recipe, threads):
@@ -103,29 +109,6 @@ def _returned(run, study, show):
         print(other, flush=True)
     return run
 
-
-@contextmanager
-def _threads(n: int) -> Iterator[None]:
-    "Limit torch, BLAS and OpenMP to `n` threads: two trainings of many threads on few cores bring each other to a halt"
-    before = torch.get_num_threads()
-    torch.set_num_threads(n)
-    try:
-        with threadpool_limits(n):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def _device(name):
-    "Where to train"
-    if name == 'auto':
-        return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    try:
-        torch.zeros(1, device=name).cpu()  # which `meta` cannot, for it holds no numbers
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"cannot train on {name} ({str(error).splitlines()[0]}); try cpu.") from None
-
 # %% ../nbs/core/17_train.ipynb #6dc3d2ae
 @dataclass(frozen=True)
 class _Training:
@@ -137,8 +120,9 @@ class _Training:
     known: Recordings
     parent: Parent | None
     runs: Path  # folder of run folders
-    show: bool
-    after_epoch: Hook | None
+    show: bool = False
+    after_epoch: Hook | None = None
+    group: Group = Group()
 
     @property
     def identity(self) -> dict[str, str]:
@@ -152,7 +136,7 @@ class _Training:
     @property
     def run(self) -> Run:
         name = f'{self.recipe.name}-s{self.recipe.seed}-{digest(self.identity)}'
-        return Run(self.runs / self.recipe.study / name)
+        return (Onlooker if self.group.rank else Run)(self.runs / self.recipe.study / name)
 
     @property
     def goes_on(self) -> bool:
@@ -182,13 +166,28 @@ def _train_and_score(training, device):
     run.log.cut(run.log_size([stage.name for stage in recipe.stages]))  # forget what an interrupted epoch left behind
     if parent:
         run.save_stage('base', model)
+    training.group.wait()  # from here on the others read what is in the folder
     done = [_train_stage(training, model, ready) for ready in stages]
     if not recipe.stages and (parent is None or hasattr(model, 'solve')):  # else the parent stays as it is
         study.solve(recipe, training.data, model)
         run.save_stage('solved', model)
         done = [_untrained('solved')]
-    with _threads(1):  # so that the same weights have the same scores, whatever they were trained with
+    with threads_limited(1):  # so that the same weights have the same scores, whatever they were trained with
         _judge(training, model, ([_untrained('base')] if parent else []) + done)
+
+
+def _trained_along(study, recipe, source, runs, parent, group):
+    "The stages, as a process that writes nothing trains them"
+    training = replace(_opened(study, recipe, source, runs, parent), group=group)
+    model, moments = _first_model(training, group.device)
+    group.wait()
+    precisions = training.run.info['precision']
+    stages = [
+        _prepared(training, model, stage, moments if i == 0 else None, precisions[stage.name])
+        for i, stage in enumerate(training.recipe.stages)
+    ]
+    for ready in stages:
+        _train_stage(training, model, ready)
 
 
 def _first_model(training, device):
@@ -244,6 +243,7 @@ def _write_info(training, device, precision):
         'versions': versions(),
         'code': code_digest(type(training.study).__module__),
         'threads': torch.get_num_threads(),
+        'processes': training.group.size,
         'device': device.type,
         'precision': precision,
     }
@@ -326,7 +326,9 @@ def _prepared(training, model, stage, moments, precision):
         moments.lr / stage.lr if moments and 'rate_of_parent' in stage.faults else 1.0,
         half if stage.amp else None,
     )
-    extra = [Freeze(), *([GradientClip(stage.clip_norm)] if stage.clip_norm else []), *([BFloat16()] if half else [])]
+    extra = [Freeze(), *([BFloat16()] if half else [])]
+    if training.group.size > 1:
+        extra.append(OwnRows(training.group, training.recipe.seed, callback.memory))
     return Prepared(stage, groups, part, loaders, loss, callback, extra, precision, moments)
 
 
@@ -367,6 +369,7 @@ def _train_stage(training, model, ready):
     if not ready.callback.ended:
         _fit_quietly(_learner(training, model, ready), ready, training.show)
         _check_frozen(stage, ready.callback.watch)
+    training.group.wait()  # until what was kept is written
     if memory.best is None:
         raise UserError(
             f"stage {stage.name} diverged before an epoch could be kept ({memory.stopped}); lower its learning rate."
@@ -442,10 +445,10 @@ def _fit_quietly(learn, ready, show):
                 learn.fit(epochs)
     finally:
         callback.watch.close()
-        for half in [c for c in learn.cbs if isinstance(c, BFloat16)]:
-            half.leave()
-    if callback.pruned:
-        raise callback.pruned
+        for within in [c for c in learn.cbs if isinstance(c, (BFloat16, OwnRows))]:
+            within.leave()
+    if stopped := callback.pruned or next((c.error for c in learn.cbs if isinstance(c, OwnRows)), None):
+        raise stopped
 
 
 def _untrained(name):
