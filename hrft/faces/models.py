@@ -80,10 +80,10 @@ class _EncoderStage(nn.Module):
 
 # %% ../../nbs/faces/03_models.ipynb #fdc88867
 @cache
-def _interpolation(small, large):
-    "Matrix that interpolates `small` values to `large`"
+def _interpolation(small, large, device, dtype):
+    "Matrix that interpolates `small` values to `large`; made once, for a copy to a GPU waits for all that runs there"
     large_of = nn.functional.interpolate(torch.eye(small)[None], size=large, mode='linear', align_corners=False)
-    return large_of[0].T.contiguous()
+    return large_of[0].T.contiguous().to(device, dtype)
 
 
 def enlarged(
@@ -93,7 +93,7 @@ def enlarged(
     "A map interpolated bilinearly"
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    rows, columns = (_interpolation(small, large).to(x.device, x.dtype) for small, large in zip(x.shape[-2:], size))
+    rows, columns = (_interpolation(small, large, x.device, x.dtype) for small, large in zip(x.shape[-2:], size))
     return rows @ (x @ columns.T)
 
 # %% ../../nbs/faces/03_models.ipynb #88a59736
