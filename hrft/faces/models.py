@@ -158,8 +158,17 @@ class MicroSegFormer(nn.Module):
         for stage in self.encoder:
             x = stage(x)
             maps.append(x)
-        joined = torch.cat([enlarged(project(m), maps[0].shape[-2:]) for project, m in zip(self.project, maps)], 1)
-        return enlarged(self.head(self.detail(self.fuse(joined))), size)
+        return enlarged(self.head(self.detail(self.fuse[1:](self._joined(maps)))), size)
+
+    def _joined(self, maps):
+        "What the first mixing layer makes of all maps side by side, without enlarging more than its outputs"
+        mix, size = self.fuse[0], maps[0].shape[-2:]
+        weights = mix.weight.flatten(1).split(128, 1)
+        mixed = [
+            enlarged(nn.functional.conv2d(m, (own @ project.weight.flatten(1))[..., None, None]), size)
+            for m, own, project in zip(maps, weights, self.project)
+        ]
+        return sum(mixed, mix.bias[:, None, None])
 
 # %% ../../nbs/faces/03_models.ipynb #9b5dd260
 def build(options: FacesModel) -> MicroSegFormer:
