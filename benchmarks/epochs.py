@@ -6,7 +6,9 @@ Seconds are of one CPU thread (`time.process_time`), so that what else runs on t
 `hrft.train.fit`'s own: its parts are measured around the calls that do the work, each without what is called inside
 it, and the first epoch of every training, which warms up, is left out. The plain loop has the same network, batches,
 augmentation, loss, optimiser, clip, average of weights and precision, and scores the validation items once an epoch;
-it writes nothing and checks nothing. `network` is that loop's training on batches that lie ready. Without `--data` all
+it writes nothing and checks nothing. `network` is that loop's training on batches that lie ready. `--launches` counts
+instead, on a device that only pretends, the operations that the CPU has to start for each step on a GPU, views among
+them, which bound a small network there, and what comes back, for which it waits. Without `--data` all
 recordings are simulated; a folder has `heart` (a store), `faces`, `lips` and `clouds`, as far as they are there.
 """
 
@@ -15,7 +17,7 @@ import json
 import platform
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from functools import wraps
 from importlib import import_module
@@ -32,6 +34,7 @@ from torch import nn
 
 from hrft.callbacks import Pruned, StageCallback, WeightAverage, bfloat16_doubt
 from hrft.core import set_seed, shipped_weights
+from hrft.example import FakeDevice
 from hrft.registry import find_recipe
 from hrft.resume import Parent, inherited
 from hrft.runfolder import Run, load_into
@@ -155,6 +158,23 @@ def watched(clock, stack, study, model_type):
     )
 
 
+class Counted(FakeDevice):
+    "A device that pretends, and counts what it is asked for by part"
+
+    def __init__(self, clock):
+        super().__init__()
+        self.clock, self.operations, self.waits = clock, Counter(), Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if self.clock.stack:
+            part, name, first = self.clock.stack[-1], func.overloadpacket.__name__, args[0] if args else None
+            to = (kwargs or {}).get('device')
+            back = name == '_local_scalar_dense' or name == '_to_copy' and to and torch.device(to).type == 'cpu'
+            self.operations[part] += 1
+            self.waits[part] += bool(back and first.is_meta)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 class Training:
     "What the two loops share"
 
@@ -187,9 +207,8 @@ class Training:
         return model
 
 
-def hrft_epochs(training):
-    "Seconds by part of each epoch of `fit`, which is left before it scores the run"
-    clock = Clock()
+def hrft_epochs(training, clock, device='cpu'):
+    "Parts of each epoch of `fit`, which is left before it scores the run"
 
     def leave(run, stage, epoch, value):
         if epoch == training.stage.epochs:
@@ -197,8 +216,7 @@ def hrft_epochs(training):
 
     with ExitStack() as stack, tempfile.TemporaryDirectory() as runs, suppress(Pruned):
         watched(clock, stack, training.study, type(training.model()))
-        fit(training.study, training.recipe, training.source, runs, training.weights, False, 1, 'cpu', leave)
-    return clock.epochs[1:]
+        fit(training.study, training.recipe, training.source, runs, training.weights, False, 1, device, leave)
 
 
 def plain_epochs(training, ready=False):
@@ -250,7 +268,8 @@ def measured(case, given):
     training = Training(CASES[case], given.data, given.epochs + 1)
     epochs, plain, network = [], [], []
     for _ in range(given.rounds):
-        epochs += hrft_epochs(training)
+        hrft_epochs(training, clock := Clock())
+        epochs += clock.epochs[1:]
         plain += plain_epochs(training)
         network += plain_epochs(training, ready=True)
     totals = [sum(epoch.values()) for epoch in epochs]
@@ -265,12 +284,33 @@ def measured(case, given):
     }
 
 
+def launched(case, given):
+    "Operations and waits of one step, by part"
+    training, clock = Training(CASES[case], given.data, 1), Clock()
+    with Counted(clock) as device:
+        hrft_epochs(training, clock, 'meta')
+    part = training.study.at_stage(training.data, training.stage)
+    steps = len(training.study.loaders(part, training.stage).train)
+    parts = {part: (device.operations[part] / steps, device.waits[part] / steps) for part in PARTS}
+    return {'case': case, 'steps': steps, 'launches': parts}
+
+
+def launch_table(rows):
+    "Markdown: a column a training"
+    lines = [line('operations (waits) a step', [f"{row['case']}, {row['steps']} steps" for row in rows])]
+    lines.append('|:--|' + '--:|' * len(rows))
+    for part in PARTS:
+        lines.append(line(part, ['{:.0f} ({:.1f})'.format(*row['launches'][part]) for row in rows]))
+    return '\n'.join(lines)
+
+
+def line(name, cells):
+    "Of a table"
+    return f"| {name} | {' | '.join(cells)} |"
+
+
 def table(rows):
     "Markdown: a column a training"
-
-    def line(name, cells):
-        return f"| {name} | {' | '.join(cells)} |"
-
     lines = [line('CPU seconds an epoch', [row['case'] for row in rows]), '|:--|' + '--:|' * len(rows)]
     lines += [line(part, [f"{row['parts_s'][part]:.3f}" for row in rows]) for part in PARTS]
     lines += [line(name, [f"{row[name + '_s']:.3f}" for row in rows]) for name in ('hrft', 'plain', 'network')]
@@ -284,11 +324,13 @@ def main():
     parser.add_argument('--cases', nargs='+', choices=list(CASES), default=list(CASES))
     parser.add_argument('--epochs', type=int, default=3, help='that count, of each training')
     parser.add_argument('--rounds', type=int, default=2, help='trainings of each loop, one after the other')
+    parser.add_argument('--launches', action='store_true', help='count operations on a pretended GPU instead')
     parser.add_argument('--json', default='', help='file for the figures')
     given = parser.parse_args()
     torch.set_num_threads(1)
-    rows = [measured(case, given) for case in given.cases]
-    print(table(rows))
+    measure, show = (launched, launch_table) if given.launches else (measured, table)
+    rows = [measure(case, given) for case in given.cases]
+    print(show(rows))
     if given.json:
         machine = {'machine': platform.processor() or platform.machine(), 'torch': torch.__version__}
         Path(given.json).write_text(json.dumps({**machine, 'rows': rows}, indent=1), encoding='utf-8')

@@ -7,7 +7,7 @@ __all__ = ['PARAMETER_LIMIT', 'enlarged', 'FacesModel', 'MicroSegFormer', 'build
 
 # %% ../../nbs/faces/03_models.ipynb #3cf1e096
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
@@ -162,11 +162,11 @@ class MicroSegFormer(nn.Module):
 
     def _joined(self, maps):
         "What the first mixing layer makes of all maps side by side, without enlarging more than its outputs"
-        mix, size = self.fuse[0], maps[0].shape[-2:]
+        mix, projections, size = cast(Any, self.fuse[0]), cast(Any, self.project), maps[0].shape[-2:]
         weights = mix.weight.flatten(1).split(128, 1)
         mixed = [
             enlarged(nn.functional.conv2d(m, (own @ project.weight.flatten(1))[..., None, None]), size)
-            for m, own, project in zip(maps, weights, self.project)
+            for m, own, project in zip(maps, weights, projections)
         ]
         return sum(mixed, mix.bias[:, None, None])
 
