@@ -58,21 +58,25 @@ def augmented(
     base_km: torch.Tensor,  # `(B,)`
     options: CloudAugment,
 ) -> tuple:  # the same three
-    "A batch of training samples, varied; torch's generator decides"
+    "A batch of training samples, varied where it lies; torch's generators decide"
     n, n_frames = len(frames), frames.shape[1]
+
+    def share(*shape):
+        return torch.rand(*shape).to(frames.device, non_blocking=True)
+
     if 0 < options.frames_drawn < n_frames:
-        drawn = torch.rand(n, n_frames).argsort(1)[:, : options.frames_drawn].sort(1).values
+        drawn = share(n, n_frames).argsort(1)[:, : options.frames_drawn].sort(1).values
         frames = frames.gather(1, drawn[..., None, None].expand(-1, -1, *frames.shape[2:]))
     if options.mirror or options.turn_deg or options.zoom > 1:
-        mirrored = torch.rand(n) < (0.5 if options.mirror else 0.0)
-        turn, zoom = options.turn_deg * (2 * torch.rand(n) - 1), options.zoom ** (2 * torch.rand(n) - 1)
+        mirrored = share(n) < (0.5 if options.mirror else 0.0)
+        turn, zoom = options.turn_deg * (2 * share(n) - 1), options.zoom ** (2 * share(n) - 1)
         zoom = torch.minimum(zoom, (_HIGHEST_KM / base_km).clamp(min=1))
         frames, base_km = moved(frames, turn, mirrored, zoom), base_km * zoom
         angles = torch.stack(
             [angles[:, 0], wrapped_azimuth(torch.where(mirrored, -angles[:, 1], angles[:, 1]) + turn)], 1
         )
     if options.tone:  # a parabola through mean and standard deviation, the same for all frames of a sample
-        bend = options.tone * (2 * torch.rand(n, 1, 1, 1) - 1)
+        bend = options.tone * (2 * share(n, 1, 1, 1) - 1)
         frames = frames + bend * (frames.clamp(-2.5, 2.5) ** 2 - 1)
     if options.noise:
         frames = frames + options.noise * torch.randn_like(frames)

@@ -300,9 +300,8 @@ def _scaled_angles(
 ) -> torch.Tensor:  # `(B, 2)`; 0 for what the model is not told
     "The sun's position as the model is told it"
     zenith, azimuth = (degrees[:, 0] - _ZENITH_DEG[0]) / _ZENITH_DEG[1], wrapped_azimuth(degrees[:, 1]) / _AZIMUTH_DEG
-    return torch.stack([zenith, azimuth], 1) * torch.tensor(
-        {'both': [1.0, 1.0], 'zenith': [1.0, 0.0], 'none': [0.0, 0.0]}[kept]
-    )
+    told = torch.tensor({'both': [1.0, 1.0], 'zenith': [1.0, 0.0], 'none': [0.0, 0.0]}[kept])
+    return torch.stack([zenith, azimuth], 1) * told.to(degrees.device, non_blocking=True)
 
 
 class CloudLoader(DataLoader):
@@ -329,10 +328,16 @@ class CloudLoader(DataLoader):
         return super().get_idxs()
 
     def _batch(self, indices):
-        "Prepared samples as tensors"
-        chosen = self.items.take(np.asarray(indices))
-        arrays = chosen.frames.astype(np.float32), chosen.angles, chosen.base_km
-        frames, angles, base_km = (torch.from_numpy(array) for array in arrays)
+        "Samples as they are kept: frames of 16 bits, half of what would travel otherwise"
+        arrays = self.items.frames, self.items.angles, self.items.base_km
+        return tuple(torch.from_numpy(array[indices]) for array in arrays)
+
+    def after_batch(
+        self,
+        batch: tuple[torch.Tensor, ...],  # frames, angles in degrees, heights in km, on any device
+    ) -> tuple[torch.Tensor, ...]:
+        "Samples as the network reads them, varied on the device where they are by now"
+        frames, angles, base_km = batch[0].float(), *batch[1:]
         if self.augment is not None:
             frames, angles, base_km = augmented(frames, angles, base_km, self.augment)
             if 'eight_bit_augmentation' in self.splits.faults:

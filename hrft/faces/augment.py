@@ -6,10 +6,12 @@
 __all__ = ['Share', 'FacesAugment', 'mirrored', 'Augmentation']
 
 # %% ../../nbs/faces/02_augment.ipynb #5f85b562
+import math
 from typing import Annotated, Literal
 
 import torch
 from pydantic import Field, model_validator
+from torch.nn.functional import affine_grid, grid_sample
 
 from ..core import UserError, extra
 from .readers import CLASSES, SIDES
@@ -32,12 +34,10 @@ class FacesAugment(Options):
     rotation_deg: Annotated[float, Field(ge=0, le=90)] = 15.0  # turned by up to this much either way
     scale: tuple[_Factor, _Factor] = (0.9, 1.1)  # smallest and largest factor
     shift: Annotated[float, Field(ge=0, le=0.5)] = 0.05  # moved by up to this share of the edge
-    brightness: Share = 0.2  # factors from 1 - value to 1 + value
-    contrast: Share = 0.2
-    saturation: Share = 0.1
-    hue: Annotated[float, Field(ge=0, le=0.5)] = (
-        0.0  # turns of the colour circle either way; costs as much time as all the rest
-    )
+    brightness: Share = 0.2  # up to this much of the range is added or taken away
+    contrast: Share = 0.2  # factors from 1 - value to 1 + value
+    saturation: Share = 0.1  # the same
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0  # turns of the colour circle either way; takes longest
     faults: tuple[Literal['flip_keeps_sides'], ...] = ()  # a mistake of an earlier project, repeated on purpose
 
     @model_validator(mode='after')
@@ -47,6 +47,12 @@ class FacesAugment(Options):
         return self
 
 # %% ../../nbs/faces/02_augment.ipynb #bc48dae7
+_SAME = torch.arange(len(CLASSES))
+_SWAPPED = _SAME.clone()
+for _pair in SIDES:
+    _SWAPPED[list(_pair)] = torch.tensor(_pair[::-1])
+
+
 def mirrored(
     images: torch.Tensor,  # `(B, 3, H, W)`
     masks: torch.Tensor,  # `(B, H, W)`, classes
@@ -54,32 +60,50 @@ def mirrored(
     keep_sides: bool = False,  # the fault: leave the labels of sides as they were
 ) -> tuple:
     "Some pictures of a batch mirrored, left and right labels exchanged"
-    swap = torch.arange(len(CLASSES), device=masks.device)
-    if not keep_sides:
-        for left, right in SIDES:
-            swap[left], swap[right] = right, left
+    swap = _SAME if keep_sides else _SWAPPED
     return torch.where(chosen[:, None, None, None], images.flip(-1), images), torch.where(
-        chosen[:, None, None], swap[masks.flip(-1).long()], masks.long()
+        chosen[:, None, None], swap.to(masks.device)[masks.flip(-1).long()], masks.long()
     )
 
 # %% ../../nbs/faces/02_augment.ipynb #4ccf4510
+def _saturated(images, factors):
+    "Colours farther from or nearer to grey, as in HSV: hue and the brightest channel stay"
+    top = images.amax(1, keepdim=True)
+    most = top / (top - images.amin(1, keepdim=True)).clamp_min(1e-6)  # beyond it a channel would be negative
+    return top - (top - images) * torch.minimum(factors, most)
+
+
+def _turned_hue(images, turns):
+    "Colours moved along the circle, as in HSV"
+    top, green = images.amax(1, keepdim=True), images.roll(-1, 1)
+    spread = top - images.amin(1, keepdim=True)
+    place = (green - images.roll(-2, 1)) / spread.clamp_min(1e-6) + torch.tensor([0, 2, 4.0]).view(1, 3, 1, 1).to(
+        images.device
+    )
+    sixth = place.gather(1, images.argmax(1, keepdim=True)) + 6 * turns
+    way = (sixth + torch.tensor([5, 3, 1.0]).view(1, 3, 1, 1).to(images.device)) % 6
+    return top - spread * torch.minimum(way, 4 - way).clamp(0, 1)
+
+# %% ../../nbs/faces/02_augment.ipynb #34a2e29a
+def _maps(turn, zoom, move):
+    "Affine maps from output to input, `(B, 2, 3)`, in the coordinates of `grid_sample`"
+    cos, sin = turn.cos() / zoom, turn.sin() / zoom
+    square = torch.stack([cos, sin, -sin, cos], -1).view(-1, 2, 2)
+    return torch.cat([square, -square @ move[..., None]], 2)
+
+
 class Augmentation:
-    "The augmentation that a recipe asks for"
+    "The augmentation that a recipe asks for, of a whole batch where it lies"
 
     def __init__(self, options: FacesAugment):
-        low, high = options.scale
-        if not 0 < low <= high:
-            raise UserError(f"data.augment.scale is {low} to {high}; expected a smaller and a larger factor above 0.")
-        self.flip, self.keep_sides = options.flip, 'flip_keeps_sides' in options.faults
-        rotation, shift = options.rotation_deg, options.shift
-        geometry = K.RandomAffine(rotation, translate=(shift, shift), scale=(low, high), padding_mode='border', p=1.0)
-        self.geometry = (
-            K.AugmentationSequential(geometry, data_keys=['input', 'mask'])
-            if rotation or shift or (low, high) != (1, 1)
-            else None
-        )
-        colour = (options.brightness, options.contrast, options.saturation, options.hue)
-        self.colour = K.ColorJiggle(*colour, p=1.0) if any(colour) else None
+        self.low, self.high = options.scale
+        if not 0 < self.low <= self.high:
+            raise UserError(
+                f"data.augment.scale is {self.low} to {self.high}; expected a smaller and a larger factor above 0."
+            )
+        self.options, self.flip, self.keep_sides = options, options.flip, 'flip_keeps_sides' in options.faults
+        self.moves = bool(options.rotation_deg or options.shift or options.scale != (1, 1))
+        self.colour = any((options.brightness, options.contrast, options.saturation, options.hue))
 
     def __call__(
         self,
@@ -87,15 +111,34 @@ class Augmentation:
         masks: torch.Tensor,  # `(B, H, W)`, classes
         geometry: bool = True,  # without it colours only change, for a check that compares pixels
     ) -> tuple:  # both changed
-        "A changed batch"
+        "A changed batch; torch's generator on the CPU decides, whatever the device"
+        drawn = torch.rand(9, len(images)).to(images.device, non_blocking=True)  # one copy for all
         if geometry and self.flip:
-            images, masks = self.flipped(images, masks, torch.rand(len(images), device=images.device) < self.flip)
+            images, masks = self.flipped(images, masks, drawn[0] < self.flip)
         if self.colour:
-            images = self.colour(images)
-        if geometry and self.geometry:
-            images, masks = self.geometry(images, masks[:, None].float())
-            masks = masks[:, 0].round().long()
+            images = self._recoloured(images, 2 * drawn[1:5, :, None, None, None] - 1)
+        if geometry and self.moves:
+            images, masks = self._moved(images, masks, drawn[5:])
         return images, masks
+
+    def _recoloured(self, images, either):  # four numbers from -1 to 1 a picture
+        options = self.options
+        if options.brightness:
+            images = (images + options.brightness * either[0]).clamp_(0, 1)
+        if options.contrast:
+            images = (images * (1 + options.contrast * either[1])).clamp_(0, 1)
+        if options.saturation:
+            images = _saturated(images, 1 + options.saturation * either[2])
+        return _turned_hue(images, options.hue * either[3]) if options.hue else images
+
+    def _moved(self, images, masks, drawn):  # four numbers from 0 to 1 a picture
+        turn = math.radians(self.options.rotation_deg) * (2 * drawn[0] - 1)
+        zoom = self.low + (self.high - self.low) * drawn[1]
+        move = 2 * self.options.shift * (2 * drawn[2:].T - 1)
+        grid = affine_grid(_maps(turn, zoom, move), list(images.shape), align_corners=False)
+        places = {'grid': grid, 'padding_mode': 'border', 'align_corners': False}
+        moved = grid_sample(masks[:, None].float(), mode='nearest', **places)
+        return grid_sample(images, **places), moved[:, 0].long()
 
     def flipped(
         self,

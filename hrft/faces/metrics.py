@@ -20,9 +20,13 @@ def overlap_table(
 ) -> pd.DataFrame:  # image, class, measured_px, predicted_px, both_px
     "Pixels of each class in truth, prediction and both"
     k, n = len(CLASSES), len(names)
-    cell = np.arange(n)[:, None, None] * k + measured
-    found = {'measured_px': cell, 'predicted_px': cell - measured + predicted, 'both_px': cell[measured == predicted]}
-    counts = {name: np.bincount(cells.ravel(), minlength=n * k) for name, cells in found.items()}
+    pairs = (np.bincount(np.ravel(m.astype(np.int64) * k + p), minlength=k * k) for m, p in zip(measured, predicted))
+    pixels = np.array(list(pairs), np.int64).reshape(n, k, k)  # of each class by the class that was said
+    counts = {
+        'measured_px': pixels.sum(2).ravel(),
+        'predicted_px': pixels.sum(1).ravel(),
+        'both_px': pixels.diagonal(axis1=1, axis2=2).ravel(),
+    }
     return pd.DataFrame({'image': np.repeat(names, k), 'class': np.tile(CLASSES, n)} | counts)
 
 # %% ../../nbs/faces/05_metrics.ipynb #9c54ae92

@@ -7,7 +7,7 @@ __all__ = ['PARAMETER_LIMIT', 'enlarged', 'FacesModel', 'MicroSegFormer', 'build
 
 # %% ../../nbs/faces/03_models.ipynb #3cf1e096
 from functools import cache
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import torch
 from pydantic import Field
@@ -80,10 +80,10 @@ class _EncoderStage(nn.Module):
 
 # %% ../../nbs/faces/03_models.ipynb #fdc88867
 @cache
-def _interpolation(small, large):
-    "Matrix that interpolates `small` values to `large`"
+def _interpolation(small, large, device, dtype):
+    "Matrix that interpolates `small` values to `large`; made once, for a copy to a GPU waits for all that runs there"
     large_of = nn.functional.interpolate(torch.eye(small)[None], size=large, mode='linear', align_corners=False)
-    return large_of[0].T.contiguous()
+    return large_of[0].T.contiguous().to(device, dtype)
 
 
 def enlarged(
@@ -93,7 +93,7 @@ def enlarged(
     "A map interpolated bilinearly"
     if tuple(x.shape[-2:]) == tuple(size):
         return x
-    rows, columns = (_interpolation(small, large).to(x.device, x.dtype) for small, large in zip(x.shape[-2:], size))
+    rows, columns = (_interpolation(small, large, x.device, x.dtype) for small, large in zip(x.shape[-2:], size))
     return rows @ (x @ columns.T)
 
 # %% ../../nbs/faces/03_models.ipynb #88a59736
@@ -158,8 +158,17 @@ class MicroSegFormer(nn.Module):
         for stage in self.encoder:
             x = stage(x)
             maps.append(x)
-        joined = torch.cat([enlarged(project(m), maps[0].shape[-2:]) for project, m in zip(self.project, maps)], 1)
-        return enlarged(self.head(self.detail(self.fuse(joined))), size)
+        return enlarged(self.head(self.detail(self.fuse[1:](self._joined(maps)))), size)
+
+    def _joined(self, maps):
+        "What the first mixing layer makes of all maps side by side, without enlarging more than its outputs"
+        mix, projections, size = cast(Any, self.fuse[0]), cast(Any, self.project), maps[0].shape[-2:]
+        weights = mix.weight.flatten(1).split(128, 1)
+        mixed = [
+            enlarged(nn.functional.conv2d(m, (own @ project.weight.flatten(1))[..., None, None]), size)
+            for m, own, project in zip(maps, weights, projections)
+        ]
+        return sum(mixed, mix.bias[:, None, None])
 
 # %% ../../nbs/faces/03_models.ipynb #9b5dd260
 def build(options: FacesModel) -> MicroSegFormer:

@@ -89,7 +89,8 @@ def normalised(
     normalisation: dict,
 ) -> torch.Tensor:  # laid out by pixel, which convolutions on a CPU prefer
     "What the network sees"
-    mean, sd = (torch.tensor(normalisation[key], device=images.device)[:, None, None] for key in ('mean', 'sd'))
+    moments = torch.tensor([normalisation['mean'], normalisation['sd']])[..., None, None]
+    mean, sd = moments.to(images.device, non_blocking=True)
     return ((images - mean) / sd).contiguous(memory_format=torch.channels_last)
 
 # %% ../../nbs/faces/06_study.ipynb #04859018

@@ -76,21 +76,18 @@ def _maps(options, n, ratio, random):
 def augment(
     x: torch.Tensor,  # `(B, 1, T, H, W)`, 0 to 1
     options: Augment,
-    random: torch.Generator,  # decides everything
+    random: torch.Generator,  # on the CPU; decides everything
 ) -> torch.Tensor:  # of the same shape and range
     "A batch of clips, each changed in its own way"
     n = len(x)
 
     def each(most):
-        return _either(n, random, most).view(-1, 1, 1, 1, 1)
+        return _either(n, random, most).view(-1, 1, 1, 1, 1).to(x.device, non_blocking=True)
 
     if options.moves:
-        x = grid_sample(
-            x,
-            affine_grid(_maps(options, n, x.shape[-1] / x.shape[-2], random), list(x.shape), align_corners=False),
-            padding_mode='border',
-            align_corners=False,
-        )
+        maps = _maps(options, n, x.shape[-1] / x.shape[-2], random).to(x.device, non_blocking=True)
+        grid = affine_grid(maps, list(x.shape), align_corners=False)
+        x = grid_sample(x, grid, padding_mode='border', align_corners=False)
     if options.gamma:
         x = x.clamp(min=1e-4) ** each(options.gamma).exp()
     if options.contrast:

@@ -293,12 +293,19 @@ class ClipLoader(DataLoader):
     def batch(
         self,
         numbers: list[int],  # of clips
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # `(B, 1, T, H, W)`, 0 to 1, and classes `(B,)`
+        "Some clips as they are"
+        return self.items.x[numbers], self.items.y[numbers]
+
+    def after_batch(
+        self,
+        batch: tuple[torch.Tensor, torch.Tensor],  # of `batch`, on any device
     ) -> tuple[torch.Tensor, torch.Tensor]:  # `(B, 1, T, H, W)`, and classes `(B,)`
-        "Some clips as a model reads them"
-        x = self.items.x[numbers]
+        "The clips as a model reads them, changed and normalised on the device where they are by now"
+        x, y = batch
         if self.distorts:
             x = augment(x, self.distort, torch.Generator().manual_seed(self.rng.getrandbits(32)))
-        return prepare(x, self.normalisation), self.items.y[numbers]
+        return prepare(x, self.normalisation), y
 
 
 def clip_loaders(
@@ -319,7 +326,8 @@ def inspect_splits(splits: LipsSplits) -> list[Finding]:
     found = [augmented_validation(first, second)]
     if splits.options.augment.moves or splits.options.augment.lights:
         numbers = list(range(min(16, len(splits.train))))
-        source, changed = prepare(splits.train.x[numbers], splits.normalisation), loaders.train.batch(numbers)[0]
+        source = prepare(splits.train.x[numbers], splits.normalisation)
+        changed = loaders.train.after_batch(loaders.train.batch(numbers))[0]
         found.append(destroying_augmentation(source.numpy(), changed.numpy()))
     abouts = {part: getattr(splits, part).clips.about for part in ('train', 'validation', 'test')}
     if all(column in about for about in abouts.values()):
