@@ -170,7 +170,7 @@ class LipNet(nn.Module):
         x: torch.Tensor,  # `(B, 1, T, H, W)`, normalised
     ) -> torch.Tensor:  # `(B, M, K)`
         seen = _represent(x, self.inputs)
-        if seen.device.type == 'cpu':  # a third faster there
+        if seen.device.type == 'cpu':  # 15 to 35 % faster there
             seen = seen.contiguous(memory_format=torch.channels_last_3d)
         return torch.stack([member(seen) for member in self.members], 1)
 
