@@ -13,8 +13,6 @@ recordings are simulated; a folder has `heart` (a store), `faces`, `lips` and `c
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections import Counter, defaultdict
@@ -30,6 +28,7 @@ import torch
 from fastai.callback.training import GradientClip
 from fastai.data.load import DataLoader
 from fastai.learner import Learner
+from report import save
 from torch import nn
 
 from hrft.callbacks import Pruned, StageCallback, WeightAverage, bfloat16_doubt
@@ -296,26 +295,24 @@ def launched(case, given):
 
 
 def launch_table(rows):
-    "Markdown: a column a training"
-    lines = [line('operations (waits) a step', [f"{row['case']}, {row['steps']} steps" for row in rows])]
-    lines.append('|:--|' + '--:|' * len(rows))
-    for part in PARTS:
-        lines.append(line(part, ['{:.0f} ({:.1f})'.format(*row['launches'][part]) for row in rows]))
-    return '\n'.join(lines)
-
-
-def line(name, cells):
-    "Of a table"
-    return f"| {name} | {' | '.join(cells)} |"
+    "Tables and sentences: a column a training"
+    cells = [{part: '{:.0f} ({:.1f})'.format(*row['launches'][part]) for part in PARTS} for row in rows]
+    names = [f"{row['case']}, {row['steps']} steps" for row in rows]
+    return {
+        'Operations (waits) a step': [{'': part} | {n: own[part] for n, own in zip(names, cells)} for part in PARTS]
+    }, []
 
 
 def table(rows):
-    "Markdown: a column a training"
-    lines = [line('CPU seconds an epoch', [row['case'] for row in rows]), '|:--|' + '--:|' * len(rows)]
-    lines += [line(part, [f"{row['parts_s'][part]:.3f}" for row in rows]) for part in PARTS]
-    lines += [line(name, [f"{row[name + '_s']:.3f}" for row in rows]) for name in ('hrft', 'plain', 'network')]
-    lines.append(line('hrft / plain', [f"{row['hrft_s'] / row['plain_s']:.2f}" for row in rows]))
-    return '\n'.join([*lines, line('items', [f"{row['items']:,}" for row in rows])])
+    "Tables and sentences: a column a training"
+    lines = [{'': part} | {row['case']: row['parts_s'][part] for row in rows} for part in PARTS]
+    lines += [{'': name} | {row['case']: row[f'{name}_s'] for row in rows} for name in ('hrft', 'plain', 'network')]
+    lines.append({'': 'hrft / plain'} | {row['case']: row['hrft_s'] / row['plain_s'] for row in rows})
+    lines.append({'': 'items'} | {row['case']: row['items'] for row in rows})
+    said = [
+        f"{r['case']}: an epoch of hrft takes {r['hrft_s'] / r['plain_s']:.2f} times the plain loop's." for r in rows
+    ]
+    return {'CPU seconds an epoch': lines}, said
 
 
 def main():
@@ -325,15 +322,12 @@ def main():
     parser.add_argument('--epochs', type=int, default=3, help='that count, of each training')
     parser.add_argument('--rounds', type=int, default=2, help='trainings of each loop, one after the other')
     parser.add_argument('--launches', action='store_true', help='count operations on a pretended GPU instead')
-    parser.add_argument('--json', default='', help='file for the figures')
+    parser.add_argument('--json', type=Path, help='file for the figures')
     given = parser.parse_args()
     torch.set_num_threads(1)
     measure, show = (launched, launch_table) if given.launches else (measured, table)
     rows = [measure(case, given) for case in given.cases]
-    print(show(rows))
-    if given.json:
-        machine = {'machine': platform.processor() or platform.machine(), 'torch': torch.__version__}
-        Path(given.json).write_text(json.dumps({**machine, 'rows': rows}, indent=1), encoding='utf-8')
+    save(given.json, *show(rows))
 
 
 if __name__ == '__main__':

@@ -9,8 +9,6 @@ its first step and after its last, is told in seconds. Without data each study t
 """
 
 import argparse
-import json
-import platform
 import tempfile
 import time
 from collections import Counter
@@ -20,9 +18,9 @@ from pathlib import Path
 
 import torch
 from fastai.learner import Learner
+from report import save
 
 from hrft import callbacks, resume, train, updates
-from hrft.core import versions
 from hrft.example import SignalStudy, two_stages
 from hrft.registry import find_recipe
 from hrft.runfolder import Run
@@ -200,18 +198,19 @@ def cases(asked, sources) -> dict:
     return found
 
 
-def show(found: dict):
-    "A table"
-    names = list(found)
-    print(f"{'share of an epoch':<52}" + ''.join(f'{name:>14}' for name in names))
-    for guard in GUARDS:
-        print(f'{guard:<52}' + ''.join(f"{found[name]['guards'][guard]:>14.2%}" for name in names))
-    print(f"{'all guards, without the metric':<52}" + ''.join(f"{found[n]['all_guards']:>14.2%}" for n in names))
-    print(f"{'seconds an epoch':<52}" + ''.join(f"{found[n]['epoch_s']:>14.3f}" for n in names))
-    print(f"{'the same, guards silenced':<52}" + ''.join(f"{found[n]['silenced_epoch_s']:>14.3f}" for n in names))
-    print('seconds once a training')
-    for guard in ONCE:
-        print(f'{guard:<52}' + ''.join(f"{found[name]['once_s'][guard]:>14.3f}" for name in names))
+def tables_of(found: dict) -> dict[str, list[dict]]:
+    "Shares of an epoch and seconds of a training, a column a training"
+    shares = [
+        {'guard': guard} | {name: f"{own['guards'][guard]:.2%}" for name, own in found.items()} for guard in GUARDS
+    ]
+    for words, key, form in (
+        ('all guards, without the metric', 'all_guards', '.2%'),
+        ('seconds an epoch', 'epoch_s', '.3f'),
+        ('the same, guards silenced', 'silenced_epoch_s', '.3f'),
+    ):
+        shares.append({'guard': words} | {name: format(own[key], form) for name, own in found.items()})
+    once = [{'guard': guard} | {name: own['once_s'][guard] for name, own in found.items()} for guard in ONCE]
+    return {'Share of an epoch': shares, 'Seconds once a training': once}
 
 
 if __name__ == '__main__':
@@ -223,7 +222,7 @@ if __name__ == '__main__':
     options = parser.parse_args()
     torch.set_num_threads(1)
     found = {name: measured(*case) for name, case in cases(options.parts, vars(options)).items()}
-    show(found)
-    if options.json:
-        machine = {'machine': platform.processor() or platform.machine(), 'versions': versions()}
-        options.json.write_text(json.dumps({'guards': found, **machine}, indent=1) + '\n')
+    sentences = [
+        f"{name}: the guards together cost {own['all_guards']:.1%} of an epoch." for name, own in found.items()
+    ]
+    save(options.json, tables_of(found), sentences)
