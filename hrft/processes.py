@@ -222,12 +222,12 @@ class _Sum(torch.autograd.Function):
     "The sum over processes; its gradient is the sum of theirs"
 
     @staticmethod
-    def forward(ctx, own, group):
+    def forward(ctx: Any, own: torch.Tensor, group: Any):
         ctx.group = group
         return group.add(own.clone())
 
     @staticmethod
-    def backward(ctx, gradient):
+    def backward(ctx: Any, gradient: torch.Tensor):
         return ctx.group.add(gradient.clone()), None
 
 

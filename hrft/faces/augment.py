@@ -13,12 +13,9 @@ import torch
 from pydantic import Field, model_validator
 from torch.nn.functional import affine_grid, grid_sample
 
-from ..core import UserError, extra
+from ..core import UserError
 from .readers import CLASSES, SIDES
 from ..recipe import Bounds, Options
-
-with extra('faces'):
-    import kornia.augmentation as K
 
 # %% ../../nbs/faces/02_augment.ipynb #ce4593a6
 Share = Annotated[float, Field(ge=0, le=1)]
