@@ -4,9 +4,10 @@
 
 # %% auto #0
 __all__ = ['BASELINE_FEATURES', 'HEART_RATE', 'TREES_EVERY', 'measured_steps', 'step_columns', 'Linear', 'Curve', 'boosted_trees',
-           'Trees', 'fit_baseline', 'baselines', 'heart_scores']
+           'grown_trees', 'Trees', 'fit_baseline', 'baselines', 'heart_scores']
 
 # %% ../../../nbs/heart/25_models.baselines.ipynb #f8ad041f
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -126,6 +127,27 @@ def boosted_trees(
     )
 
 
+_GROWN: dict[bytes, HistGradientBoostingRegressor] = {}
+_MOST_GROWN = 32  # models that are remembered
+
+
+def grown_trees(
+    x: np.ndarray,  # `(N, C)`, NaN where missing
+    y: np.ndarray,  # `(N,)`, finite
+    weight: np.ndarray | None = None,  # `(N,)`, how much each row counts
+    **settings: Any,  # of `boosted_trees`
+) -> HistGradientBoostingRegressor:
+    "Fitted trees; the last ones are remembered, since a page follows the same person again and again"
+    key = hashlib.blake2b(repr((x.shape, x.dtype, y.dtype, weight is not None, sorted(settings.items()))).encode())
+    for values in (x, y) if weight is None else (x, y, weight):
+        key.update(np.ascontiguousarray(values))
+    found = _GROWN.pop(key.digest(), None) or boosted_trees(**settings).fit(x, y, sample_weight=weight)
+    _GROWN[key.digest()] = found  # the latest stands last
+    while len(_GROWN) > _MOST_GROWN:
+        del _GROWN[next(iter(_GROWN))]
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class Trees:
     "Boosted trees on features of a grid step"
@@ -140,7 +162,7 @@ class Trees:
     ) -> 'Trees':
         x, y = measured_steps(workouts, BASELINE_FEATURES)
         every = max(1, len(y) // n_rows)
-        return cls(boosted_trees().fit(x[::every], y[::every]))
+        return cls(grown_trees(x[::every], y[::every]))
 
     def predict(self, run: Workout) -> np.ndarray:  # `(T,)`, bpm
         return self.model.predict(run.steps[:, step_columns(BASELINE_FEATURES)].astype(float))
