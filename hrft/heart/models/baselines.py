@@ -140,7 +140,7 @@ def grown_trees(
     "Fitted trees; the last ones are remembered, since a page follows the same person again and again"
     key = hashlib.blake2b(repr((x.shape, x.dtype, y.dtype, weight is not None, sorted(settings.items()))).encode())
     for values in (x, y) if weight is None else (x, y, weight):
-        key.update(np.ascontiguousarray(values))
+        key.update(np.ascontiguousarray(values).data)
     found = _GROWN.pop(key.digest(), None) or boosted_trees(**settings).fit(x, y, sample_weight=weight)
     _GROWN[key.digest()] = found  # the latest stands last
     while len(_GROWN) > _MOST_GROWN:
