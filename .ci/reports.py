@@ -88,7 +88,10 @@ def main(names: list[str], full: bool, again: bool) -> int:
             try:
                 made[name], told = done.result()
                 took = f"{told['wall_s']:.0f} s, {told['cpu_s']:.0f} s of a core" if told["rendered"] else "as it was"
-                print(f"{name}: reports/{name}-simulated.html ({took}; after {time.perf_counter() - start:.0f} s)", flush=True)
+                print(
+                    f"{name}: reports/{name}-simulated.html ({took}; after {time.perf_counter() - start:.0f} s)",
+                    flush=True,
+                )
             except Exception as error:
                 failed += 1
                 print(f"{name}: FAILED, {error if isinstance(error, UserError) else repr(error)}", flush=True)
