@@ -19,9 +19,11 @@ FEWER = {  # what keeps a page on drawn data within a minute or two of one core,
     "heart": {"recipes": ["heart/plain", "heart/base", "heart/trees"], "members": ["base", "trees"], "amounts": [0, 5]},
     "clouds": {
         "recipes": ["clouds/base", "clouds/residual"],
+        "settings": ["data.images.size=40", "stages.pretrain.epochs=8", "stages.final.epochs=4"],
+        "shorter": ["stages.pretrain.epochs=6", "stages.final.epochs=3"],
+        "quick": ["stages.pretrain.epochs=4", "stages.final.epochs=2"],
         "overweights": [3.5],
-        "alternatives": {"without the shadow correlation": ["model.shadow_px=0"]},
-        "frozen": [],
+        "alternatives": {},
         "shadowless": False,
         "labels": [0, 25],
     },
@@ -81,6 +83,7 @@ def main(names: list[str], full: bool, again: bool) -> int:
     os.chdir(ROOT)
     os.environ |= {"OMP_NUM_THREADS": "1"}
     start, failed, made = time.perf_counter(), 0, read_json(MADE) if MADE.is_file() else {}
+    print(f"rendering {', '.join(names)}; the first of them stands within some two minutes", flush=True)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(_render, name, {} if full else FEWER[name], again): name for name in names}
         for done in as_completed(running):
