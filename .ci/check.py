@@ -339,7 +339,7 @@ def _report(case: str) -> list:
 
     folder, parameters = Path(os.environ["HRFT_CACHE"]), dict(_REPORTS[case])
     if "store" in parameters:
-        parameters["store"] = str(simulated_store(folder, "tiny").path)
+        parameters["store"] = str(simulated_store(ROOT / "data/simulated", "tiny").path)
     page = _render(case, "heart" if case == "one-person" else case, parameters | {"runs": str(folder / "runs" / case)})
     wrong = [] if "SIMULATED" in page else [f"{case} does not say SIMULATED"]
     if case == "heart":
