@@ -13,7 +13,7 @@ import torch
 import treelite
 from torch import nn
 
-from .baselines import grown_trees
+from .baselines import Remembered, boosted_trees
 
 # %% ../../../nbs/heart/29_models.trees.ipynb #5a917857
 class TreeSum(nn.Module):
@@ -109,9 +109,20 @@ def fit_trees(
     loss: str = 'absolute_error',  # or squared_error
 ) -> TreeSum:
     "Boosted trees as a module"
-    x, settings = np.asarray(x, np.float32), {'n_trees': n_trees, 'n_leaves': n_leaves, 'rate': rate}
-    model = grown_trees(x, y, weight, loss=loss, rows_a_leaf=rows_a_leaf, **settings)
-    told, trees = treelite.sklearn.import_model(model), TreeSum(n_trees, n_leaves)
+    x = np.asarray(x, np.float32)
+    settings = {'loss': loss, 'n_trees': n_trees, 'n_leaves': n_leaves, 'rate': rate, 'rows_a_leaf': rows_a_leaf}
+    trees = TreeSum(n_trees, n_leaves)
+    trees.load_state_dict(_FITTED.of(lambda: _fitted(x, y, weight, settings).state_dict(), (x, y, weight), settings))
+    return trees
+
+
+_FITTED = Remembered(256)  # of some 70 kB each
+
+
+def _fitted(x, y, weight, settings):
+    "The same, fitted now"
+    model = boosted_trees(**settings).fit(x, y, sample_weight=weight)
+    told, trees = treelite.sklearn.import_model(model), TreeSum(settings['n_trees'], settings['n_leaves'])
     trees.constant[0] = float(told.get_header_accessor().get_field('base_scores')[0])
     trees.depth[0] = int(told.get_tree_depth().max())
     for i in range(told.num_tree):
