@@ -82,14 +82,15 @@ def main(names: list[str], full: bool, again: bool) -> int:
 
     os.chdir(ROOT)
     os.environ |= {"OMP_NUM_THREADS": "1"}
-    start, failed, made = time.perf_counter(), 0, read_json(MADE) if MADE.is_file() else {}
-    print(f"rendering {', '.join(names)}; the first of them stands within some two minutes", flush=True)
+    start, failed = time.perf_counter(), 0
+    print(f"rendering {', '.join(names)}; a line as each stands", flush=True)
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(_render, name, {} if full else FEWER[name], again): name for name in names}
         for done in as_completed(running):
             name = running[done]
             try:
-                made[name], told = done.result()
+                made, told = done.result()
+                write_json(MADE, (read_json(MADE) if MADE.is_file() else {}) | {name: made})
                 took = f"{told['wall_s']:.0f} s, {told['cpu_s']:.0f} s of a core" if told["rendered"] else "as it was"
                 print(
                     f"{name}: reports/{name}-simulated.html ({took}; after {time.perf_counter() - start:.0f} s)",
@@ -98,7 +99,6 @@ def main(names: list[str], full: bool, again: bool) -> int:
             except Exception as error:
                 failed += 1
                 print(f"{name}: FAILED, {error if isinstance(error, UserError) else repr(error)}", flush=True)
-    write_json(MADE, made)
     print(f"{len(names) - failed} of {len(names)} reports stand after {time.perf_counter() - start:.0f} s")
     return min(failed, 1)
 
