@@ -61,19 +61,23 @@ def _pictures(page: Path) -> Path:
     return page.with_name(f"{page.stem}_files")
 
 
-def _render(name: str, parameters: dict, again: bool) -> dict:
-    "One report, in a process of its own: what it is made of, and the seconds that it took"
+def _cpu_s() -> float:
+    "Of this process and of the kernels that it started"
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _render(name: str, parameters: dict, again: bool) -> tuple:
+    "One report, in a process of its own: what it is made of, and what to say of it"
     from hrft.core import read_json
     from hrft.report import render
 
-    start, made = time.perf_counter(), _made_of(name, parameters)
+    start, began, made = time.perf_counter(), _cpu_s(), _made_of(name, parameters)
     known = read_json(MADE).get(name, {}) if MADE.is_file() else {}
-    if again or not _page(name) or known != {"made of": made, "page": _page(name)}:
-        render(name, parameters, ROOT / "reports", f"{name}-simulated", show=False)
-        known = {}
-    told = {"rendered": not known, "wall_s": time.perf_counter() - start}
-    told["cpu_s"] = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return {"made of": made, "page": _page(name)}, told
+    if not again and _page(name) and known == {"made of": made, "page": _page(name)}:
+        return known, "as it was"
+    render(name, parameters, ROOT / "reports", f"{name}-simulated", show=False)
+    took = f"{time.perf_counter() - start:.0f} s, {_cpu_s() - began:.0f} s of a core"
+    return {"made of": made, "page": _page(name)}, took
 
 
 def main(names: list[str], full: bool, again: bool) -> int:
@@ -81,21 +85,18 @@ def main(names: list[str], full: bool, again: bool) -> int:
     from hrft.core import UserError, read_json, write_json
 
     os.chdir(ROOT)
-    os.environ |= {"OMP_NUM_THREADS": "1"}
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     start, failed = time.perf_counter(), 0
     print(f"rendering {', '.join(names)}; a line as each stands", flush=True)
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(min(4, os.cpu_count() or 1), multiprocessing.get_context("spawn")) as pool:
         running = {pool.submit(_render, name, {} if full else FEWER[name], again): name for name in names}
         for done in as_completed(running):
             name = running[done]
             try:
-                made, told = done.result()
+                made, took = done.result()
                 write_json(MADE, (read_json(MADE) if MADE.is_file() else {}) | {name: made})
-                took = f"{told['wall_s']:.0f} s, {told['cpu_s']:.0f} s of a core" if told["rendered"] else "as it was"
-                print(
-                    f"{name}: reports/{name}-simulated.html ({took}; after {time.perf_counter() - start:.0f} s)",
-                    flush=True,
-                )
+                after = f"after {time.perf_counter() - start:.0f} s"
+                print(f"{name}: reports/{name}-simulated.html ({took}; {after})", flush=True)
             except Exception as error:
                 failed += 1
                 print(f"{name}: FAILED, {error if isinstance(error, UserError) else repr(error)}", flush=True)
