@@ -22,8 +22,8 @@ $(STAMP): settings.ini setup.py constraints.txt
 test: $(STAMP)  ## modules match notebooks, notebooks run, repository rules hold
 	$(BIN)/python .ci/check.py
 
-reports: $(STAMP)  ## regenerate the reports on the embedded, simulated default
-	$(BIN)/python .ci/reports.py
+reports: $(STAMP)  ## the reports on the embedded, simulated default (FULL=1: larger, AGAIN=1: unchanged ones too, REPORTS="heart lips")
+	$(BIN)/python .ci/reports.py $(REPORTS) $(if $(FULL),--full) $(if $(AGAIN),--again)
 
 benchmarks: $(STAMP)  ## measure and render reports/speed.md; FAST=1 in some minutes
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'

@@ -1,21 +1,31 @@
 """The whole check: modules match notebooks, notebooks run, repository rules hold.
 
-Each line of the summary is one check; the last line counts them. Runs from any folder, in the environment of
-`make setup`.
+Each line of the summary is one check with its seconds; the last line counts them. What takes long is shared out to two
+processes, a task each time one is free, the longest first; the slowest cells of notebooks stand at the end. Runs from
+any folder, in the environment of `make setup`.
 """
 
 import ast
+<<<<<<< HEAD
 import configparser
+=======
+import json
+>>>>>>> rep
 import multiprocessing
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+<<<<<<< HEAD
 from concurrent.futures import ProcessPoolExecutor
 from importlib import metadata
+=======
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache, partial
+>>>>>>> rep
 from pathlib import Path
 
 import nbformat
@@ -24,12 +34,16 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / ".ci"))
+
+from cells import Cell, slowest  # noqa: E402
+
 BIN = Path(sys.executable).parent
 LONGEST_MODULE, LONGEST_FUNCTION, LARGEST_FILE_KB = 550, 40, 2048  # lines, lines without docstring
 FLOORS, NO_MODULES = ("core", "logs"), ("reports", "trials", "tutorials", "__pycache__")
 DATA = re.compile(r"\.(parquet|npz|tar|zip|fit|tcx|gpx|hdf5|h5|pth|pkl|pt)$")
 
 
+@cache
 def tracked() -> list:
     "Files that git tracks, or would"
     listed = subprocess.run(
@@ -38,18 +52,25 @@ def tracked() -> list:
     return [f for f in listed if f and (ROOT / f).is_file()]
 
 
+@cache
+def cells_of(path: Path) -> list:
+    "A notebook's cells"
+    return nbformat.read(path, as_version=4).cells
+
+
 def notebooks(*rooms: str) -> list:
     "Notebooks of some folders of nbs/, all by default, in the order of their numbers"
     rooms = rooms or [p.name for p in sorted((ROOT / "nbs").iterdir()) if p.is_dir() and p.name[0] not in "._"]
     return [path for room in rooms for path in sorted((ROOT / "nbs" / room).glob("*.ipynb"))]
 
 
+@cache
 def modules() -> dict:
     "Exported notebooks: module name -> notebook, from the ground up: core, logs, then each study"
     studies = [p.name for p in sorted((ROOT / "nbs").iterdir()) if p.is_dir() and p.name not in (*FLOORS, *NO_MODULES)]
     found = {}
     for path in notebooks(*FLOORS, *studies):
-        source = "\n".join(c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+        source = "\n".join(c.source for c in cells_of(path) if c.cell_type == "code")
         if m := re.search(r"#\s*\|\s*default_exp\s+(\S+)", source):
             found["hrft." + m.group(1)] = path
     return found
@@ -57,19 +78,17 @@ def modules() -> dict:
 
 def check_export():
     "exported modules match the notebooks"
-    with tempfile.TemporaryDirectory() as folder:
-        before = Path(folder) / "hrft"
-        shutil.copytree(ROOT / "hrft", before, ignore=shutil.ignore_patterns("__pycache__"))
-        subprocess.run([BIN / "nbdev_export"], cwd=ROOT, check=True)
-        differ = [
-            f
-            for f in sorted((ROOT / "hrft").rglob("*.py"))
-            if not (old := before / f.relative_to(ROOT / "hrft")).exists() or old.read_bytes() != f.read_bytes()
-        ]
-        for f in differ:  # leave the tree as it was found
-            old = before / f.relative_to(ROOT / "hrft")
-            shutil.copyfile(old, f) if old.exists() else f.unlink()
-    return [f"{f.relative_to(ROOT)} differs from its notebook; run `make export`" for f in differ]
+    with tempfile.TemporaryDirectory() as folder:  # notebooks run meanwhile, with the modules that are there
+        for name in ("settings.ini", "hrft", "nbs"):
+            source, copy = ROOT / name, Path(folder) / name
+            shutil.copytree(source, copy) if source.is_dir() else shutil.copyfile(source, copy)
+        subprocess.run([BIN / "nbdev_export"], cwd=folder, check=True)
+        made = {f.relative_to(folder): f.read_bytes() for f in sorted(Path(folder, "hrft").rglob("*.py"))}
+    return [
+        f"{name} differs from its notebook; run `make export`"
+        for name, text in made.items()
+        if not (ROOT / name).is_file() or (ROOT / name).read_bytes() != text
+    ]
 
 
 def _imported(name: str, source: Path):
@@ -208,7 +227,7 @@ def check_templates():
     "report templates have one cell of literal parameters, no def, and import the report module and one study"
     wrong = []
     for path in sorted((ROOT / "nbs/reports").glob("*.ipynb")):
-        cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+        cells = [c for c in cells_of(path) if c.cell_type == "code"]
         tagged = [c for c in cells if "parameters" in c.metadata.get("tags", [])]
         if len(tagged) != 1:
             wrong.append(f"{path.name} has {len(tagged)} parameters cells")
@@ -234,7 +253,7 @@ def check_clean():
     "notebooks are clean: no metadata of one session, nothing that failed"
     wrong = []
     for path in [ROOT / "nbs/index.ipynb", *notebooks()]:
-        for c in nbformat.read(path, as_version=4).cells:
+        for c in cells_of(path):
             if set(c.metadata) - {"tags"}:
                 wrong.append(f"{path.name} has cell metadata {set(c.metadata)}; run `make export`")
             elif any(o.output_type == "error" for o in c.get("outputs", [])):
@@ -301,116 +320,177 @@ def check_extras():
     return wrong
 
 
-def check_road():
+# What takes long: so many tasks for the two processes, by name
+
+
+def road_tasks() -> dict:
     "README's way from an export to a prediction works, and says what is missing where runs are few"
-    from road import check_road
+    from road import ENOUGH, FEW, check_walk
 
-    return check_road()
+    return {f"{n} workouts": partial(check_walk, n) for n in (ENOUGH, *FEW)}
 
 
-def check_notebooks():
+def notebook_tasks() -> dict:
     "every notebook runs"
-    env = os.environ | {"OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg", "PATH": f"{BIN}:{os.environ['PATH']}"}
-    done = subprocess.run(
-        [BIN / "nbdev_test", "--n_workers", "2", "--do_print", "--timing", "--skip_folder_re", "^([_.]|reports)"],
-        cwd=ROOT,
-        env=env,
-    )
-    return [] if done.returncode == 0 else ["see above"]
+    paths = [ROOT / "nbs/index.ipynb", *(path for path in notebooks() if path.parent.name != "reports")]
+    return {f"{path.parent.name}/{path.stem}": partial(_cells, path) for path in paths}
 
 
-def _render(case: str, name: str, parameters: dict, folder: Path):
-    "One report on tiny data, in a process of its own: its page and the CPU seconds that it took"
-    from hrft.report import render
+def _cells(path: Path) -> list:
+    "What fails in a notebook; its cells' seconds are kept for the end"
+    from cells import run
 
-    start = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
-    page = render(
-        name,
-        parameters | ({"runs": str(folder / "runs")} if "logs" not in parameters else {}),
-        folder / "reports",
-        case,
-        ("ipynb", "md", "html"),
-        show=False,
-    )["md"]
-    return page.read_text(encoding="utf-8"), sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2]) - start
+    ran, failed = run(path)
+    with open(Path(os.environ["HRFT_CACHE"]) / "cells.jsonl", "a") as file:
+        file.writelines(json.dumps(cell) + "\n" for cell in ran)
+    return failed.splitlines()
 
 
-def check_reports():
+_FEW_PIXELS = ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
+_FEW_EPOCHS = ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1"]
+_FEW_EPOCHS += ["stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"]
+_REPORTS = {  # case -> template and parameters; `store` is filled in
+    "clouds": {
+        "kind": "tiny",
+        "settings": _FEW_EPOCHS,
+        "overweights": [3.5],
+        "others": [],
+        "alternatives": {},
+        "labels": [0, 8],
+        "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"],
+    },
+    "heart": {"store": "", "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1},
+    "ablations": {
+        "store": "",
+        "min_workouts": 5,
+        "n_people": 2,
+        "base_epochs": 1,
+        "personal_epochs": 1,
+        "personal_workouts": [4],
+        "ablation_seeds": [0],
+        "base_topics": ["loss"],
+        "personal_topics": ["stage"],
+    },
+    "faces": {
+        "recipes": ["faces/base", "faces/dice-2.0"],
+        "long_changes": "",
+        "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6"
+        " stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
+    },
+    "lips": {"n_folds": 3, "changes": _FEW_PIXELS, "resumed_changes": _FEW_PIXELS, "resumes_epochs": 1},
+    "one-person": {"store": "", "person": "watch", "recipes": []},
+}
+
+
+def report_tasks() -> dict:
     "every report template renders on tiny simulated data"
+    return {f"report {case}": partial(_report, case) for case in _REPORTS}
+
+
+def _report(case: str) -> list:
+    "What is wrong with one report's page, and after the heart report with those that are about its runs"
     from hrft.heart.simulate.archives import simulated_store
 
-    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    os.environ.pop("MPLBACKEND", None)
-    wrong, few_pixels = [], ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
-        store, runs = str(simulated_store(Path(folder) / "data", "tiny").path), Path(folder) / "runs"
-        cases = {  # the longest first
-            "clouds": (
-                "clouds",
-                {
-                    "kind": "tiny",
-                    "settings": [
-                        "data.images.size=40",
-                        "stages.pretrain.epochs=2",
-                        "stages.final.epochs=1",
-                        "stages.pretrain.warmup_steps=2",
-                        "stages.final.warmup_steps=2",
-                    ],
-                    "overweights": [3.5],
-                    "others": [],
-                    "alternatives": {},
-                    "labels": [0, 8],
-                    "adapt": ["data.gap=2", "data.adapt_from=8", "stages.adapt.epochs=2"],
-                },
-            ),
-            "heart": (
-                "heart",
-                {"store": store, "person": "watch", "recipes": ["heart/plain", "heart/base"], "seeds": 1},
-            ),
-            "ablations": (
-                "ablations",
-                {
-                    "store": store,
-                    "min_workouts": 5,
-                    "n_people": 2,
-                    "base_epochs": 1,
-                    "personal_epochs": 1,
-                    "personal_workouts": [4],
-                    "ablation_seeds": [0],
-                    "base_topics": ["loss"],
-                    "personal_topics": ["stage"],
-                },
-            ),
-            "faces": (
-                "faces",
-                {
-                    "recipes": ["faces/base", "faces/dice-2.0"],
-                    "long_changes": "",
-                    "changes": "data.size_px=32 data.validation=8 data.test=10 stages.0.epochs=4 stages.0.batch_size=6"
-                    " stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
-                },
-            ),
-            "lips": ("lips", {"n_folds": 3, "changes": few_pixels, "resumed_changes": few_pixels, "resumes_epochs": 1}),
-            "one-person": ("heart", {"store": store, "person": "watch", "recipes": []}),
-        }
-        running = {case: pool.submit(_render, case, *words, Path(folder)) for case, words in cases.items()}
-        running["heart"].result()
-        trained = [str(p.parent) for p in sorted((runs / "heart").glob("*/metrics.json"))]
-        running["runs"] = pool.submit(
-            _render, "runs", "runs", {"logs": trained[:2], "names": ["first", "second"]}, Path(folder)
-        )
-        running["diagnosis"] = pool.submit(_render, "diagnosis", "diagnosis", {"run": trained[0]}, Path(folder))
-        for case, done in running.items():
-            page, seconds = done.result()
-            print(f"        {case}: {seconds:.0f} s of CPU", flush=True)
-            if case in cases and "SIMULATED" not in page:
-                wrong.append(f"{case} does not say SIMULATED")
-            if not re.search(r"!\[(?!png)[^\]]+\]", page):
-                wrong.append(f"{case} shows no picture with words")
+    folder, parameters = Path(os.environ["HRFT_CACHE"]), dict(_REPORTS[case])
+    if "store" in parameters:
+        parameters["store"] = str(simulated_store(ROOT / "data/simulated", "tiny").path)
+    page = _render(case, "heart" if case == "one-person" else case, parameters | {"runs": str(folder / "runs" / case)})
+    wrong = [] if "SIMULATED" in page else [f"{case} does not say SIMULATED"]
+    if case == "heart":
+        trained = [str(p.parent) for p in sorted((folder / "runs/heart/heart").glob("*/metrics.json"))]
+        page += _render("runs", "runs", {"logs": trained[:2], "names": ["first", "second"]})
+        page += _render("diagnosis", "diagnosis", {"run": trained[0]})
     return wrong
 
 
+def _render(case: str, name: str, parameters: dict) -> str:
+    "The page of one report, which shows a picture with words"
+    from hrft.report import render
+
+    folder = Path(os.environ["HRFT_CACHE"]) / "reports"
+    page = render(name, parameters, folder, case, ("ipynb", "md", "html"), show=False)["md"].read_text("utf-8")
+    assert re.search(r"!\[(?!png)[^\]]+\]", page), f"{case} shows no picture with words"
+    return page
+
+
+RULES = [
+    check_imports,
+    check_numbers,
+    check_sizes,
+    check_functions,
+    check_format,
+    check_data,
+    check_paths,
+    check_templates,
+    check_clean,
+    check_readme,
+    check_light_import,
+]
+TASKS = [road_tasks, report_tasks, notebook_tasks]
+LONGEST = [  # tasks that begin first: then none of the two processes waits for the other at the end
+    "types",
+    "report clouds",
+    "24 workouts",
+    "report heart",
+    "report lips",
+    "report ablations",
+    "report faces",
+    "report one-person",
+    "trials/00_guarantees",
+    "core/24_sweep",
+    "heart/44_study",
+    "heart/52_results.folds",
+    "heart/56_results.ablations",
+    "trials/03_outside",
+    "trials/01_lips_resume",
+    "clouds/08_study",
+    "tutorials/00_digits",
+]
+
+
+def _task(run) -> tuple:
+    "What a task complains of, and its seconds"
+    start = time.perf_counter()
+    try:
+        found = run()
+    except Exception as error:
+        found = [f"{type(error).__name__}: {error}"]
+    return found, time.perf_counter() - start
+
+
+def _told(words: str, found: list, seconds: float) -> int:
+    "Say how a check ended; how many have failed by it"
+    print(f"{'FAILED' if found else 'passed'}  {words} ({seconds:.0f} s)", flush=True)
+    for line in found:
+        print(f"        {line}", flush=True)
+    return bool(found)
+
+
+def _many() -> int:
+    "What takes long, in two processes; how many checks failed"
+    kinds = {check_export: {"export": check_export}, check_types: {"types": check_types}}
+    kinds |= {tasks: tasks() for tasks in TASKS}
+    order = LONGEST + sorted(name for own in kinds.values() for name in own if name not in LONGEST)
+    failed, left, found, seconds = 0, {kind: len(own) for kind, own in kinds.items()}, {}, {}
+    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+        all_tasks = {name: (kind, run) for kind, own in kinds.items() for name, run in own.items()}
+        running = {pool.submit(_task, all_tasks[name][1]): name for name in order if name in all_tasks}
+        failed += sum(_told(rule.__doc__, *_task(rule)) for rule in RULES)
+        for done in as_completed(running):
+            name = running[done]
+            kind = all_tasks[name][0]
+            killed = [f"{name}: {done.exception()}"], 0.0
+            complaints, seconds[name] = killed if done.exception() else done.result()
+            found[kind] = found.get(kind, []) + complaints
+            left[kind] -= 1
+            if not left[kind]:
+                failed += _told(kind.__doc__, found[kind], sum(seconds[each] for each in kinds[kind]))
+    print("slowest tasks:", *(f"{seconds[n]:6.1f} s  {n}" for n in sorted(seconds, key=seconds.get)[:-16:-1]), sep="\n")
+    return failed
+
+
 def main():
+<<<<<<< HEAD
     checks = [
         check_export,
         check_imports,
@@ -438,6 +518,18 @@ def main():
         for line in found:
             print(f"        {line}", flush=True)
     print(f"{len(checks) - failed} passed, {failed} failed")
+=======
+    start = time.perf_counter()
+    tracked()  # remembered from before notebooks write anything
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"HRFT_CACHE": folder, "OMP_NUM_THREADS": "1", "IN_TEST": "1", "MPLBACKEND": "Agg"}
+        os.environ |= {"PYTHONPATH": str(ROOT), "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+        failed = _many()
+        lines = (Path(folder) / "cells.jsonl").read_text().splitlines()
+    print("slowest cells:", *slowest([Cell(*json.loads(line)) for line in lines]), sep="\n")
+    n = len(RULES) + 2 + len(TASKS)
+    print(f"{n - failed} passed, {failed} failed, {time.perf_counter() - start:.0f} s")
+>>>>>>> rep
     sys.exit(1 if failed else 0)
 
 

@@ -10,7 +10,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,33 +37,44 @@ def walk(n_workouts: int, folder: Path) -> list:
         for name in words:  # a file to read that is not there yet is a new workout
             if re.fullmatch(r"\w+\.(fit|tcx|gpx)", name):
                 shutil.copyfile(ROOT / f"data/sample/run_simulated.{name[-3:].replace('fit', 'tcx')}", folder / name)
-        env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-        done = subprocess.run(
-            [sys.executable, "-c", "import sys; from hrft.cli import main; sys.exit(main())", *words[1:]],
-            cwd=folder,
-            env=env,
-            capture_output=True,
-            text=True,
-        )
-        said, name = done.stderr.strip().splitlines(), f"{n_workouts} workouts, `{' '.join(words)}`"
-        if done.returncode == 0:
-            last = (done.stdout + done.stderr).strip().splitlines()[-1]
+        code, out, err = _as_typed(words, folder) if n_workouts == ENOUGH else _here(words, folder)
+        said, name = err.strip().splitlines(), f"{n_workouts} workouts, `{' '.join(words)}`"
+        if code == 0:
+            last = (out + err).strip().splitlines()[-1]
             if not last.startswith("next: "):
                 wrong.append(f"{name} ends with {last!r}, not with what to do next")
-            if words[1] == "personalize" and "\nUse " not in done.stdout:
+            if words[1] == "personalize" and "\nUse " not in out:
                 wrong.append(f"{name} has no verdict")
-        elif n_workouts == ENOUGH or done.returncode != 2 or len(said) != 1 or not said[0].startswith("hrft: "):
-            wrong.append(f"{name}: exit code {done.returncode}: {' / '.join(said[-3:])}")
+        elif n_workouts == ENOUGH or code != 2 or len(said) != 1 or not said[0].startswith("hrft: "):
+            wrong.append(f"{name}: exit code {code}: {' / '.join(said[-3:])}")
     return wrong
 
 
-def check_road():
-    "README's way from an export to a prediction works, and says what is missing where runs are few"
-    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as pool:
-        walks = pool.map(lambda n: walk(n, Path(folder) / f"{n}"), (ENOUGH, *reversed(FEW)))
-        return [line for found in walks for line in found]
+def _as_typed(words: list, folder: Path) -> tuple:
+    "A command in a process of its own: exit code, output, errors"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
+    code = "import sys; from hrft.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, *words[1:]], cwd=folder, env=env, capture_output=True, text=True)
+    return done.returncode, done.stdout, done.stderr
+
+
+def _here(words: list, folder: Path) -> tuple:
+    "The same in this process, which has what a command imports by the second one"
+    from fastcore.xtras import working_directory
+
+    from hrft.cli import main
+
+    with working_directory(folder), redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(words[1:])
+    return code, out.getvalue(), err.getvalue()
+
+
+def check_walk(n_workouts: int) -> list:
+    "What is wrong on README's way for somebody with so many workouts"
+    with tempfile.TemporaryDirectory() as folder:
+        return walk(n_workouts, Path(folder) / "me")
 
 
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
-    sys.exit("\n".join(check_road()))
+    sys.exit("\n".join(line for n in (ENOUGH, *FEW) for line in check_walk(n)))

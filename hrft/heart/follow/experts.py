@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from .level import Belief, recent_coefficients
 from ..models.baselines import BASELINE_FEATURES
@@ -173,8 +172,7 @@ def tree_values(
     x: np.ndarray,  # `(N, F)`
 ) -> np.ndarray:  # `(N,)`
     "What trees say of rows"
-    with torch.no_grad():
-        return trees(torch.from_numpy(np.ascontiguousarray(x, np.float32))).double().numpy()
+    return trees.values(x).astype(float)
 
 # %% ../../../nbs/heart/34_follow.experts.ipynb #5f91b423
 _SHARED = {'n_trees': 100, 'n_leaves': 8, 'rate': 0.05, 'rows_a_leaf': 300, 'loss': 'squared_error'}

@@ -4,10 +4,11 @@
 
 # %% auto #0
 __all__ = ['BASELINE_FEATURES', 'HEART_RATE', 'TREES_EVERY', 'measured_steps', 'step_columns', 'Linear', 'Curve', 'boosted_trees',
-           'Trees', 'fit_baseline', 'baselines', 'heart_scores']
+           'Remembered', 'Trees', 'fit_baseline', 'baselines', 'heart_scores']
 
 # %% ../../../nbs/heart/25_models.baselines.ipynb #f8ad041f
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -126,6 +127,36 @@ def boosted_trees(
     )
 
 
+class Remembered:
+    "What was made of rows, for the last of them: a page follows the same person again and again"
+
+    def __init__(
+        self,
+        most: int,  # results that are kept
+    ):
+        self.most, self.kept = most, {}
+
+    def of(
+        self,
+        make: Callable[[], Any],  # the same for the same rows and settings
+        rows: Sequence[np.ndarray | None],
+        settings: Mapping[str, Any],
+    ) -> Any:  # what `make` gives, or gave
+        "A result, made now or before"
+        told = [(each.shape, each.dtype) if each is not None else None for each in rows]
+        key = hashlib.blake2b(repr((told, sorted(settings.items()))).encode())
+        for each in rows:
+            key.update(np.ascontiguousarray(each).data if each is not None else b'')
+        found = self.kept.pop(key.digest()) if key.digest() in self.kept else make()
+        self.kept[key.digest()] = found  # the latest stands last
+        while len(self.kept) > self.most:
+            del self.kept[next(iter(self.kept))]
+        return found
+
+
+_GROWN = Remembered(16)
+
+
 @dataclass(frozen=True, eq=False)
 class Trees:
     "Boosted trees on features of a grid step"
@@ -140,7 +171,8 @@ class Trees:
     ) -> 'Trees':
         x, y = measured_steps(workouts, BASELINE_FEATURES)
         every = max(1, len(y) // n_rows)
-        return cls(boosted_trees().fit(x[::every], y[::every]))
+        x, y = x[::every], y[::every]
+        return cls(_GROWN.of(lambda: boosted_trees().fit(x, y), (x, y), {}))
 
     def predict(self, run: Workout) -> np.ndarray:  # `(T,)`, bpm
         return self.model.predict(run.steps[:, step_columns(BASELINE_FEATURES)].astype(float))
