@@ -6,11 +6,8 @@ any folder, in the environment of `make setup`.
 """
 
 import ast
-<<<<<<< HEAD
 import configparser
-=======
 import json
->>>>>>> rep
 import multiprocessing
 import os
 import re
@@ -18,14 +15,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-<<<<<<< HEAD
-from concurrent.futures import ProcessPoolExecutor
-from importlib import metadata
-=======
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache, partial
->>>>>>> rep
+from importlib import metadata
 from pathlib import Path
 
 import nbformat
@@ -425,6 +418,7 @@ RULES = [
     check_clean,
     check_readme,
     check_light_import,
+    check_extras,
 ]
 TASKS = [road_tasks, report_tasks, notebook_tasks]
 LONGEST = [  # tasks that begin first: then none of the two processes waits for the other at the end
@@ -490,35 +484,6 @@ def _many() -> int:
 
 
 def main():
-<<<<<<< HEAD
-    checks = [
-        check_export,
-        check_imports,
-        check_numbers,
-        check_sizes,
-        check_functions,
-        check_format,
-        check_types,
-        check_data,
-        check_paths,
-        check_templates,
-        check_clean,
-        check_readme,
-        check_light_import,
-        check_extras,
-        check_road,
-        check_notebooks,
-        check_reports,
-    ]
-    failed = 0
-    for check in checks:
-        found = check()
-        failed += bool(found)
-        print(f"{'FAILED' if found else 'passed'}  {check.__doc__}", flush=True)
-        for line in found:
-            print(f"        {line}", flush=True)
-    print(f"{len(checks) - failed} passed, {failed} failed")
-=======
     start = time.perf_counter()
     tracked()  # remembered from before notebooks write anything
     with tempfile.TemporaryDirectory() as folder:
@@ -529,7 +494,6 @@ def main():
     print("slowest cells:", *slowest([Cell(*json.loads(line)) for line in lines]), sep="\n")
     n = len(RULES) + 2 + len(TASKS)
     print(f"{n - failed} passed, {failed} failed, {time.perf_counter() - start:.0f} s")
->>>>>>> rep
     sys.exit(1 if failed else 0)
 
 
