@@ -11,7 +11,7 @@ settings.read("settings.ini", encoding="utf-8")
 cfg = settings["DEFAULT"]
 readme = Path("README.md")
 extras = {name: settings["extras"][name].split() for name in settings["extras"] if name not in settings.defaults()}
-extras["all"] = sum(extras.values(), [])
+extras["all"] = sum((own for name, own in extras.items() if name != "bench"), [])  # peers are for `make benchmarks`
 
 setup(
     name=cfg["lib_name"],
