@@ -494,14 +494,14 @@ def items_table(
     assert len(said) in (n_runs, len(items))
     order = [i // items.n_pasts for i in WorkoutLoader(items).get_idxs()]
     by_past = [dict(zip(order, said[begin : begin + n_runs])) for begin in range(0, len(said), n_runs)]
-    frames = [
-        pd.DataFrame(
-            {'workout': run.workout, 'time_s': run.time_s, 'measured_bpm': run.hr_bpm}
-            | {name: rows[i][: len(run)] for name, rows in zip(_PREDICTED, by_past)}
-        )
-        for i, run in enumerate(items.workouts)
-    ]
-    return pd.concat(frames, ignore_index=True)
+    runs = items.workouts
+    columns = {
+        'workout': np.repeat([run.workout for run in runs], [len(run) for run in runs]),
+        'time_s': np.concatenate([run.time_s for run in runs]),
+        'measured_bpm': np.concatenate([run.hr_bpm for run in runs]),
+    }
+    predicted = (np.concatenate([rows[i][: len(run)] for i, run in enumerate(runs)]) for rows in by_past)
+    return pd.DataFrame(columns | dict(zip(_PREDICTED, predicted)))
 
 
 def predict_items(
