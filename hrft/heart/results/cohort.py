@@ -261,15 +261,16 @@ def personalize_all(
     base, folder = str(base or shipped_weights()['heart/base']), Path(out)
     header = _opened(base).header
     _check(_opened(base), shard, fine_tune, follow)
-    packed = pack(store, folder / 'people', header.options, people, block)
-    said = {'study': f'{_HERE}:STUDY', 'base': base, 'store': str(store), 'fine_tune': fine_tune, 'follow': follow}
-    said |= {'base_name': header.name, 'n_people': packed.n_people, 'n_blocks': packed.n_blocks}
-    said['weights'] = _weights_of(base)
-    said['made_by'] = digest([said['weights'], fine_tune, follow, _code()], 16)
-    _begin(folder, said, shard[1])
     name = f'{shard[0]}-of-{shard[1]}'
     try:
-        with FileLock(folder / f'.{name}.lock', timeout=0):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f'.{name}.lock', timeout=0):  # before the list of people is written, which work reads
+            packed = pack(store, folder / 'people', header.options, people, block)
+            said = {'study': f'{_HERE}:STUDY', 'base': base, 'store': str(store), 'fine_tune': fine_tune}
+            said |= {'follow': follow, 'base_name': header.name, 'n_people': packed.n_people}
+            said |= {'n_blocks': packed.n_blocks, 'weights': _weights_of(base)}
+            said['made_by'] = digest([said['weights'], fine_tune, follow, _code()], 16)
+            _begin(folder, said, shard[1])
             return _worked(folder, name, range(shard[0] - 1, packed.n_blocks, shard[1]), workers, show)
     except Timeout:
         raise UserError(f"another process works on shard {name} of {folder}; wait for it.") from None
@@ -291,15 +292,15 @@ def _weights_of(base):
 
 def _worked(folder, name, numbers, workers, show):
     "Do the blocks of a shard that are not done, and read its rows"
-    file = folder / f'metrics-{name}.parquet'
-    done = _key_of(file)
+    file, weights = (folder / f'{what}-{name}.parquet' for what in ('metrics', 'weights'))
+    done = _key_of(file) if _key_of(file) == _key_of(weights) else {}
     tasks = {f'{i:05}': (folder, i, done.get(f'{i:05}', '')) for i in numbers}
     keys = {each.task: each.result or '' for each in ended(work_block, tasks, workers, show)}
     for block in tasks:
         if not keys[block]:
             _one_by_one(folder, int(block), workers)
     ordered = {block: keys[block] for block in tasks}
-    if ordered != done or not all(ordered.values()):
+    if ordered != done or not all(ordered.values()) or not file.is_file():
         _merge(folder, name, ordered)
     return pd.read_parquet(file)
 
