@@ -8,6 +8,7 @@ __all__ = ['HERE', 'Workers', 'Ended', 'ended', 'results', 'in_order']
 # %% ../nbs/core/18_workers.ipynb #9d81723d
 import logging
 import os
+import pickle
 import signal
 import threading
 import time
@@ -61,7 +62,23 @@ def _called(function, folder, name, arguments):
     except UserError as error:
         return Ended(name, None, str(error))
     except Exception as error:
-        return Ended(name, None, f'{type(error).__name__}: {printable(str(error), 500)}')
+        return _wrong(name, error)
+
+
+def _wrong(name, error):
+    "A task of which nobody foresaw the error"
+    return Ended(name, None, f'{type(error).__name__}: {printable(str(error), 500)}')
+
+
+def _sent(function, folder, name, arguments):
+    "The same as bytes: a result that cannot be packed is the task's error, and not its process's"
+    from joblib.externals.loky.backend.reduction import dumps
+
+    done = _called(function, folder, name, arguments)
+    try:
+        return bytes(dumps(tuple(done)))
+    except Exception as error:
+        return bytes(dumps(tuple(_wrong(name, error))))
 
 # %% ../nbs/core/18_workers.ipynb #ef254307
 _ONE_THREAD = dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
@@ -173,16 +190,18 @@ def _died(future):
 
 def _outcome(future, name):
     "How a task ended whose process lives; results that cannot be pickled are an error, too"
-    error = future.exception()
-    return Ended(name, None, f'{type(error).__name__}: {printable(str(error), 500)}') if error else future.result()
+    try:
+        return Ended(*pickle.loads(future.result()))
+    except Exception as error:
+        return _wrong(name, error)
 
 
 def _hand_out(places, function, task):
     "A task on its way"
     try:
-        return places.executor().submit(_called, function, os.getcwd(), *task)
+        return places.executor().submit(_sent, function, os.getcwd(), *task)
     except BrokenExecutor:  # a process died between one task and the next; there are new ones
-        return places.executor().submit(_called, function, os.getcwd(), *task)
+        return places.executor().submit(_sent, function, os.getcwd(), *task)
 
 
 def _finished(places, begun):

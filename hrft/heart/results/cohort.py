@@ -179,6 +179,14 @@ def _key_of(file: Path) -> dict[str, str]:
         return {}
 
 
+def _list_of(file: Path) -> str:
+    "Which list of people a shard is of; empty where there is none"
+    try:
+        return pq.read_schema(file).metadata[b'people'].decode()
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        return ''
+
+
 def _write_part(folder, number, key, rows):
     "A block's two files"
     metrics, weights = [row for row, _ in rows], [own for _, own in rows if own]
@@ -195,10 +203,13 @@ def _asked(said: dict[str, Any]) -> Asked:
 def work_block(
     folder: Path,  # of the cohort
     number: int,  # of the block
+    people: str,  # `Packed.content`: the list of people that was asked for
     done: str,  # what the shard's rows of this block were made of
 ) -> str:  # what they are made of now
     "Everybody of a block"
     said, packed = read_json(folder / _SAID), Packed.open(folder / 'people')
+    if packed.content != people:
+        raise UserError(f"{folder} was given another list of people meanwhile; one list at a time.")
     key = digest([said['made_by'], packed.state(number)], 16)
     if key not in (done, *_key_of(_part(folder, number, 'metrics')).values()):
         _write_part(folder, number, key, [person_rows(person, _asked(said)) for person in packed.people(number)])
@@ -228,15 +239,16 @@ def _row_group(file, block):
     return pq.ParquetFile(file).read_row_group(list(_key_of(file)).index(block))
 
 
-def _merge(folder: Path, shard: str, keys: dict[str, str]) -> None:
+def _merge(folder: Path, shard: str, keys: dict[str, str], people: str) -> None:
     "One file of weights and one of metrics, of the parts and of what the shard has already; then the parts are gone"
     for what, schema in (('weights', _WEIGHTS), ('metrics', _METRICS)):
         final = folder / f'{what}-{shard}.parquet'
-        about = schema.with_metadata({b'hrft': json.dumps(keys).encode()})
+        about = schema.with_metadata({b'hrft': json.dumps(keys).encode(), b'people': people.encode()})
         with atomic_path(final) as temporary, pq.ParquetWriter(temporary, about, compression='zstd') as writer:
             for block in keys:
                 part = _part(folder, int(block), what)
-                table = pq.read_table(part) if part.is_file() else _row_group(final, block)
+                made = _key_of(part).get(block) == keys[block]
+                table = pq.read_table(part) if made else _row_group(final, block)
                 writer.write_table(table.cast(about), row_group_size=max(1, len(table)))
     for block in keys:
         for what in ('metrics', 'weights'):
@@ -255,7 +267,7 @@ def personalize_all(
     shard: tuple[int, int] = (1, 1),  # which of how many parts of the people, from 1
     workers: Workers = HERE,
     show: bool = False,  # a line a block
-    block: int = 64,  # people in a block
+    block: int = 0,  # people in a block; by default 64, or 4 where each is followed
 ) -> pd.DataFrame:  # a row a person of the shard
     "The closed-form history for everybody of a store, and more where it is asked for"
     base, folder = str(base or shipped_weights()['heart/base']), Path(out)
@@ -265,13 +277,13 @@ def personalize_all(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f'.{name}.lock', timeout=0):  # before the list of people is written, which work reads
-            packed = pack(store, folder / 'people', header.options, people, block)
+            packed = pack(store, folder / 'people', header.options, people, block or (4 if follow else 64))
             said = {'study': f'{_HERE}:STUDY', 'base': base, 'store': str(store), 'fine_tune': fine_tune}
             said |= {'follow': follow, 'base_name': header.name, 'n_people': packed.n_people}
             said |= {'n_blocks': packed.n_blocks, 'weights': _weights_of(base)}
             said['made_by'] = digest([said['weights'], fine_tune, follow, _code()], 16)
             _begin(folder, said, shard[1])
-            return _worked(folder, name, range(shard[0] - 1, packed.n_blocks, shard[1]), workers, show)
+            return _worked(folder, name, packed.content, range(shard[0] - 1, packed.n_blocks, shard[1]), workers, show)
     except Timeout:
         raise UserError(f"another process works on shard {name} of {folder}; wait for it.") from None
 
@@ -290,18 +302,18 @@ def _weights_of(base):
     return {file.name: file_digest(file) for file in files if file.is_file()}
 
 
-def _worked(folder, name, numbers, workers, show):
+def _worked(folder, name, people, numbers, workers, show):
     "Do the blocks of a shard that are not done, and read its rows"
     file, weights = (folder / f'{what}-{name}.parquet' for what in ('metrics', 'weights'))
     done = _key_of(file) if _key_of(file) == _key_of(weights) else {}
-    tasks = {f'{i:05}': (folder, i, done.get(f'{i:05}', '')) for i in numbers}
+    tasks = {f'{i:05}': (folder, i, people, done.get(f'{i:05}', '')) for i in numbers}
     keys = {each.task: each.result or '' for each in ended(work_block, tasks, workers, show)}
     for block in tasks:
         if not keys[block]:
             _one_by_one(folder, int(block), workers)
     ordered = {block: keys[block] for block in tasks}
-    if ordered != done or not all(ordered.values()) or not file.is_file():
-        _merge(folder, name, ordered)
+    if ordered != done or not all(ordered.values()) or _list_of(file) != people:
+        _merge(folder, name, ordered, people)
     return pd.read_parquet(file)
 
 
@@ -362,6 +374,12 @@ class Cohort:
             raise UserError(
                 f"{folder} lacks shard {lacking[0]}/{n}{f' and {len(lacking) - 1} more' if lacking[1:] else ''}; "
                 "finish the same command with this --shard first."
+            )
+        lists = [_list_of(Path(folder) / f'metrics-{i}-of-{n}.parquet') for i in range(1, n + 1)]
+        if other := next((i for i, own in enumerate(lists, 1) if own != lists[0]), None):
+            raise UserError(
+                f"shards 1/{n} and {other}/{n} of {folder} are of different lists of people or states of the store; "
+                'give each its command again, with the same --people.'
             )
         if {'base': str, 'weights': dict, 'base_name': str} != {
             n: type(said.get(n)) for n in ('base', 'weights', 'base_name')

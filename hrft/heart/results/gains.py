@@ -23,6 +23,7 @@ from ...naming import page_text, printable
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #00527834
 _GAINED, _HARMED, _UNSHOWN = 'gained', 'harmed', 'no difference shown'
+_FEWEST = 8  # test runs of a person who is judged: with fewer, t of skewed differences calls far too many
 _BASE, _TOO_FEW, _UNJUDGED = 'base kept', 'too few to tell', 'not judged'
 _VERDICTS = (_GAINED, _HARMED, _UNSHOWN, _BASE, _TOO_FEW, _UNJUDGED)
 _WIDER = 1.3  # how much larger a standard error is than that of independent runs
@@ -45,7 +46,7 @@ def judged_people(
     gain, se, freedom = 0.0 - gain, wider * se, np.maximum(n - 1, 1)
     known = np.isfinite(gain)
     base = known & (gain == 0) & ~(se > 0)  # what is kept is the base itself: there is nothing to test
-    tested = known & ~base & (n >= FEW) & (se > 0)
+    tested = known & ~base & (n >= _FEWEST) & (se > 0)
     p = np.full((2, len(gain)), np.nan)  # by direction, gained and harmed
     p[:, tested] = stats.t.sf(np.array([[1], [-1]]) * (gain / np.where(se > 0, se, np.nan))[tested], freedom[tested])
     q = np.full(p.shape, np.nan)
@@ -224,7 +225,8 @@ class Gains:
         lines += [
             f'Of the people called gained, at most {self.rate / 2:.1%} are expected not to have gained, and of those '
             f'called harmed not to have been harmed (Benjamini and Hochberg, one-sided, over people; {self.rate:.0%} '
-            'together). The intervals of those called allow for their having been picked (Benjamini and Yekutieli). '
+            'together), where the differences of runs are about symmetric; where they are very skewed, more are called '
+            'wrongly. The intervals of those called allow for their having been picked (Benjamini and Yekutieli). '
             'All this is about the time of the test runs; a name on the list of the harmed is a reason to look at that '
             'person.',
             '',
@@ -245,7 +247,7 @@ def _told(judged):
         f"Against {_CANDIDATES[judged.against.iloc[0]]}, the mean gain is {mean['gain_bpm']:.2f} bpm (95 % over "
         f"people: {span_text(mean['ci95'], 2, mean['people'] < FEW)}){spread * (mean['spread_bpm'] > 0)}; "
         f"{n[_GAINED]:,} are called gained and {n[_HARMED]:,} harmed, of "
-        f"{n[[_GAINED, _HARMED, _UNSHOWN]].sum():,} with {FEW} test runs or more."
+        f"{n[[_GAINED, _HARMED, _UNSHOWN]].sum():,} with {_FEWEST} test runs or more."
     )
 
 
