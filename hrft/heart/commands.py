@@ -182,13 +182,15 @@ def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, o
         said = [f'{str(name)[:-4]} {value:.2f}' for name, value in means]
         print(f"MAE of a person's test runs, mean over {len(judged):,} people (bpm): {', '.join(said)}")
         print('kept: ' + ', '.join(f'{n:,} {name}' for name, n in judged.kept.value_counts().items()))
-    if len(failed):
-        print(f'{len(failed):,} of {len(table):,} people have no result; the first, {failed.error.iloc[0]}')
+    lost = failed[failed.n_runs.isna()]  # not read, or not done
+    for who, why in ((lost, 'could not be read or done'), (failed[failed.n_runs.notna()], 'cannot be judged')):
+        if len(who):
+            print(f'{len(who):,} of {len(table):,} people {why}; the first, {who.person.iloc[0]}: {who.error.iloc[0]}')
     _say_gains(folder, part[1])
     say_written(folder / f'metrics-{part[0]}-of-{part[1]}.parquet', folder / f'weights-{part[0]}-of-{part[1]}.parquet')
     if len(judged):
         say_next('hrft', 'predict', 'FILE', '--run', shown_path(folder), '--person', judged.person.iloc[0])
-    return int(len(failed) > 0)
+    return int(len(lost) > 0)
 
 
 _SHOWN = [f'{name}_bpm' for name in ('kept', 'base', 'history', 'frozen', 'stranger', 'constant', 'tuned', 'stack')]

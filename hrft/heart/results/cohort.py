@@ -307,6 +307,9 @@ def _worked(folder, name, people, numbers, workers, show):
     file, weights = (folder / f'{what}-{name}.parquet' for what in ('metrics', 'weights'))
     done = _key_of(file) if _key_of(file) == _key_of(weights) else {}
     tasks = {f'{i:05}': (folder, i, people, done.get(f'{i:05}', '')) for i in numbers}
+    if show:
+        before = sum(_part(folder, int(block), 'metrics').is_file() or block in done for block in tasks)
+        print(f'{len(tasks):,} blocks of people, {before:,} of them begun before', flush=True)
     keys = {each.task: each.result or '' for each in ended(work_block, tasks, workers, show)}
     for block in tasks:
         if not keys[block]:

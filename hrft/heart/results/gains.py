@@ -6,6 +6,7 @@
 __all__ = ['judged_people', 'mean_gain', 'candidates_table', 'runs_table', 'plot_gains', 'Gains', 'read_metrics', 'write_gains']
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #7648b460
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -214,14 +215,37 @@ class Gains:
         told = (
             f'Of {len(self.judged[0]):,} people, {f"{self.n_judged:,}" if self.n_judged else "nobody"} could be judged.'
         )
-        return ' '.join([told, *map(_told, self.judged)]) if self.n_judged else told
+        return ' '.join([told, *map(_told, self.shown)]) if self.n_judged else told
+
+    @property
+    def shown(self) -> list[pd.DataFrame]:
+        "Those that say something: where the base was kept for everybody, there is nothing to tell against it"
+        told = [own for own in self.judged[1:] if not own.verdict.isin([_BASE, _UNJUDGED]).all()]
+        return [*self.judged[:1], *told]
+
+    @property
+    def answer(self) -> str:
+        "What it comes to, in words"
+        own = self.judged[0][self.judged[0].gain_bpm.notna()]
+        mean, other = mean_gain(own), _CANDIDATES[own.against.iloc[0]]
+        words = (
+            f"**What is kept for each person is off by {own.kept_bpm.mean():.1f} bpm, {other} by "
+            f"{(own.kept_bpm + own.gain_bpm).mean():.1f} (means over {len(own):,} people; gain {mean['gain_bpm']:.1f}, "
+            f"95 % {span_text(mean['ci95'], 1, mean['people'] < FEW)}). It is less for "
+            f"{(own.gain_bpm > 0).mean():.0%} of them and more for {(own.gain_bpm < 0).mean():.0%}.**"
+        )
+        alone = len(self.shown) < len(self.judged)
+        return words + alone * (
+            ' Nothing beyond the base, told their earlier runs, was shown to be better for anybody before the test; '
+            '`--follow` and `--fine-tune` try more.'
+        )
 
     def _repr_markdown_(self):
         if not self.n_judged:
             return '\n'.join([self.sentence, '', *_failures(self.judged[0])])
-        counts = {each.against.iloc[0]: each.verdict.value_counts() for each in self.judged}
+        counts = {each.against.iloc[0]: each.verdict.value_counts() for each in self.shown}
         table = pd.DataFrame({f'against {_CANDIDATES[name]}': n for name, n in counts.items()}).reindex(_VERDICTS)
-        lines = [self.sentence, '', markdown_table(table.rename_axis('people')), '']
+        lines = [self.answer, '', self.sentence, '', markdown_table(table.rename_axis('people')), '']
         lines += [
             f'Of the people called gained, at most {self.rate / 2:.1%} are expected not to have gained, and of those '
             f'called harmed not to have been harmed (Benjamini and Hochberg, one-sided, over people; {self.rate:.0%} '
@@ -232,7 +256,7 @@ class Gains:
             '',
         ]
         lines += ['## Against what', '', markdown_table(candidates_table(self.judged[0]), decimals=2), '']
-        for judged in self.judged:
+        for judged in self.shown:
             lines += [f'## Against {_CANDIDATES[judged.against.iloc[0]]}', '']
             lines += [markdown_table(runs_table(judged), decimals=2), '']
             lines += [*_named(judged, _GAINED), *_named(judged, _HARMED)]
@@ -273,12 +297,15 @@ def _named(judged, verdict):
 
 def _failures(judged):
     "Why people were not judged, as lines"
-    why = judged.get('error', pd.Series('', judged.index)).fillna('')[judged.verdict == _UNJUDGED]
-    if why.empty:
+    rest = judged[judged.verdict == _UNJUDGED]
+    if rest.empty:
         return []
-    counts = why.map(lambda text: printable(str(text), 200) or 'no test runs').value_counts()
-    lines = [f'- {n:,}: {page_text(str(reason))}' for reason, n in counts.head(_NAMED).items()]
-    more = [f'- and {len(counts) - _NAMED:,} other reasons'] * (len(counts) > _NAMED)
+    why = rest.get('error', pd.Series('', rest.index)).fillna('').replace('', 'no test runs')
+    alike = [re.sub(r'\d+', '0', text.replace(name, '')) for name, text in zip(rest.person, why)]
+    found = [own.iloc[0] for _, own in why.groupby(alike, sort=False)]
+    n = why.groupby(alike, sort=False).size()
+    lines = [f'- {k:,}, such as: {page_text(printable(text, 200))}' for k, text in list(zip(n, found))[:_NAMED]]
+    more = [f'- and {len(n) - _NAMED:,} other reasons'] * (len(n) > _NAMED)
     return ['## Not judged', '', *lines, *more, '']
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #832e6348
@@ -312,7 +339,7 @@ def write_gains(
     picture = '![Everybody by gain, and gains by the number of runs](gains.png)\n' if found.n_judged else ''
     if picture:
         with atomic_path(folder / 'gains.png') as temporary:
-            plot_gains(*found.judged).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
+            plot_gains(*found.shown).savefig(temporary, dpi=110, format='png', metadata={'Software': None})
     with atomic_path(folder / 'gains.parquet') as temporary:
         pd.concat(found.judged, ignore_index=True).to_parquet(temporary, index=False)
     with atomic_path(folder / 'gains.md') as temporary:
