@@ -169,12 +169,13 @@ def personalize(
 
 def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, out):
     "Everybody's rows, and what they say"
-    from hrft.heart.results.cohort import personalize_all
     from hrft.workers import Workers
 
+    part, workers, names = _part(shard), Workers(jobs, scheduler or ''), _names(people) if people else ()
+    from hrft.heart.results.cohort import personalize_all  # after what can be refused at once
+
     folder = Path(out) if out else project_root() / 'runs/cohorts' / Path(store).resolve().name
-    start, part = named_run(base) if base else None, _part(shard)
-    workers, names = Workers(jobs, scheduler or ''), _names(people) if people else ()
+    start = named_run(base) if base else None
     table = personalize_all(store, folder, start, names, bool(fine_tune), follow, part, workers, show=True)
     judged, failed = table[table.error == ''], table[table.error != '']
     if len(judged):
@@ -199,8 +200,8 @@ _SHOWN = [f'{name}_bpm' for name in ('kept', 'base', 'history', 'frozen', 'stran
 def _part(shard):
     "I/N as two numbers"
     first, _, second = (shard or '1/1').partition('/')
-    if not (first.isdecimal() and second.isdecimal()):
-        raise UserError(f"got --shard {printable(shard, 40)}; expected I/N, such as 1/4.")
+    if not (first.isdecimal() and second.isdecimal() and 1 <= int(first) <= int(second)):
+        raise UserError(f"got --shard {printable(shard, 40)}; expected I/N with I from 1 to N, such as 1/4.")
     return int(first), int(second)
 
 
