@@ -30,7 +30,7 @@ def beside(n: int):
 def first_minutes(clone: Path, test: bool) -> dict[str, float]:
     "Step -> seconds since the command that it belongs to"
     subprocess.run(['git', 'clone', '--quiet', '--local', ROOT, clone], check=True)
-    at = {'PYTHONPATH': str(clone), 'HRFT_SHARED': str(clone / 'none')}
+    at = {'PYTHONPATH': str(clone)}
     first, again = (ran([sys.executable, clone / '.ci/reports.py'], **at) for _ in range(2))
     took = re.findall(r'^(\w+): reports/\S+ .*; after (\d+) s\)$', first.printed, re.M)
     steps = {f'`make reports`: {name} stands': float(seconds) for name, seconds in took}

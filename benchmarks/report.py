@@ -111,7 +111,7 @@ def ran(arguments: Sequence[str | Path], **environment: str) -> Ran:
     threads = {'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1'}
     done = subprocess.run(wrapped, capture_output=True, text=True, env=os.environ | threads | environment)
     if done.returncode:
-        raise RuntimeError(f'{shlex.join(map(str, arguments))} failed:\n{done.stderr[-3000:]}')
+        raise RuntimeError(f'{shlex.join(map(str, arguments))} failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}')
     measured = json.loads(done.stderr.splitlines()[-1])
     return Ran(*measured, done.stdout)
 
