@@ -3,7 +3,6 @@
 `python .ci/cells.py nbs/heart/44_study.ipynb ...` runs some of them by hand and lists their slowest cells.
 """
 
-import atexit
 import sys
 import time
 import traceback
@@ -34,32 +33,22 @@ def run(
 
     path, ran = Path(path).resolve(), []
     shell, name = CaptureShell(path, mpl_format="png"), f"{path.parent.name}/{path.name}"
-    try:
-        with working_directory(path.parent):
-            for cell in NBProcessor(path, process=True).nb.cells:
-                directives = getattr(cell, "directives_", None) or {}
-                if cell.cell_type != "code" or SKIPPED & directives.keys() or directives.get("eval:") == ["false"]:
-                    continue
-                if "nbdev_export(" in cell.source:
-                    continue
-                start = time.perf_counter()
-                shell.cell(cell)
-                code = [line for line in cell.source.splitlines() if line and line[0] not in "#%"]
-                ran.append(Cell(time.perf_counter() - start, name, cell.idx_, next(iter(code), "")))
-                if shell.exc:
-                    return ran, f"{name}, cell {cell.idx_}:\n{''.join(traceback.format_exception(shell.exc))}"
-        return ran, ""
-    finally:
-        plt.close("all")
-        _forget(shell)
-
-
-def _forget(shell):
-    "Let go of what a notebook made; at its exit IPython would do so shell by shell, for minutes"
-    atexit.unregister(shell.atexit_operations)
-    if thread := getattr(shell.history_manager, "save_thread", None):
-        thread.stop()
-    shell.user_ns.clear()
+    with working_directory(path.parent):
+        for cell in NBProcessor(path, process=True).nb.cells:
+            directives = getattr(cell, "directives_", None) or {}
+            if cell.cell_type != "code" or SKIPPED & directives.keys() or directives.get("eval:") == ["false"]:
+                continue
+            if "nbdev_export(" in cell.source:
+                continue
+            start = time.perf_counter()
+            shell.cell(cell)
+            code = [line for line in cell.source.splitlines() if line and line[0] not in "#%"]
+            ran.append(Cell(time.perf_counter() - start, name, cell.idx_, next(iter(code), "")))
+            if shell.exc:
+                plt.close("all")
+                return ran, f"{name}, cell {cell.idx_}:\n{''.join(traceback.format_exception(shell.exc))}"
+    plt.close("all")
+    return ran, ""
 
 
 def slowest(

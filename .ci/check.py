@@ -421,6 +421,7 @@ RULES = [
     check_extras,
 ]
 TASKS = [road_tasks, report_tasks, notebook_tasks]
+PRELOADED = ["check", "fastai.callback.all", "nbdev.process", "execnb.shell", "matplotlib.pyplot", "sklearn.ensemble"]
 LONGEST = [  # tasks that begin first: then none of the two processes waits for the other at the end
     "types",
     "report clouds",
@@ -466,7 +467,10 @@ def _many() -> int:
     kinds |= {tasks: tasks() for tasks in TASKS}
     order = LONGEST + sorted(name for own in kinds.values() for name in own if name not in LONGEST)
     failed, left, found, seconds = 0, {kind: len(own) for kind, own in kinds.items()}, {}, {}
-    with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+    # a process a task, so that no notebook sees what another did; the large libraries are loaded once, before it begins
+    context, alone = multiprocessing.get_context("forkserver"), {"max_tasks_per_child": 1}
+    context.set_forkserver_preload(PRELOADED)
+    with ProcessPoolExecutor(2, context, **(alone if sys.version_info >= (3, 11) else {})) as pool:
         all_tasks = {name: (kind, run) for kind, own in kinds.items() for name, run in own.items()}
         running = {pool.submit(_task, all_tasks[name][1]): name for name in order if name in all_tasks}
         failed += sum(_told(rule.__doc__, *_task(rule)) for rule in RULES)
@@ -501,6 +505,6 @@ def main():
 
 
 if __name__ == "__main__":
-    import check  # under its own name: notebooks that run in a worker have a `__main__` of theirs
+    import check  # under its own name, as the workers know it
 
     check.main()
