@@ -200,6 +200,14 @@ def _asked(said: dict[str, Any]) -> Asked:
     return Asked(said['base'], said['fine_tune'], said['follow'])
 
 
+def _listed(folder: Path, people: str) -> Packed:
+    "The prepared people, unless they are those of another list by now"
+    packed = Packed.open(folder / 'people')
+    if packed.content != people:
+        raise UserError(f"{folder} was given another list of people meanwhile; one list at a time.")
+    return packed
+
+
 def work_block(
     folder: Path,  # of the cohort
     number: int,  # of the block
@@ -207,9 +215,7 @@ def work_block(
     done: str,  # what the shard's rows of this block were made of
 ) -> str:  # what they are made of now
     "Everybody of a block"
-    said, packed = read_json(folder / _SAID), Packed.open(folder / 'people')
-    if packed.content != people:
-        raise UserError(f"{folder} was given another list of people meanwhile; one list at a time.")
+    said, packed = read_json(folder / _SAID), _listed(folder, people)
     key = digest([said['made_by'], packed.state(number)], 16)
     if key not in (done, *_key_of(_part(folder, number, 'metrics')).values()):
         _write_part(folder, number, key, [person_rows(person, _asked(said)) for person in packed.people(number)])
@@ -225,9 +231,9 @@ def work_person(
     return person_rows(Packed.open(folder / 'people').person(number, name), _asked(read_json(folder / _SAID)))
 
 
-def _one_by_one(folder, number, workers):
+def _one_by_one(folder, number, people, workers):
     "A block that cannot be done in one go"
-    names = Packed.open(folder / 'people').names(number)
+    names = _listed(folder, people).names(number)
     tasks = {name: (folder, number, name) for name in names}
     done = {each.task: each for each in ended(work_person, tasks, workers)}
     failed = {name: ({'person': name, 'error': each.error}, None) for name, each in done.items() if each.error}
@@ -313,7 +319,7 @@ def _worked(folder, name, people, numbers, workers, show):
     keys = {each.task: each.result or '' for each in ended(work_block, tasks, workers, show)}
     for block in tasks:
         if not keys[block]:
-            _one_by_one(folder, int(block), workers)
+            _one_by_one(folder, int(block), people, workers)
     ordered = {block: keys[block] for block in tasks}
     if ordered != done or not all(ordered.values()) or _list_of(file) != people:
         _merge(folder, name, ordered, people)
