@@ -92,23 +92,31 @@ class Clock:
 
 
 @contextmanager
-def timed(clock: Clock):
-    "Within it the functions of all guards are timed"
-    before = []
-    for guard, places in (GUARDS | ONCE).items():
-        for owner, names in places:
-            for name in names.split():
-                before.append((owner, name, own := vars(owner)[name]))
-                if isinstance(own, property):
-                    new = property(clock.timed(own.fget, guard))
-                else:
-                    new = (clock.seen if name == '__torch_function__' else clock.timed)(own, guard)
-                setattr(owner, name, new)
+def replaced(places):  # owner, name, and what stands there within it
+    "Within it owners have other functions"
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in places]
+    for owner, name, new in places:
+        setattr(owner, name, new)
     try:
         yield
     finally:
         for owner, name, own in before:
             setattr(owner, name, own)
+
+
+def timed(clock: Clock):
+    "Within it the functions of all guards are timed"
+    instead = []
+    for guard, places in (GUARDS | ONCE).items():
+        for owner, names in places:
+            for name in names.split():
+                own = vars(owner)[name]
+                if isinstance(own, property):
+                    new = property(clock.timed(own.fget, guard))
+                else:
+                    new = (clock.seen if name == '__torch_function__' else clock.timed)(own, guard)
+                instead.append((owner, name, new))
+    return replaced(instead)
 
 
 SILENT = [
@@ -121,18 +129,9 @@ SILENT = [
 ]
 
 
-@contextmanager
 def silenced():
     "Within it nothing is watched, logged or left for a resume; what is kept of the best epoch still is"
-    before = [(owner, name, vars(owner)[name]) for owner, names, _ in SILENT for name in names.split()]
-    for owner, names, nothing in SILENT:
-        for name in names.split():
-            setattr(owner, name, nothing)
-    try:
-        yield
-    finally:
-        for owner, name, own in before:
-            setattr(owner, name, own)
+    return replaced([(owner, name, nothing) for owner, names, nothing in SILENT for name in names.split()])
 
 
 @contextmanager
