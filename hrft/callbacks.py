@@ -231,9 +231,10 @@ class StageCallback(Callback):
         hook: Hook | None = None,  # called after each epoch; may raise `Pruned`
         rate_factor: float = 1.0,  # on the planned rate; 1, but for the fault `rate_of_parent`
         bfloat16: bool | None = None,  # whether it trains in bfloat16, where that was asked for
+        step_metrics: Callable[..., dict[str, float]] = lambda *_: {},  # of prediction and target, as `Study` has them
     ):
         self.run_folder, self.stage, self.seed, self.factors = run, stage, seed, factors
-        self.hook, self.rate_factor, self.bfloat16 = hook, rate_factor, bfloat16
+        self.hook, self.rate_factor, self.bfloat16, self.step_metrics = hook, rate_factor, bfloat16, step_metrics
         self.sign = 1 if lower_is_better else -1
         self.memory = run.memory(stage.name)
         self.average: WeightAverage | None = None  # given by who makes the learner
@@ -265,7 +266,9 @@ class StageCallback(Callback):
         if not self.training:
             return
         loss, used = self.learn.loss.item(), self.opt.opt.param_groups[-1]['lr']
-        self._record('train', 'loss', loss, used, self.memory.epoch + 1)
+        beside = self.step_metrics(self.learn.pred.detach(), *self.learn.yb)
+        for metric, value in {'loss': loss, **beside}.items():
+            self._record('train', metric, value, used, self.memory.epoch + 1)
         if math.isfinite(loss):
             return
         place = _first_not_finite(self.learn.model, self.learn.xb)

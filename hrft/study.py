@@ -140,6 +140,10 @@ class Study(ABC, Generic[R, D, H]):
     def loss(self, recipe: R, data: D) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         "Of prediction and target: the mean loss over what a batch measured, a scalar"
 
+    def step_metrics(self, predicted: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        "What to log of each training step beside its loss, by name"
+        return {}
+
     def weight(self, target: torch.Tensor) -> int:
         "How much a batch measured: its items, or its measured steps"
         return len(target)

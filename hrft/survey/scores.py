@@ -8,7 +8,6 @@ __all__ = ['probability_columns']
 # %% ../../nbs/survey/10_scores.ipynb #e773187f
 import pandas as pd
 
-from ..evaluate import Scoring
 
 # %% ../../nbs/survey/10_scores.ipynb #35badb25
 def probability_columns(table: pd.DataFrame) -> list[str]:  # p1, p2, ...
