@@ -16,7 +16,7 @@ import torch
 from fastai.data.core import DataLoaders
 from fastai.data.load import DataLoader
 
-from ..core import UserError, derive_seed, digest
+from ..core import UserError, derive_seed
 from ..evidence import Finding
 from ..logs.inputs import shared_groups
 from ..recipe import Bounds, Kinds, Seed

@@ -24,16 +24,16 @@ from .answers import Answers
 from .baselines import baseline_tables
 from .chat import Prompt
 from .codebook import Codebook
-from .data import AnswerLoader, ByRespondent, SurveyData, SurveyItems, SurveySplits
+from .data import AnswerLoader, ByRespondent, SurveyData, SurveySplits
 from .losses import CrossEntropy, SurveyLoss, answer_loss
 from .models import Scratch, SurveyModel, build, groups
 from .readers import read_people, read_survey
 from .results import write_results
-from .scores import SURVEY, answer_table, probability_columns
+from .scores import SURVEY, answer_table
 from .simulate import simulated_survey
 
 # %% ../../nbs/survey/13_study.ipynb #e4c21fe4
-from .data import answer_loaders, inspect_splits, items_of, open_splits
+from .data import answer_loaders, in_terms_of, inspect_splits, items_of, open_splits
 from .models import frozen_prefix, prefix_states
 
 # %% ../../nbs/survey/13_study.ipynb #0d558c23
@@ -214,8 +214,8 @@ def predict_people(
         columns=['person', 'question', 'answer', 'probability', 'predicted'],
     )
     sure = table[table.predicted]
-    note = f"{Path(file).name}: {len(people)} {'person' if len(people) == 1 else 'people'}, {len(names)} questions by {header.name}; "
-    note += f'mean probability of the predicted answer {sure.probability.mean():.2f}'
+    note = f"{Path(file).name}: {len(people)} {'person' if len(people) == 1 else 'people'}, {len(names)} questions "
+    note += f'by {header.name}; mean probability of the predicted answer {sure.probability.mean():.2f}'
     if plot:
         _plot_answers(table, header).savefig(plot, dpi=120)
     return table.round({'probability': 4}), note
