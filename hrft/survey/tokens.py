@@ -16,7 +16,7 @@ import torch
 from ..core import UserError
 from .pretrained import DIGESTS, pretrained_tokenizer
 
-# %% ../../nbs/survey/06_tokens.ipynb #5acfa7fc
+# %% ../../nbs/survey/06_tokens.ipynb #7cc97abe
 _ONES = (
     'zero one two three four five six seven eight nine ten eleven twelve '
     'thirteen fourteen fifteen sixteen seventeen eighteen nineteen'
@@ -34,14 +34,14 @@ def _spelled(number):
         return _ONES[number]
     return _TENS[number // 10 - 2] + (f' {_ONES[number % 10]}' if number % 10 else '')
 
-# %% ../../nbs/survey/06_tokens.ipynb #3b585508
+# %% ../../nbs/survey/06_tokens.ipynb #92a00535
 PADDING, UNKNOWN, ANSWER, QUESTION = range(4)  # of a vocabulary of one's own; the first is the same for all
 _LONGEST = 512  # tokens: what BERT has positions for
-_PIECE = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?|[^\w\s]")
+_PIECE = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
 
 
 def words_of(text: str) -> list[str]:
-    "Words, numbers and marks, in their order"
+    "Words and numbers, in their order"
     return _PIECE.findall(spelled_numbers(text).lower())
 
 
@@ -67,7 +67,7 @@ def _digest(kind):
     "Eight letters for the file of a pretrained tokeniser"
     return DIGESTS['tokenizers/l2_supercat_tokenizer_config.json' if kind == 'wordllama' else 'tokenizer.json'][:8]
 
-# %% ../../nbs/survey/06_tokens.ipynb #aa100f79
+# %% ../../nbs/survey/06_tokens.ipynb #5fb4fb38
 def encoded(
     tokenizer: dict[str, Any],  # of `fitted_tokenizer`
     texts: list[str],
