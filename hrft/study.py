@@ -77,6 +77,7 @@ class Study(ABC, Generic[R, D, H]):
     scoring: Scoring  # columns, sums and metrics of its predictions
     header_type: type[H] = Header  # pyright: ignore[reportAssignmentType]  # H
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
+    logged_metrics: tuple[str, ...] = ()  # of `scoring`, that a log holds of each epoch beside the first
 
     @property
     def reference(self) -> str:  # such as `hrft.heart.study:STUDY`

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-
 # %% ../../nbs/survey/06_tokens.ipynb #6bc19388
 def fitted_tokenizer(
     kind: str,  # of the model: scratch, wordllama, minilm, lora
