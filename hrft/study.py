@@ -77,6 +77,7 @@ class Study(ABC, Generic[R, D, H]):
     scoring: Scoring  # columns, sums and metrics of its predictions
     header_type: type[H] = Header  # pyright: ignore[reportAssignmentType]  # H
     device: str = 'cpu'  # where it trains; auto takes a GPU where there is one
+    logged_metrics: tuple[str, ...] = ()  # of `scoring`, that a log holds of each epoch beside the first
 
     @property
     def reference(self) -> str:  # such as `hrft.heart.study:STUDY`
@@ -139,6 +140,10 @@ class Study(ABC, Generic[R, D, H]):
     @abstractmethod
     def loss(self, recipe: R, data: D) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         "Of prediction and target: the mean loss over what a batch measured, a scalar"
+
+    def step_metrics(self, predicted: torch.Tensor, target: torch.Tensor) -> dict[str, float]:
+        "What to log of each training step beside its loss, by name"
+        return {}
 
     def weight(self, target: torch.Tensor) -> int:
         "How much a batch measured: its items, or its measured steps"

@@ -22,7 +22,7 @@ import torch
 from torch import nn
 from typing_extensions import TypedDict
 
-from .core import UserError, read_json, write_json
+from .core import UserError, load_torchvision, read_json, write_json
 from .evidence import Finding
 from .runfolder import checked
 from .runlog import RunLog, lower_is_better
@@ -266,7 +266,7 @@ def _validation(metrics):
 
 def _library(names, extra):
     "The first of some libraries, one that is imported already before others"
-    _load_torchvision()
+    load_torchvision()
     for name in sorted(names, key=lambda n: n not in sys.modules):
         try:
             return import_module(name)
@@ -274,21 +274,6 @@ def _library(names, extra):
             if error.name != name.partition('.')[0] and error.name != name:
                 raise
     raise UserError(f"{names[0].partition('.')[0]} is not installed; pip install 'hrft[{extra}]'.")
-
-
-def _load_torchvision():
-    "Lightning and transformers import torchvision where there is one; built for another torch, it lacks its operators"
-    if 'torchvision' in sys.modules:
-        return
-    try:
-        import_module('torchvision')
-    except ModuleNotFoundError:
-        return
-    except RuntimeError:  # it stumbles over their names; with these known it loads, though without its own kernels
-        for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
-            del sys.modules[name]
-        for name in ('nms', 'qnms'):
-            torch.library.define(f'torchvision::{name}', '(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
 
 
 class _LightningWatch:

@@ -8,10 +8,8 @@ __all__ = ['Answers']
 # %% ../../nbs/survey/01_answers.ipynb #547a1345
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
-from ..core import digest
 from .codebook import Codebook
 
 # %% ../../nbs/survey/01_answers.ipynb #b3d7e629

@@ -11,7 +11,6 @@ from typing import Literal
 import pandas as pd
 
 from ..recipe import Options
-from .answers import Answers
 from .codebook import Codebook, Question
 
 # %% ../../nbs/survey/02_chat.ipynb #7b51eaf1

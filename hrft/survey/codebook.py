@@ -6,10 +6,7 @@
 __all__ = ['Fact', 'Question', 'Codebook']
 
 # %% ../../nbs/survey/00_codebook.ipynb #4e176308
-from typing import Literal
-
-from ..core import UserError, read_toml
-from ..recipe import Options, validate
+from ..recipe import Options
 
 # %% ../../nbs/survey/00_codebook.ipynb #ee8c1e1c
 class Fact(Options):

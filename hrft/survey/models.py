@@ -8,7 +8,6 @@ __all__ = ['SurveyModel', 'Scratch', 'WordLlama', 'MiniLM', 'Lora', 'build', 'gr
 # %% ../../nbs/survey/08_models.ipynb #36acf54e
 from typing import Any, Literal
 
-import torch
 from torch import nn
 
 from ..recipe import Kinds

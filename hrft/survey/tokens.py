@@ -10,8 +10,6 @@ from typing import Any
 
 import torch
 
-from .codebook import Codebook
-
 # %% ../../nbs/survey/06_tokens.ipynb #6bc19388
 def fitted_tokenizer(
     kind: str,  # of the model: scratch, wordllama, minilm, lora
