@@ -58,7 +58,7 @@ def answer_table(
     }
     return pd.DataFrame(table)
 
-# %% ../../nbs/survey/10_scores.ipynb #c43333d2
+# %% ../../nbs/survey/10_scores.ipynb #9d0cc219
 N_BINS = 10  # of the predicted option's probability, equally wide
 
 
@@ -70,6 +70,7 @@ class Asked(NamedTuple):
     question: np.ndarray  # position of the question, `(N,)`
     questions: pd.Index  # names, `(Q,)`
     option: np.ndarray  # position of the answer, `(N,)`
+    answer: np.ndarray  # its label, `(N,)`
     probabilities: np.ndarray  # `(N, K)`, -1 beyond a question's options
     weight: np.ndarray  # of the respondent, `(N,)`
 
@@ -84,8 +85,16 @@ def asked(
     question, questions = pd.factorize(known['question'], sort=True)
     given = known[probability_columns(known)].to_numpy(float)
     weight = known['weight'].to_numpy(float) if 'weight' in known else np.ones(len(known))
-    p = np.where(np.isnan(given), -1.0, given)
-    return Asked(owner, pd.Index(respondents), question, pd.Index(questions), known['option'].to_numpy(int), p, weight)
+    return Asked(
+        owner,
+        pd.Index(respondents),
+        question,
+        pd.Index(questions),
+        known['option'].to_numpy(int),
+        known['answer'].to_numpy(object),
+        np.where(np.isnan(given), -1.0, given),
+        weight,
+    )
 
 
 def _bins(p):
@@ -97,7 +106,7 @@ def _answer_sums(
     scoring: Scoring,
 ) -> pd.DataFrame:  # one row a respondent: n, right, surprise; hit, said and true of each option; bins
     "What adds up over respondents"
-    owner, respondents, question, questions, option, p, _ = asked(predictions)
+    owner, respondents, question, questions, option, _, p, _ = asked(predictions)
     rows, said = np.arange(len(p)), p.argmax(1)
     top, right = p[rows, said], said == option
     start = {'n': 0, 'right': 1, 'surprise': 2}
@@ -167,7 +176,7 @@ SURVEY = Scoring(
     (('accuracy', 'accuracy'), ('macro_f1', 'macro F1'), ('ece', 'ECE')),
 )
 
-# %% ../../nbs/survey/10_scores.ipynb #d4d8da7b
+# %% ../../nbs/survey/10_scores.ipynb #75f87703
 def answer_scores(
     predictions: pd.DataFrame,  # of `answer_table`
 ) -> (
@@ -211,7 +220,7 @@ def scores_by(
     table = pd.DataFrame(rows)
     return table.astype(dict.fromkeys(numbers, float)) if rows else table
 
-# %% ../../nbs/survey/10_scores.ipynb #1df6bc06
+# %% ../../nbs/survey/10_scores.ipynb #e3c207d1
 def token_accuracy(
     accuracy: float,  # share of answers that are right
     tokens: int = 3,  # that an answer costs; all but one are taken to be right
@@ -224,7 +233,7 @@ def accuracy_of_tokens(token_accuracy: float, tokens: int = 3) -> float:
     "Share of answers that are right, from the share of tokens"
     return 1 - tokens * (1 - token_accuracy)
 
-# %% ../../nbs/survey/10_scores.ipynb #3184fe7a
+# %% ../../nbs/survey/10_scores.ipynb #ecca31f4
 def reliability(
     predictions: pd.DataFrame,  # of `answer_table`
 ) -> pd.DataFrame:  # one row a bin that has answers: from, to, said, right, low, high, answers, respondents
