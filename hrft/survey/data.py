@@ -21,7 +21,7 @@ from ..evidence import Finding
 from ..logs.inputs import shared_groups
 from ..recipe import Bounds, Kinds, Seed
 from .answers import Answers
-from .chat import Prompt, option_texts, persona_text, question_text
+from .chat import Prompt, option_texts, persona_texts, question_text
 from .codebook import Codebook
 from .tokens import fitted_tokenizer, tokenized
 
@@ -167,11 +167,8 @@ def prompt_texts(
     prompt: Prompt,
 ) -> list[tuple[str, str]]:  # persona, question
     "Items in words"
-    codebook = answers.codebook
-    people = answers.people.loc[list(dict.fromkeys(rows.respondent))]
-    personas = {
-        name: persona_text(codebook, person, prompt) for name, person in zip(people.index, people.to_dict('records'))
-    }
+    codebook, who = answers.codebook, list(dict.fromkeys(rows.respondent))
+    personas = persona_texts(codebook, answers.people.loc[who], prompt).to_dict()
     questions = {name: question_text(question, prompt) for name, question in codebook.questions.items()}
     return [(personas[who], questions[what]) for who, what in zip(rows.respondent, rows.question)]
 
