@@ -90,7 +90,7 @@ class MonitoredMetric(LearnerMetric):
         self.study, self.data = study, data
 
     def reset(self):
-        self.outputs, self.result = [], None
+        self.outputs, self.result, self.beside = [], None, {}
 
     def accumulate(self, learn: Any):
         self.outputs.append(self.study.output(learn.model, learn.pred, *learn.xb).cpu())
@@ -100,7 +100,11 @@ class MonitoredMetric(LearnerMetric):
         if self.result is None:
             scoring, table = self.study.scoring, self.study.table(self.data, 'validation', self.outputs)
             try:
-                self.result = float(scoring.monitor.value(scoring.sums(table, scoring).sum()))
+                sums = scoring.sums(table, scoring).sum()
+                self.result = float(scoring.monitor.value(sums))
+                self.beside = {
+                    m.name: float(m.value(sums)) for m in scoring.metrics if m.name in self.study.logged_metrics
+                }
             except UserError:
                 self.result = math.nan  # predictions that are not finite
         return self.result
@@ -345,6 +349,8 @@ class StageCallback(Callback):
         epoch, metric = self.memory.epoch, self.recorder.metric_names[3]
         self._record('valid', 'loss', loss, self.planned_lr, epoch)
         self._record('valid', metric, value, self.planned_lr, epoch)
+        for name, other in self.learn.metrics[0].beside.items():
+            self._record('valid', name, other, self.planned_lr, epoch)
         self._record('train', 'seconds', perf_counter() - self.began, None, epoch)
         if self.bfloat16 is not None:
             self._record('train', 'bfloat16', float(self.bfloat16), None, epoch)
