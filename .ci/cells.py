@@ -1,6 +1,6 @@
 """Notebooks as tests: every cell runs, and its seconds are kept
 
-`python .ci/cells.py nbs/heart/44_study.ipynb ...` runs some of them by hand and lists their slowest cells.
+`python .ci/cells.py nbs/heart/45_study.ipynb ...` runs some of them by hand and lists their slowest cells.
 """
 
 import sys
@@ -17,7 +17,7 @@ class Cell(NamedTuple):
     "A cell that ran"
 
     seconds: float
-    notebook: str  # such as heart/44_study.ipynb
+    notebook: str  # such as heart/45_study.ipynb
     number: int  # of the notebook's cells, from 0
     begins: str  # its first line of code
 

@@ -433,7 +433,7 @@ LONGEST = [  # tasks that begin first: then none of the two processes waits for 
     "report one-person",
     "trials/00_guarantees",
     "core/24_sweep",
-    "heart/44_study",
+    "heart/45_study",
     "heart/52_results.folds",
     "heart/56_results.ablations",
     "trials/03_outside",

@@ -349,9 +349,9 @@ def _quiet():
     "Lightning imports torchvision, which hrft gets past where it was built for another torch"
     import logging
 
-    from hrft.watch import _load_torchvision
+    from hrft.core import load_torchvision
 
-    _load_torchvision()
+    load_torchvision()
     for name in ('lightning.pytorch', 'lightning.fabric', 'pytorch_lightning', 'finetuning_scheduler'):
         logging.getLogger(name).setLevel(logging.ERROR)
 

@@ -90,7 +90,7 @@ class MonitoredMetric(LearnerMetric):
         self.study, self.data = study, data
 
     def reset(self):
-        self.outputs, self.result = [], None
+        self.outputs, self.result, self.beside = [], None, {}
 
     def accumulate(self, learn: Any):
         self.outputs.append(self.study.output(learn.model, learn.pred, *learn.xb).cpu())
@@ -100,7 +100,11 @@ class MonitoredMetric(LearnerMetric):
         if self.result is None:
             scoring, table = self.study.scoring, self.study.table(self.data, 'validation', self.outputs)
             try:
-                self.result = float(scoring.monitor.value(scoring.sums(table, scoring).sum()))
+                sums = scoring.sums(table, scoring).sum()
+                self.result = float(scoring.monitor.value(sums))
+                self.beside = {
+                    m.name: float(m.value(sums)) for m in scoring.metrics if m.name in self.study.logged_metrics
+                }
             except UserError:
                 self.result = math.nan  # predictions that are not finite
         return self.result
@@ -231,9 +235,10 @@ class StageCallback(Callback):
         hook: Hook | None = None,  # called after each epoch; may raise `Pruned`
         rate_factor: float = 1.0,  # on the planned rate; 1, but for the fault `rate_of_parent`
         bfloat16: bool | None = None,  # whether it trains in bfloat16, where that was asked for
+        step_metrics: Callable[..., dict[str, float]] = lambda *_: {},  # of prediction and target, as `Study` has them
     ):
         self.run_folder, self.stage, self.seed, self.factors = run, stage, seed, factors
-        self.hook, self.rate_factor, self.bfloat16 = hook, rate_factor, bfloat16
+        self.hook, self.rate_factor, self.bfloat16, self.step_metrics = hook, rate_factor, bfloat16, step_metrics
         self.sign = 1 if lower_is_better else -1
         self.memory = run.memory(stage.name)
         self.average: WeightAverage | None = None  # given by who makes the learner
@@ -265,7 +270,9 @@ class StageCallback(Callback):
         if not self.training:
             return
         loss, used = self.learn.loss.item(), self.opt.opt.param_groups[-1]['lr']
-        self._record('train', 'loss', loss, used, self.memory.epoch + 1)
+        beside = self.step_metrics(self.learn.pred.detach(), *self.learn.yb)
+        for metric, value in {'loss': loss, **beside}.items():
+            self._record('train', metric, value, used, self.memory.epoch + 1)
         if math.isfinite(loss):
             return
         place = _first_not_finite(self.learn.model, self.learn.xb)
@@ -342,6 +349,8 @@ class StageCallback(Callback):
         epoch, metric = self.memory.epoch, self.recorder.metric_names[3]
         self._record('valid', 'loss', loss, self.planned_lr, epoch)
         self._record('valid', metric, value, self.planned_lr, epoch)
+        for name, other in self.learn.metrics[0].beside.items():
+            self._record('valid', name, other, self.planned_lr, epoch)
         self._record('train', 'seconds', perf_counter() - self.began, None, epoch)
         if self.bfloat16 is not None:
             self._record('train', 'bfloat16', float(self.bfloat16), None, epoch)

@@ -325,6 +325,7 @@ def _prepared(training, model, stage, moments, precision):
         training.after_epoch,
         moments.lr / stage.lr if moments and 'rate_of_parent' in stage.faults else 1.0,
         half if stage.amp else None,
+        study.step_metrics,
     )
     extra = [Freeze(), *([BFloat16()] if half else [])]
     if training.group.size > 1:
