@@ -7,6 +7,7 @@ __all__ = ['PADDING', 'UNKNOWN', 'ANSWER', 'QUESTION', 'spelled_numbers', 'words
 
 # %% ../../nbs/survey/06_tokens.ipynb #4c97d26a
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import torch
 from ..core import UserError
 from .pretrained import DIGESTS, pretrained_tokenizer
 
-# %% ../../nbs/survey/06_tokens.ipynb #7cc97abe
+# %% ../../nbs/survey/06_tokens.ipynb #5d51a081
 _ONES = (
     'zero one two three four five six seven eight nine ten eleven twelve '
     'thirteen fourteen fifteen sixteen seventeen eighteen nineteen'
@@ -34,7 +35,7 @@ def _spelled(number):
         return _ONES[number]
     return _TENS[number // 10 - 2] + (f' {_ONES[number % 10]}' if number % 10 else '')
 
-# %% ../../nbs/survey/06_tokens.ipynb #92a00535
+# %% ../../nbs/survey/06_tokens.ipynb #74681d64
 PADDING, UNKNOWN, ANSWER, QUESTION = range(4)  # of a vocabulary of one's own; the first is the same for all
 _LONGEST = 512  # tokens: what BERT has positions for
 _PIECE = re.compile(r"\d+(?:[.,]\d+)*|[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -56,8 +57,13 @@ def fitted_tokenizer(
         return {'kind': kind, 'vocabulary': sorted({word for part in parts for word in words_of(part)})}
     kind = 'wordllama' if kind == 'wordllama' else 'minilm'
     tokenizer = {'kind': kind, 'digest': _digest(kind)}
-    seen = {token for row in encoded(tokenizer, parts) for token in row}
-    return tokenizer | {'seen': sorted(seen | set(_MARKS[kind]))}
+    rows = [set(row) for row in encoded(tokenizer, parts)]
+    seen = sorted(set(_MARKS[kind]).union(*rows))
+    if kind == 'minilm':
+        return tokenizer | {'seen': seen}
+    personas = {persona for persona, _ in texts}
+    count = Counter(token for part, row in zip(parts, rows, strict=True) if part in personas for token in row)
+    return tokenizer | {'seen': seen, 'shares': [round(count[token] / max(1, len(personas)), 4) for token in seen]}
 
 
 _MARKS = {'scratch': (ANSWER, QUESTION), 'wordllama': (1,), 'minilm': (101, 102)}
@@ -67,7 +73,7 @@ def _digest(kind):
     "Eight letters for the file of a pretrained tokeniser"
     return DIGESTS['tokenizers/l2_supercat_tokenizer_config.json' if kind == 'wordllama' else 'tokenizer.json'][:8]
 
-# %% ../../nbs/survey/06_tokens.ipynb #5fb4fb38
+# %% ../../nbs/survey/06_tokens.ipynb #16f31728
 def encoded(
     tokenizer: dict[str, Any],  # of `fitted_tokenizer`
     texts: list[str],
