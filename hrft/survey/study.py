@@ -97,19 +97,18 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
     def open(self, recipe, source, parent=None):
         theirs = parent.normalisation['tokenizer'] if parent else None
         splits = open_splits(_read(source), recipe.data, recipe.prompt, recipe.model.kind, theirs)
-        untouched: dict[str, int] = {}  # stage -> depth of what neither a parent nor an earlier stage has trained
-        for stage in recipe.stages if parent is None else ():
-            depth = frozen_prefix(recipe.model, stage.freeze)
-            untouched[stage.name] = min([depth, *untouched.values()])
-        return replace(splits, about={'model': recipe.model, 'frozen': untouched})
+        freezes, depths = [stage.freeze for stage in recipe.stages if parent is None], {}  # a parent may have moved all
+        for i in range(len(freezes)):
+            depths[recipe.stages[i].name] = frozen_prefix(recipe.model, *freezes[: i + 1])
+        return replace(splits, about={'model': recipe.model, 'depths': depths})
 
     def at_stage(self, data, stage):
-        depth = data.about['frozen'].get(stage.name, 0)
+        model, depth = data.about['model'], data.about['depths'].get(stage.name, 0)
         if not depth:
             return data
 
         def with_states(items):
-            return replace(items, states=prefix_states(data.about['model'], data.normalisation, items.tokens, depth))
+            return replace(items, states=prefix_states(model, data.normalisation, items.tokens, depth, amp=stage.amp))
 
         return replace(data, train=with_states(data.train), validation=with_states(data.validation))
 
