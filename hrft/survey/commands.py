@@ -76,7 +76,9 @@ def _judged(run, data):
 
     own = Run(run)
     if own.info['recipe']['study'] != STUDY.name:
-        raise UserError(f"{own.path.name} is a run of {printable(own.info['recipe']['study'])}; expected one of survey.")
+        raise UserError(
+            f"{own.path.name} is a run of {printable(own.info['recipe']['study'])}; expected one of survey."
+        )
     if not data:
         return own, own.kept_predictions(), None
     answers = read_survey(data)
@@ -158,7 +160,10 @@ def results(
     if not own.finished:
         raise UserError(f"{printable(run)} is no finished run; expected a folder that `hrft train` has written.")
     path = write_results(own, out, tokens)
-    steps, whole = len(own.log.frame()[lambda f: (f.split == 'train') & (f.metric == 'loss')]), own.metrics['validation']
+    steps, whole = (
+        len(own.log.frame()[lambda f: (f.split == 'train') & (f.metric == 'loss')]),
+        own.metrics['validation'],
+    )
     right = token_accuracy(whole['accuracy'], tokens)
     print(f"{steps:,} steps; {whole['accuracy']:.1%} of the answers right are {right:.1%} of the tokens")
     say_written(path)
