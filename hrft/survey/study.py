@@ -166,7 +166,11 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
         return {'tokenizer': data.normalisation['tokenizer'], 'questions': data.normalisation['questions']}
 
     def fingerprints(self, data, split):
-        return data.answers.fingerprints()[getattr(data, split).rows.respondent.unique()]
+        own = getattr(data, split).rows.respondent.unique()
+        prints = data.answers.fingerprints()[own].tolist()
+        return (
+            prints if len(data.train) else [*prints, *data.answers.records()[own]]
+        )  # others may bring one of them twice
 
     def check_splits(self, data, known):
         if data.options.split == 'respondent':  # by answer it leaks, as `inspect` says and every ranking knows
@@ -186,8 +190,9 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
 
     def evaluate(self, run, source, person=None):
         answers, header = _read(source), load_header(weights_path(run), SurveyHeader)
-        prints = answers.fingerprints()
-        seen = prints.isin(header.lineage.seen(frozenset(prints)))
+        prints, records = answers.fingerprints(), answers.records()
+        known = header.lineage.seen(frozenset([*prints, *records]))
+        seen = prints.isin(known) | records.isin(known)
         if not 0 < seen.mean() <= _BY_CHANCE:
             return super().evaluate(run, source, person)
         said = f'without {seen.sum()} of {len(seen)} respondents whose record it has seen'
