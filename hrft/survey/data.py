@@ -7,6 +7,7 @@ __all__ = ['SurveyData', 'ByRespondent', 'ByAnswer', 'stratified_parts', 'divide
            'prompt_texts', 'items_of', 'open_splits', 'in_terms_of', 'AnswerLoader', 'answer_loaders', 'inspect_splits']
 
 # %% ../../nbs/survey/07_data.ipynb #fdd35513
+import json
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -152,7 +153,8 @@ def described(answers: Answers, prompt: Prompt, tokenizer: dict[str, Any]) -> di
     ]
     return {
         'tokenizer': tokenizer,
-        'codebook': codebook.model_dump(mode='json', exclude_unset=True),
+        # as text: weights keep keys sorted, and facts, questions and options have an order of their own
+        'codebook': json.dumps(codebook.model_dump(mode='json', exclude_unset=True)),
         'questions': questions,
         'prompt': prompt.model_dump(mode='json'),
     }

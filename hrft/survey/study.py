@@ -6,6 +6,7 @@
 __all__ = ['STUDY', 'SurveyRecipe', 'SurveyHeader', 'SurveyStudy', 'people_table', 'predict_people']
 
 # %% ../../nbs/survey/13_study.ipynb #ca2249d2
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from ..core import UserError, project_root
@@ -47,11 +48,17 @@ class SurveyRecipe(Recipe):
     loss: SurveyLoss = CrossEntropy()
 
 # %% ../../nbs/survey/13_study.ipynb #9c832f0e
+def _is_json(text: str) -> str:
+    "JSON as text, unchanged"
+    json.loads(text)
+    return text
+
+
 class _SurveyNormalisation(TypedDict):
     "What turns a person and a question into numbers"
 
     tokenizer: dict[str, Any]
-    codebook: dict[str, Any]
+    codebook: Annotated[str, AfterValidator(_is_json)]  # text, which keeps the order of facts, questions and options
     questions: Annotated[list[dict[str, Any]], Field(min_length=1)]
     prompt: dict[str, Any]
 
@@ -65,7 +72,7 @@ class SurveyHeader(Header):
     @property
     def codebook(self) -> Codebook:
         "What was asked, and whom"
-        return validate(Codebook, self.normalisation['codebook'], self.name)
+        return validate(Codebook, json.loads(self.normalisation['codebook']), self.name)
 
     @property
     def prompt(self) -> Prompt:
