@@ -17,14 +17,14 @@ import torch
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from ..core import UserError, project_root
+from ..core import UserError, parsed_toml, project_root
 from ..recipe import Recipe, validate
 from ..runfolder import Header, Run, load_header, of_form, weights_path
 from ..study import OnnxForm, Study, load_run, run_batches
 from .answers import Answers
 from .baselines import baseline_tables
 from .chat import Prompt
-from .codebook import Codebook
+from .codebook import Codebook, codebook_from
 from .data import AnswerLoader, ByRespondent, SurveyData, SurveySplits
 from .losses import CrossEntropy, SurveyLoss, answer_loss
 from .models import Scratch, SurveyModel, build, groups
@@ -51,7 +51,7 @@ class _SurveyNormalisation(TypedDict):
     "What turns a person and a question into numbers"
 
     tokenizer: dict[str, Any]
-    codebook: dict[str, Any]
+    codebook: str  # as TOML, in its own order
     questions: Annotated[list[dict[str, Any]], Field(min_length=1)]
     prompt: dict[str, Any]
 
@@ -65,7 +65,7 @@ class SurveyHeader(Header):
     @property
     def codebook(self) -> Codebook:
         "What was asked, and whom"
-        return validate(Codebook, self.normalisation['codebook'], self.name)
+        return codebook_from(parsed_toml(self.normalisation['codebook']), self.name)
 
     @property
     def prompt(self) -> Prompt:
