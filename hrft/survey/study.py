@@ -6,7 +6,6 @@
 __all__ = ['STUDY', 'SurveyRecipe', 'SurveyHeader', 'SurveyStudy', 'people_table', 'predict_people']
 
 # %% ../../nbs/survey/13_study.ipynb #ca2249d2
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,17 +14,17 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from typing_extensions import TypedDict
 
-from ..core import UserError, project_root
+from ..core import UserError, parsed_toml, project_root
 from ..recipe import Recipe, validate
 from ..runfolder import Header, Run, load_header, of_form, weights_path
 from ..study import OnnxForm, Study, load_run, run_batches
 from .answers import Answers
 from .baselines import baseline_tables
 from .chat import Prompt
-from .codebook import Codebook
+from .codebook import Codebook, codebook_from
 from .data import AnswerLoader, ByRespondent, SurveyData, SurveySplits
 from .losses import CrossEntropy, SurveyLoss, answer_loss
 from .models import Scratch, SurveyModel, build, groups
@@ -48,17 +47,11 @@ class SurveyRecipe(Recipe):
     loss: SurveyLoss = CrossEntropy()
 
 # %% ../../nbs/survey/13_study.ipynb #9c832f0e
-def _is_json(text: str) -> str:
-    "JSON as text, unchanged"
-    json.loads(text)
-    return text
-
-
 class _SurveyNormalisation(TypedDict):
     "What turns a person and a question into numbers"
 
     tokenizer: dict[str, Any]
-    codebook: Annotated[str, AfterValidator(_is_json)]  # text, which keeps the order of facts, questions and options
+    codebook: str  # as TOML, in its own order
     questions: Annotated[list[dict[str, Any]], Field(min_length=1)]
     prompt: dict[str, Any]
 
@@ -72,7 +65,7 @@ class SurveyHeader(Header):
     @property
     def codebook(self) -> Codebook:
         "What was asked, and whom"
-        return validate(Codebook, json.loads(self.normalisation['codebook']), self.name)
+        return codebook_from(parsed_toml(self.normalisation['codebook']), self.name)
 
     @property
     def prompt(self) -> Prompt:
