@@ -30,7 +30,7 @@ def _read_table(path):
     try:
         if path.suffix == '.parquet':
             return pd.read_parquet(path)
-        how = {'sep': '\t' if path.suffix == '.tsv' else ',', 'encoding': 'utf-8-sig', 'header': None}
+        how = {'sep': '\t' if path.suffix == '.tsv' else ',', 'header': None}
         cells = pd.read_csv(path, dtype=str, keep_default_na=False, **how)  # a name that stands twice stays as it is
     except (ValueError, OSError) as error:
         raise UserError(f"{path.name} cannot be read as a table ({printable(str(error))}).") from None
