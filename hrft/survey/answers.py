@@ -220,7 +220,7 @@ def answers_from(
         raise UserError(f"{source} has several columns {twice[0]}; expected one. Rename the others.")
     if table.empty:
         raise UserError(f"{source} holds no respondent; expected a row each.")
-    table = table.set_axis(_names(table, codebook, source)).sort_index(key=_sort_key)
+    table = table.set_axis(_names(table, codebook, source)).sort_index().sort_index(key=_sort_key, kind='stable')
     people = pd.DataFrame({c: fact_values(table[c], fact, codebook.missing) for c, fact in codebook.facts.items()})
     raw = _weights(table, codebook)
     weights = pd.Series(1.0, people.index) if raw is None else raw / raw.mean()
