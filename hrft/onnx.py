@@ -7,7 +7,9 @@ __all__ = ['onnx_form', 'OnnxModel', 'check_onnx', 'export_onnx']
 
 # %% ../nbs/core/25_onnx.ipynb #dacbd0a9
 import json
+import logging
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +55,26 @@ def _metadata(header: Header, form: OnnxForm) -> dict[str, str]:
     return {key: json.dumps(value, sort_keys=True) for key, value in (header.as_dict() | form.said).items()}
 
 # %% ../nbs/core/25_onnx.ipynb #efd08438
+@contextmanager
+def _quietly():
+    "Within it torch and onnxscript do not talk about how they work"
+    log = logging.getLogger('onnxscript')
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        log.setLevel(level)
+
+
 def _write(predictor, header, form, path):
     "The model and what it says of itself, as a file"
     with extra('onnx'):
         import onnx
         import onnxscript  # noqa: F401 - which torch writes with
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
+    with _quietly():
         torch.onnx.export(
             predictor,
             form.batches[0],
