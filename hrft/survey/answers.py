@@ -170,7 +170,8 @@ class Answers:
     def digest(self) -> str:
         "A name for the whole survey: what was asked and what everybody said, in any order"
         asked = self.codebook.model_dump(mode='json', include={'facts', 'questions', 'simulated'})
-        return digest([asked, sorted(self.records())])
+        order = [list(self.codebook.facts), *([name, *self.codebook.labels(name)] for name in self.codebook.questions)]
+        return digest([asked, order, sorted(self.records())])
 
     def _repr_markdown_(self):
         asked = len(self.codebook.questions)
