@@ -22,7 +22,7 @@ from ..logs.inputs import shared_groups
 from ..recipe import Bounds, Kinds, Seed
 from .answers import Answers
 from .chat import Prompt, option_texts, persona_texts, question_text
-from .codebook import Codebook
+from .codebook import Codebook, to_toml
 from .tokens import fitted_tokenizer, tokenized
 
 # %% ../../nbs/survey/07_data.ipynb #802d1589
@@ -60,23 +60,20 @@ class ByAnswer(SurveyData):
 def stratified_parts(
     labels: np.ndarray,  # how often each unit carries each label, `(N, L)`
     shares: list[float],  # of the parts
-    seed: int = 0,  # of ties
+    seed: int = 0,  # of the order of those whose rarest label is the same
 ) -> np.ndarray:  # part of each unit, `(N,)`
     "Units dealt into parts that are alike in all labels"
     labels, shares = np.asarray(labels, float), np.asarray(shares, float) / sum(shares)
-    rng, part = np.random.default_rng(seed), np.full(len(labels), -1)
+    totals, part = np.maximum(labels.sum(0), 1), np.empty(len(labels), int)
     wanted, room = shares[:, None] * labels.sum(0), shares * len(labels)
-    order = rng.permutation(len(labels))
-    for label in np.argsort(labels.sum(0), kind='stable'):
-        for unit in order[(labels[order, label] > 0) & (part[order] < 0)]:
-            lack = wanted[:, label] / shares  # of this label, relative to the part's size
-            best = np.flatnonzero(lack >= lack.max() - 1e-9)
-            best = best[np.argmax(room[best] / shares[best])]
-            part[unit], room[best] = best, room[best] - 1
-            wanted[best] -= labels[unit]
-    for unit in order[part[order] < 0]:  # who answered nothing
-        part[unit] = np.argmax(room)
-        room[part[unit]] -= 1
+    order = np.random.default_rng(seed).permutation(len(labels))
+    rarest = np.where(labels > 0, totals, np.inf).min(1, initial=np.inf)
+    for unit in order[np.argsort(rarest[order], kind='stable')]:
+        own = labels[unit] > 0
+        lack = wanted[:, own] / (shares[:, None] * totals[own])
+        part[unit] = best = (lack.sum(1) + room / (shares * len(labels))).argmax()
+        wanted[best] -= labels[unit]
+        room[best] -= 1
     return part
 
 # %% ../../nbs/survey/07_data.ipynb #afc175eb
@@ -155,7 +152,7 @@ def described(answers: Answers, prompt: Prompt, tokenizer: dict[str, Any]) -> di
     ]
     return {
         'tokenizer': tokenizer,
-        'codebook': codebook.model_dump(mode='json', exclude_unset=True),
+        'codebook': to_toml(codebook),  # which keeps the order of facts and options, as JSON with sorted keys does not
         'questions': questions,
         'prompt': prompt.model_dump(mode='json'),
     }
@@ -210,7 +207,7 @@ def in_terms_of(
     codebook: Codebook,  # of a run
 ) -> Answers:
     "A survey as a run's codebook tells it: its facts, its questions, the answers that it knows"
-    if answers.codebook == codebook:
+    if to_toml(answers.codebook) == to_toml(codebook):
         return answers
     asked = [name for name in codebook.questions if name in answers.codebook.questions]
     if not asked:

@@ -59,9 +59,9 @@ class Lora(SurveyModel):
 
     kind: Literal['lora'] = 'lora'
     rank: _Count = 8  # of a change of the weights
-    alpha: Annotated[float, Field(gt=0, le=1024)] = 16  # strength of the change, `alpha / rank`
+    alpha: Annotated[int, Field(ge=1, le=1024)] = 16  # strength of the change, `alpha / rank`
 
-# %% ../../nbs/survey/08_models.ipynb #01587288
+# %% ../../nbs/survey/08_models.ipynb #b221679a
 class AnswerHead(nn.Module):
     "Scores of a question's answers from what was read"
 
@@ -105,7 +105,7 @@ class AnswerHead(nn.Module):
         scores = (vectors[question] * self.ask(read).unsqueeze(1)).sum(-1) * scale + self.level[question]
         return scores.masked_fill(self.beyond[question], -1e4)
 
-# %% ../../nbs/survey/08_models.ipynb #6403128d
+# %% ../../nbs/survey/08_models.ipynb #5850a11b
 class SurveyNet(nn.Module):
     "Parts in a row: what turns tokens into states, blocks, and a head"
 
@@ -147,7 +147,7 @@ class SurveyNet(nn.Module):
     ) -> torch.Tensor:  # `(B, K)`
         return self.parts['head'](self.read(tokens), question, self.words)
 
-# %% ../../nbs/survey/08_models.ipynb #4e96bb9c
+# %% ../../nbs/survey/08_models.ipynb #75312d22
 class _Block(nn.Module):
     "Attention and a hidden layer, each added to what came in"
 
@@ -227,7 +227,7 @@ class ScratchNet(SurveyNet):
             states = self.parts[f'block{i + 1}'](states, real, first=i + 1 == self.layers)
         return states[:, 0]
 
-# %% ../../nbs/survey/08_models.ipynb #1934505c
+# %% ../../nbs/survey/08_models.ipynb #b71f7764
 class KnownWords(nn.Module):
     "Pretrained vectors, and a learned change for each word that was seen"
 
@@ -246,7 +246,7 @@ class KnownWords(nn.Module):
         change = nn.functional.embedding(self.rows[tokens], self.change, padding_idx=0)
         return nn.functional.embedding(tokens, self.table) + change
 
-# %% ../../nbs/survey/08_models.ipynb #ee05d5b4
+# %% ../../nbs/survey/08_models.ipynb #ada0b4f1
 class _StaticHead(nn.Module):
     "What a person and a question make together, and the answers"
 
@@ -293,11 +293,11 @@ class WordLlamaNet(SurveyNet):
         size = weight.square().sum(1, keepdim=True).clamp(min=1e-6).sqrt()
         return (found * (weight / size).unsqueeze(-1)).sum(1)
 
-# %% ../../nbs/survey/08_models.ipynb #bf122d0c
+# %% ../../nbs/survey/08_models.ipynb #d3eba8eb
 class MiniLMNet(SurveyNet):
     "A pretrained transformer, read by the mean of its tokens"
 
-    def __init__(self, options: 'MiniLM | Lora', normalisation: dict[str, Any]):
+    def __init__(self, options: SurveyModel, normalisation: dict[str, Any]):
         bert, tokenizer = minilm(), normalisation['tokenizer']
         width, embedding = bert.config.hidden_size, bert.embeddings
         table = pretrained_weights('minilm')['embeddings.word_embeddings.weight']
@@ -327,9 +327,16 @@ class MiniLMNet(SurveyNet):
     def read(self, tokens):
         if tokens.is_floating_point() and tokens.dim() == 2:
             return tokens
-        states, real = self.hidden(tokens, len(self.blocks) + 1)
-        real = real.unsqueeze(-1).to(states.dtype)
-        return (states * real).sum(1) / real.sum(1)
+        return self.pooled(*self.hidden(tokens, len(self.blocks) + 1))
+
+    @staticmethod
+    def pooled(
+        states: torch.Tensor,  # `(B, L, C)`
+        real: torch.Tensor,  # `(B, L)`
+    ) -> torch.Tensor:  # `(B, C)`
+        "The mean over the tokens"
+        weight = real.unsqueeze(-1).to(states.dtype)
+        return (states * weight).sum(1) / weight.sum(1)
 
 
 class _PooledHead(nn.Module):
@@ -343,7 +350,7 @@ class _PooledHead(nn.Module):
         read = nn.functional.layer_norm(read, read.shape[-1:])
         return self.answers(self.drop(nn.functional.gelu(self.hidden(read))), question, words)
 
-# %% ../../nbs/survey/08_models.ipynb #9dc1c99c
+# %% ../../nbs/survey/08_models.ipynb #2234f433
 class LoraNet(MiniLMNet):
     "A pretrained transformer whose changes are of low rank"
 
@@ -365,7 +372,7 @@ class LoraNet(MiniLMNet):
         head = found.pop('head')
         return {'lora': [parameter for part in found.values() for parameter in part], 'head': head}
 
-# %% ../../nbs/survey/08_models.ipynb #21ea4747
+# %% ../../nbs/survey/08_models.ipynb #ba3a6ac7
 def frozen_prefix(
     options: SurveyModel,
     *freezes: tuple[str, ...],  # of each stage up to this one: names of groups that do not change
@@ -402,20 +409,27 @@ def prefix_states(
         for old in [key for key, states in _STATES.items() if states.dim() == 3]:
             del _STATES[old]
         model = MiniLMNet(options, normalisation).eval()
-        with torch.no_grad(), torch.autocast('cpu', torch.bfloat16, enabled=amp):
-            parts = [_states(model, batch, depth) for batch in tokens.split(batch_size)]
-        _STATES[name] = torch.cat(parts)
+        shape = (*tokens.shape, 385) if whole else (len(tokens), 384)
+        found = torch.zeros(shape, dtype=torch.float16 if whole else torch.float32)
+        lengths = (tokens > 0).sum(1)
+        for rows in lengths.argsort(stable=True).split(batch_size):  # of like length: less padding is computed
+            _fill(found, model, rows, tokens[rows, : lengths[rows].max()], depth, amp)
+        _STATES[name] = found
     return _STATES[name]
 
 
-def _states(model, tokens, depth):
-    "Of one batch"
+@torch.no_grad()
+def _fill(found, model, rows, tokens, depth, amp):
+    "States of one batch"
+    with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+        states, real = model.hidden(tokens, depth)
     if depth == 7:
-        return model.read(tokens).float()
-    states, real = model.hidden(tokens, depth)
-    return torch.cat([states.half(), (real * depth).half().unsqueeze(-1)], -1)
+        found[rows] = model.pooled(states.float(), real)
+    else:
+        found[rows, : tokens.shape[1], :-1] = states.half() * real.unsqueeze(-1)
+        found[rows, : tokens.shape[1], -1] = real.half() * depth
 
-# %% ../../nbs/survey/08_models.ipynb #bdf3c99a
+# %% ../../nbs/survey/08_models.ipynb #69a529ed
 def build(
     options: SurveyModel,
     normalisation: dict[str, Any],  # tokenizer, questions: [{text, options: [label texts]}, ...]
