@@ -170,7 +170,8 @@ class Answers:
     def digest(self) -> str:
         "A name for the whole survey: what was asked and what everybody said, in any order"
         asked = self.codebook.model_dump(mode='json', include={'facts', 'questions', 'simulated'})
-        return digest([asked, sorted(self.records())])
+        order = [list(self.codebook.facts), *([name, *self.codebook.labels(name)] for name in self.codebook.questions)]
+        return digest([asked, order, sorted(self.records())])
 
     def _repr_markdown_(self):
         asked = len(self.codebook.questions)
@@ -219,7 +220,7 @@ def answers_from(
         raise UserError(f"{source} has several columns {twice[0]}; expected one. Rename the others.")
     if table.empty:
         raise UserError(f"{source} holds no respondent; expected a row each.")
-    table = table.set_axis(_names(table, codebook, source)).sort_index(key=_sort_key)
+    table = table.set_axis(_names(table, codebook, source)).sort_index().sort_index(key=_sort_key, kind='stable')
     people = pd.DataFrame({c: fact_values(table[c], fact, codebook.missing) for c, fact in codebook.facts.items()})
     raw = _weights(table, codebook)
     weights = pd.Series(1.0, people.index) if raw is None else raw / raw.mean()

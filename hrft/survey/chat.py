@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
+from pydantic import field_validator
 
 from ..core import UserError, atomic_path
 from ..naming import printable
@@ -30,6 +31,13 @@ class Prompt(Options):
     facts: tuple[str, ...] = ()  # columns of the facts that are told, in this order; all if empty
     options: bool = True  # whether the question lists its answers
     labels: Literal['words', 'numbers'] = 'words'  # an answer is the option's own words, or its number
+
+    @field_validator('facts')
+    @classmethod
+    def _told_once(cls, facts):
+        if twice := [column for column in facts if facts.count(column) > 1]:
+            raise ValueError(f"{twice[0]} would be told twice")
+        return facts
 
 
 _LIST = Prompt()

@@ -153,6 +153,10 @@ class Codebook(Options):
             texts = [each.text.casefold() for each in texts.values()]
             if twice := [text for text in texts if texts.count(text) > 1]:
                 raise ValueError(f"two {what} are called {twice[0]!r}")
+        named = {column.casefold(): column for column in (*self.facts, *self.questions)}
+        for column, each in (self.facts | self.questions).items():
+            if named.get(each.text.casefold(), column) != column:
+                raise ValueError(f"the text of {column} is the column {named[each.text.casefold()]!r}")
         gone = {'', *map(plain_code, self.missing)}
         for column, each in (self.facts | self.questions).items():
             if both := [code for code in each.options if plain_code(code) in gone]:

@@ -22,7 +22,7 @@ from ..logs.inputs import shared_groups
 from ..recipe import Bounds, Kinds, Seed
 from .answers import Answers
 from .chat import Prompt, option_texts, persona_texts, question_text
-from .codebook import Codebook
+from .codebook import Codebook, to_toml
 from .tokens import fitted_tokenizer, tokenized
 
 # %% ../../nbs/survey/07_data.ipynb #802d1589
@@ -152,7 +152,7 @@ def described(answers: Answers, prompt: Prompt, tokenizer: dict[str, Any]) -> di
     ]
     return {
         'tokenizer': tokenizer,
-        'codebook': codebook.model_dump(mode='json', exclude_unset=True),
+        'codebook': to_toml(codebook),  # which keeps the order of facts and options, as JSON with sorted keys does not
         'questions': questions,
         'prompt': prompt.model_dump(mode='json'),
     }
@@ -207,7 +207,7 @@ def in_terms_of(
     codebook: Codebook,  # of a run
 ) -> Answers:
     "A survey as a run's codebook tells it: its facts, its questions, the answers that it knows"
-    if answers.codebook == codebook:
+    if to_toml(answers.codebook) == to_toml(codebook):
         return answers
     asked = [name for name in codebook.questions if name in answers.codebook.questions]
     if not asked:

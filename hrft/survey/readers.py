@@ -18,23 +18,24 @@ from .chat import read_chat
 from .codebook import Codebook, Fact, nearest, plain_code, read_codebook, shipped_codebooks
 
 # %% ../../nbs/survey/03_readers.ipynb #a8eb813c
+_TABLES = ('.csv', '.tsv', '.parquet')
+
+
 def _read_table(path):
     "Cells of a .csv, .tsv or .parquet"
+    if path.suffix not in _TABLES:
+        raise UserError(f"{path.name} is no table; expected a {', '.join(_TABLES[:-1])} or {_TABLES[-1]}.")
     if not path.is_file():
         raise UserError(f"{path} does not exist; expected a survey's table.")
     try:
         if path.suffix == '.parquet':
             return pd.read_parquet(path)
-        separator = {'.tsv': '\t', '.csv': ','}[path.suffix]
-        table = pd.read_csv(
-            path, sep=separator, dtype=str, keep_default_na=False, encoding='utf-8-sig', index_col=False
-        )
+        how = {'sep': '\t' if path.suffix == '.tsv' else ',', 'header': None}
+        cells = pd.read_csv(path, dtype=str, keep_default_na=False, **how)  # a name that stands twice stays as it is
     except (ValueError, OSError) as error:
         raise UserError(f"{path.name} cannot be read as a table ({printable(str(error))}).") from None
-    return table.rename(columns=lambda name: str(name).strip())
-
-
-_TABLES = ('.csv', '.tsv', '.parquet')
+    names = cells.iloc[0].fillna('').str.strip()
+    return cells.iloc[1:].set_axis(list(names), axis=1).reset_index(drop=True)
 
 
 def _codebook_for(path, table):

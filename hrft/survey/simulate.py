@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri, softmax
 
-from ..core import derive_seed, made_once, require_memory
+from ..core import UserError, derive_seed, made_once, require_memory
 from .answers import Answers, answers_from, table_of
 from .codebook import Codebook, codebook_from, read_codebook, to_toml
 
@@ -198,13 +198,18 @@ def simulated_survey(
     seed: int = 0,
 ) -> Path:  # folder of answers.csv, codebook.toml and probabilities.parquet, as `read_survey` reads it
     "Simulated respondents as files"
-    folder = Path(folder)
-    if (folder / 'codebook.toml').is_file():
-        return folder
-    answers = simulated_answers(n_people, seed)
+    folder, made = Path(folder), f'{n_people} people, seed {seed}'
+    if not folder.exists():
+        _write(simulated_answers(n_people, seed), folder, made)
+    if not (folder / 'codebook.toml').is_file() or read_codebook(folder / 'codebook.toml').source != made:
+        raise UserError(f"{folder} holds something else than {made}; name another folder, or delete it.")
+    return folder
+
+
+def _write(answers, folder, made):
+    "A survey as files, with its known probabilities"
+    book = answers.codebook.model_copy(update={'source': made})
     with made_once(folder) as work:
         table_of(answers).to_csv(work / 'answers.csv', index=False, lineterminator='\n')
-        (work / 'codebook.toml').write_text(to_toml(answers.codebook), encoding='utf-8')
-        assert answers.probabilities is not None
+        (work / 'codebook.toml').write_text(to_toml(book), encoding='utf-8')
         answers.probabilities.to_parquet(work / 'probabilities.parquet')
-    return folder

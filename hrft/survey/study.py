@@ -14,17 +14,17 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
-from ..core import UserError, project_root
+from ..core import UserError, parsed_toml, project_root
 from ..recipe import Recipe, validate
 from ..runfolder import Header, Run, load_header, of_form, weights_path
 from ..study import OnnxForm, Study, load_run, run_batches
 from .answers import Answers
 from .baselines import baseline_tables
 from .chat import Prompt
-from .codebook import Codebook
+from .codebook import Codebook, codebook_from
 from .data import AnswerLoader, ByRespondent, SurveyData, SurveySplits
 from .losses import CrossEntropy, SurveyLoss, answer_loss
 from .models import Scratch, SurveyModel, build, groups
@@ -47,11 +47,16 @@ class SurveyRecipe(Recipe):
     loss: SurveyLoss = CrossEntropy()
 
 # %% ../../nbs/survey/13_study.ipynb #9c832f0e
+def _is_codebook(text: str) -> str:
+    codebook_from(parsed_toml(text))
+    return text
+
+
 class _SurveyNormalisation(TypedDict):
     "What turns a person and a question into numbers"
 
     tokenizer: dict[str, Any]
-    codebook: dict[str, Any]
+    codebook: Annotated[str, AfterValidator(_is_codebook)]  # as TOML, in its own order
     questions: Annotated[list[dict[str, Any]], Field(min_length=1)]
     prompt: dict[str, Any]
 
@@ -65,7 +70,7 @@ class SurveyHeader(Header):
     @property
     def codebook(self) -> Codebook:
         "What was asked, and whom"
-        return validate(Codebook, self.normalisation['codebook'], self.name)
+        return codebook_from(parsed_toml(self.normalisation['codebook']), self.name)
 
     @property
     def prompt(self) -> Prompt:
