@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['known_ceiling', 'personas_of', 'best_accuracy', 'twin_table', 'twin_gap', 'resolution_table', 'plot_resolution']
 
-# %% ../../nbs/survey/17_ceiling.ipynb #98a014c8
+# %% ../../nbs/survey/17_ceiling.ipynb #6e3a69f2
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -15,7 +15,7 @@ from ..core import UserError
 from ..evaluate import SHARE, jackknife_interval
 from .scores import asked, probability_columns
 
-# %% ../../nbs/survey/17_ceiling.ipynb #9e3cb445
+# %% ../../nbs/survey/17_ceiling.ipynb #78e98c87
 def known_ceiling(
     probabilities: pd.DataFrame,  # respondent, question, p1, p2, ... as `Answers.probabilities`
 ) -> (
@@ -30,7 +30,7 @@ def known_ceiling(
     table.loc['all questions'] = {name: values.mean() for name, values in best.items()}
     return table.rename_axis('question').reset_index()
 
-# %% ../../nbs/survey/17_ceiling.ipynb #9155d350
+# %% ../../nbs/survey/17_ceiling.ipynb #de71b19a
 def personas_of(
     facts: pd.DataFrame,  # index respondent, a column a fact, of `Answers.people` or of `Answers.groups()`
 ) -> pd.Series:  # index respondent; one number for each set of facts; what is missing is a value too
@@ -104,7 +104,7 @@ def twin_table(
         rows.append(row | {'log_loss_at_least': -np.log(max(values[0], 1e-12))})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/17_ceiling.ipynb #797fa48d
+# %% ../../nbs/survey/17_ceiling.ipynb #d51971c8
 def twin_gap(
     predictions: pd.DataFrame,  # of `answer_table`, of people whom the model never saw
     personas: pd.Series,  # index respondent, as `personas_of` gives them
@@ -138,7 +138,7 @@ def twin_gap(
         table.append(row)
     return pd.DataFrame(table)
 
-# %% ../../nbs/survey/17_ceiling.ipynb #2923b4e3
+# %% ../../nbs/survey/17_ceiling.ipynb #9e850664
 def resolution_table(
     answers: pd.DataFrame,  # respondent, question, option (position)
     resolutions: dict[str, pd.DataFrame],  # name -> facts, index respondent; the coarsest first
@@ -153,7 +153,7 @@ def resolution_table(
         .pipe(lambda table: table[['resolution', *table.columns[:-1]]].reset_index(drop=True))
     )
 
-# %% ../../nbs/survey/17_ceiling.ipynb #f3fcceb4
+# %% ../../nbs/survey/17_ceiling.ipynb #963e1c0e
 def plot_resolution(
     table: pd.DataFrame,  # of `resolution_table`
     accuracy: dict[str, float] | None = None,  # model -> share of right answers, as lines

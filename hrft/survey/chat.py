@@ -366,7 +366,7 @@ def _patterns(codebook, style):
     ends, found = {'list': r'(?:; |$)', 'sentence': r'(?: |$)'}[style], []
     for column, fact in codebook.facts.items():
         before, _, after = _pattern(fact, Prompt(style=style)).partition('{}')
-        labels = '|'.join(map(re.escape, sorted(fact.options.values(), key=len, reverse=True)))
+        labels = '|'.join(map(re.escape, fact.options.values()))
         value = labels or (r'-?[\d.]+(?:e[+-]?\d+)?' if fact.is_number else '.+?' if fact.text else '.+')
         before, after = (re.escape(part.replace('{{', '{').replace('}}', '}')) for part in (before, after))
         found.append((column, re.compile(f'{before}(?P<value>{value}){after}{ends}')))

@@ -61,7 +61,7 @@ class Lora(SurveyModel):
     rank: _Count = 8  # of a change of the weights
     alpha: Annotated[int, Field(ge=1, le=1024)] = 16  # strength of the change, `alpha / rank`
 
-# %% ../../nbs/survey/08_models.ipynb #b221679a
+# %% ../../nbs/survey/08_models.ipynb #976cc2bc
 class AnswerHead(nn.Module):
     "Scores of a question's answers from what was read"
 
@@ -105,7 +105,7 @@ class AnswerHead(nn.Module):
         scores = (vectors[question] * self.ask(read).unsqueeze(1)).sum(-1) * scale + self.level[question]
         return scores.masked_fill(self.beyond[question], -1e4)
 
-# %% ../../nbs/survey/08_models.ipynb #5850a11b
+# %% ../../nbs/survey/08_models.ipynb #20648b01
 class SurveyNet(nn.Module):
     "Parts in a row: what turns tokens into states, blocks, and a head"
 
@@ -147,7 +147,7 @@ class SurveyNet(nn.Module):
     ) -> torch.Tensor:  # `(B, K)`
         return self.parts['head'](self.read(tokens), question, self.words)
 
-# %% ../../nbs/survey/08_models.ipynb #75312d22
+# %% ../../nbs/survey/08_models.ipynb #1b60893e
 class _Block(nn.Module):
     "Attention and a hidden layer, each added to what came in"
 
@@ -227,7 +227,7 @@ class ScratchNet(SurveyNet):
             states = self.parts[f'block{i + 1}'](states, real, first=i + 1 == self.layers)
         return states[:, 0]
 
-# %% ../../nbs/survey/08_models.ipynb #b71f7764
+# %% ../../nbs/survey/08_models.ipynb #3959e95a
 class KnownWords(nn.Module):
     "Pretrained vectors, and a learned change for each word that was seen"
 
@@ -246,7 +246,7 @@ class KnownWords(nn.Module):
         change = nn.functional.embedding(self.rows[tokens], self.change, padding_idx=0)
         return nn.functional.embedding(tokens, self.table) + change
 
-# %% ../../nbs/survey/08_models.ipynb #ada0b4f1
+# %% ../../nbs/survey/08_models.ipynb #d21e2f33
 class _StaticHead(nn.Module):
     "What a person and a question make together, and the answers"
 
@@ -293,7 +293,7 @@ class WordLlamaNet(SurveyNet):
         size = weight.square().sum(1, keepdim=True).clamp(min=1e-6).sqrt()
         return (found * (weight / size).unsqueeze(-1)).sum(1)
 
-# %% ../../nbs/survey/08_models.ipynb #d3eba8eb
+# %% ../../nbs/survey/08_models.ipynb #0381676d
 class MiniLMNet(SurveyNet):
     "A pretrained transformer, read by the mean of its tokens"
 
@@ -350,7 +350,7 @@ class _PooledHead(nn.Module):
         read = nn.functional.layer_norm(read, read.shape[-1:])
         return self.answers(self.drop(nn.functional.gelu(self.hidden(read))), question, words)
 
-# %% ../../nbs/survey/08_models.ipynb #2234f433
+# %% ../../nbs/survey/08_models.ipynb #06941ef3
 class LoraNet(MiniLMNet):
     "A pretrained transformer whose changes are of low rank"
 
@@ -361,18 +361,18 @@ class LoraNet(MiniLMNet):
         below = nn.ModuleDict({name: part for name, part in self.parts.items() if name != 'head'})
         config = LoraConfig(r=options.rank, lora_alpha=options.alpha, target_modules=['query', 'value'])
         inject_adapter_in_model(config, below)
-        for module in below.modules():
-            for name, parameter in list(module.named_parameters(recurse=False)):
-                if not name.startswith('lora_'):
-                    delattr(module, name)
-                    module.register_buffer(name, parameter.detach(), persistent=False)
+        for name, parameter in list(below.named_parameters()):
+            holder, _, own = name.rpartition('.')
+            if '.lora_' not in name:
+                delattr(below.get_submodule(holder), own)
+                below.get_submodule(holder).register_buffer(own, parameter.detach(), persistent=False)
 
     def groups(self):
         found = {name: list(part.parameters()) for name, part in self.parts.items()}
         head = found.pop('head')
         return {'lora': [parameter for part in found.values() for parameter in part], 'head': head}
 
-# %% ../../nbs/survey/08_models.ipynb #ba3a6ac7
+# %% ../../nbs/survey/08_models.ipynb #f374716f
 def frozen_prefix(
     options: SurveyModel,
     *freezes: tuple[str, ...],  # of each stage up to this one: names of groups that do not change
@@ -387,7 +387,8 @@ def frozen_prefix(
     return depth if depth > 1 else 0
 
 
-_STATES: dict[str, torch.Tensor] = {}  # of this process; the last whole ones, and all means
+_STATES: dict[str, torch.Tensor] = {}  # of this process, the oldest first
+_KEPT = 4e9  # bytes of them at most
 
 
 def prefix_states(
@@ -402,12 +403,13 @@ def prefix_states(
     if options.kind != 'minilm' or not depth or not len(tokens):
         return None
     whole = depth < 7
-    if whole and 2 * tokens.numel() * 385 > 0.5 * free_memory():
-        return None
+    size = 2 * tokens.numel() * 385 if whole else 4 * len(tokens) * 384
     name = f'{hashlib.sha256(tokens.numpy().tobytes()).hexdigest()} {tuple(tokens.shape)} {depth} {batch_size} {amp}'
     if name not in _STATES:
-        for old in [key for key, states in _STATES.items() if states.dim() == 3]:
-            del _STATES[old]
+        while _STATES and size + sum(states.nbytes for states in _STATES.values()) > _KEPT:
+            del _STATES[next(iter(_STATES))]
+        if size > 0.5 * free_memory():
+            return None
         model = MiniLMNet(options, normalisation).eval()
         shape = (*tokens.shape, 385) if whole else (len(tokens), 384)
         found = torch.zeros(shape, dtype=torch.float16 if whole else torch.float32)
@@ -429,7 +431,7 @@ def _fill(found, model, rows, tokens, depth, amp):
         found[rows, : tokens.shape[1], :-1] = states.half() * real.unsqueeze(-1)
         found[rows, : tokens.shape[1], -1] = real.half() * depth
 
-# %% ../../nbs/survey/08_models.ipynb #69a529ed
+# %% ../../nbs/survey/08_models.ipynb #774150a0
 def build(
     options: SurveyModel,
     normalisation: dict[str, Any],  # tokenizer, questions: [{text, options: [label texts]}, ...]

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['powered_shares', 'powered_table', 'answers_saved', 'powered_coverage', 'plot_powered']
 
-# %% ../../nbs/survey/16_powered.ipynb #563bf677
+# %% ../../nbs/survey/16_powered.ipynb #80eaa479
 import math
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..evaluate import SHARE, jackknife_interval, mean_interval
 from ..evidence import wilson
 from .shares import by_respondent
 
-# %% ../../nbs/survey/16_powered.ipynb #d21cd3c8
+# %% ../../nbs/survey/16_powered.ipynb #7ab9cb0d
 def _interval(share, se, n):
     "Wilson's interval of shares that have this standard error, `(2, C)`"
     sound = (se > 0) & (share > 0) & (share < 1)
@@ -61,7 +61,7 @@ def powered_shares(
     table['effective'] = counted * classical / np.where(variance > 0, variance, np.nan)
     return pd.DataFrame(table)
 
-# %% ../../nbs/survey/16_powered.ipynb #84a51f71
+# %% ../../nbs/survey/16_powered.ipynb #65701eb1
 def powered_table(
     predictions: pd.DataFrame,  # of `hrft.survey.scores.answer_table`; answer None where nobody was asked
     weighted: bool = True,  # by the survey's weights
@@ -85,7 +85,7 @@ def powered_table(
     )
     return pd.concat([labelled.cells.iloc[mine].reset_index(drop=True), table], axis=1)
 
-# %% ../../nbs/survey/16_powered.ipynb #c4ec66eb
+# %% ../../nbs/survey/16_powered.ipynb #c77162ba
 def _explained(sums):
     "Explained and whole variance of each cell from sums `(..., C, 6)`: w, wy, wf, wyy, wyf, wff"
     w = np.maximum(sums[..., 0], 1e-12)
@@ -134,7 +134,7 @@ def answers_saved(
     found = {name: dict(zip(columns, row(values))) for name, values in rows.items()}
     return pd.DataFrame.from_dict(found, 'index').astype(float).rename_axis('question').reset_index()
 
-# %% ../../nbs/survey/16_powered.ipynb #47cfe64b
+# %% ../../nbs/survey/16_powered.ipynb #9065ef41
 def powered_coverage(
     predictions: pd.DataFrame,  # of `hrft.survey.scores.answer_table`, answered by people whom the model never saw
     n: int = 200,  # labelled people a draw
@@ -161,7 +161,7 @@ def powered_coverage(
     effective = np.nanmedian(found['effective'], 0)
     return table.assign(effective=effective, realised=realised, alone=alone - truth)
 
-# %% ../../nbs/survey/16_powered.ipynb #bc36e0eb
+# %% ../../nbs/survey/16_powered.ipynb #b2828a20
 def plot_powered(
     table: pd.DataFrame,  # of `powered_table`
 ) -> Axes:

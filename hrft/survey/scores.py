@@ -37,7 +37,7 @@ def answer_table(
         raise UserError(f"questions {', '.join(strange)} are not in the codebook; it has {', '.join(labels)}.")
     width = max(map(len, labels.values()))
     given = np.asarray(probabilities, float)
-    if given.ndim != 2 or len(given) != len(items) or given.shape[1] < width:
+    if given.ndim != 2 or len(given) != len(items) or (len(items) and given.shape[1] < width):
         raise UserError(f"probabilities have shape {given.shape}; expected ({len(items)}, {width}), a row an answer.")
     sizes = np.array([len(labels[name]) for name in question], int)
     own = np.arange(width) < sizes[:, None]
@@ -58,7 +58,7 @@ def answer_table(
     }
     return pd.DataFrame(table)
 
-# %% ../../nbs/survey/10_scores.ipynb #9d0cc219
+# %% ../../nbs/survey/10_scores.ipynb #2b3d8e57
 N_BINS = 10  # of the predicted option's probability, equally wide
 
 
@@ -176,7 +176,7 @@ SURVEY = Scoring(
     (('accuracy', 'accuracy'), ('macro_f1', 'macro F1'), ('ece', 'ECE')),
 )
 
-# %% ../../nbs/survey/10_scores.ipynb #75f87703
+# %% ../../nbs/survey/10_scores.ipynb #5568a1d6
 def answer_scores(
     predictions: pd.DataFrame,  # of `answer_table`
 ) -> (
@@ -220,7 +220,7 @@ def scores_by(
     table = pd.DataFrame(rows)
     return table.astype(dict.fromkeys(numbers, float)) if rows else table
 
-# %% ../../nbs/survey/10_scores.ipynb #e3c207d1
+# %% ../../nbs/survey/10_scores.ipynb #763151af
 def token_accuracy(
     accuracy: float,  # share of answers that are right
     tokens: int = 3,  # that an answer costs; all but one are taken to be right
@@ -233,7 +233,7 @@ def accuracy_of_tokens(token_accuracy: float, tokens: int = 3) -> float:
     "Share of answers that are right, from the share of tokens"
     return 1 - tokens * (1 - token_accuracy)
 
-# %% ../../nbs/survey/10_scores.ipynb #ecca31f4
+# %% ../../nbs/survey/10_scores.ipynb #db878ef7
 def reliability(
     predictions: pd.DataFrame,  # of `answer_table`
 ) -> pd.DataFrame:  # one row a bin that has answers: from, to, said, right, low, high, answers, respondents

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LEAST', 'ByRespondent', 'by_respondent', 'share_table', 'share_errors', 'plot_shares']
 
-# %% ../../nbs/survey/15_shares.ipynb #e5dcc056
+# %% ../../nbs/survey/15_shares.ipynb #f5b8c9e4
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 from ..core import UserError
 from .scores import asked
 
-# %% ../../nbs/survey/15_shares.ipynb #b26a3169
+# %% ../../nbs/survey/15_shares.ipynb #56334e8b
 class ByRespondent(NamedTuple):
     "Known answers of R respondents, laid out by the C options of all questions"
 
@@ -52,7 +52,7 @@ def by_respondent(
     values = (answered[:, exists], measured[:, exists], estimated[:, exists], labelled[:, exists])
     return ByRespondent(own.respondents, weight, cells, *values)
 
-# %% ../../nbs/survey/15_shares.ipynb #25ff2549
+# %% ../../nbs/survey/15_shares.ipynb #2447ad33
 LEAST = 30  # respondents of a group; with fewer, its shares are not judged
 
 
@@ -125,7 +125,7 @@ def share_table(
         table[f'{name}low'], table[f'{name}high'] = table['error'] - half, table['error'] + half
     return table
 
-# %% ../../nbs/survey/15_shares.ipynb #d8be19fc
+# %% ../../nbs/survey/15_shares.ipynb #27993bec
 def share_errors(
     table: pd.DataFrame,  # of `share_table`
 ) -> pd.DataFrame:  # fact, cells, error, by_chance, labelled, largest, off
@@ -139,7 +139,7 @@ def share_errors(
         rows.append(row | {'off': int(((own['low'] > 0) | (own['high'] < 0)).sum())})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/15_shares.ipynb #7e550618
+# %% ../../nbs/survey/15_shares.ipynb #c45ec0ea
 def plot_shares(
     tables: dict[str, pd.DataFrame],  # name -> table of `share_table`, the same rows in each
     axes: Axes | None = None,  # a fresh figure's by default

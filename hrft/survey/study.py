@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from ..core import UserError, parsed_toml, project_root
@@ -47,11 +47,16 @@ class SurveyRecipe(Recipe):
     loss: SurveyLoss = CrossEntropy()
 
 # %% ../../nbs/survey/13_study.ipynb #9c832f0e
+def _is_codebook(text: str) -> str:
+    codebook_from(parsed_toml(text))
+    return text
+
+
 class _SurveyNormalisation(TypedDict):
     "What turns a person and a question into numbers"
 
     tokenizer: dict[str, Any]
-    codebook: str  # as TOML, in its own order
+    codebook: Annotated[str, AfterValidator(_is_codebook)]  # as TOML, in its own order
     questions: Annotated[list[dict[str, Any]], Field(min_length=1)]
     prompt: dict[str, Any]
 

@@ -7,7 +7,7 @@ __all__ = ['Setting', 'train_grid', 'Trainings', 'read_trainings', 'run_table', 
            'coverage_table', 'grid_table', 'plot_grid', 'Aim', 'reached', 'aims_table', 'question_sentence',
            'Candidate', 'next_table']
 
-# %% ../../nbs/survey/19_trainings.ipynb #4390eadf
+# %% ../../nbs/survey/19_trainings.ipynb #410e2597
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ from ..runfolder import Run
 from ..study import Study
 from .results import TOKENS, write_results
 from .scores import SURVEY
-from .tables import TITLES, by_name, difference, interval_with, percent_of, span_of
+from .tables import TITLES, by_name, difference, interval_with, points_of, span_of
 from ..tables import mark
 from ..train import fit
 from ..workers import HERE, Workers, results
 
-# %% ../../nbs/survey/19_trainings.ipynb #b61bc383
+# %% ../../nbs/survey/19_trainings.ipynb #adcca114
 class Setting(NamedTuple):
     "A cell of the grid"
 
@@ -79,7 +79,7 @@ def train_grid(
     found = results(fit, [(study, own, source, runs, None, False) for own in recipes], workers)
     return {setting: found[i * len(seeds) : (i + 1) * len(seeds)] for i, setting in enumerate(settings)}
 
-# %% ../../nbs/survey/19_trainings.ipynb #5a25a089
+# %% ../../nbs/survey/19_trainings.ipynb #8dbe1a68
 @dataclass(frozen=True)
 class Trainings:
     "Finished runs by configuration, one a seed, with what their logs say"
@@ -101,12 +101,13 @@ class Trainings:
             return interval_with(float(values.mean()), mean_interval(values))
         return interval_with(float(values[0]), self.logs.runs[self.names(name)[0]].get(f'{key}_ci95') or [None, None])
 
-    def comparison(self) -> Comparison:
-        "The kept stages and baselines on the test respondents that all runs share"
+    def comparison(self, baselines: bool = True) -> Comparison:
+        "The kept stages, with or without baselines, on the test respondents that all runs share"
         tables = {name: [run.kept_predictions() for run in runs] for name, runs in self.runs.items()}
         first = next(iter(self.runs.values()))[0]
         test = first.predictions.query('split == "test"')
-        return Comparison(long_table(tables | {k: test[test.model == k] for k in first.metrics['baselines']}), SURVEY)
+        naive = {name: test[test.model == name] for name in first.metrics['baselines'] if baselines}
+        return Comparison(long_table(tables | naive), SURVEY)
 
 
 def _seed_names(name, runs):
@@ -133,7 +134,7 @@ def _replicates(runs):
         return None
     return {label: name for name, own in runs.items() for label in _seed_names(name, own)}
 
-# %% ../../nbs/survey/19_trainings.ipynb #cc65dd02
+# %% ../../nbs/survey/19_trainings.ipynb #5f347a02
 def run_table(
     trainings: Trainings,
     baselines: bool = True,  # with a row for each, of the first run
@@ -172,7 +173,7 @@ def _scored(scores, split):
             found[f'test {TITLES[name]}, 95 %'] = span_text(scores.get(f'{name}_ci95') or [None, None], 3)
     return found
 
-# %% ../../nbs/survey/19_trainings.ipynb #dfe815f9
+# %% ../../nbs/survey/19_trainings.ipynb #fc846d3c
 def stability_table(trainings: Trainings) -> pd.DataFrame:  # one row a configuration
     "Oscillations as a count and a rate, and volatility, with intervals over seeds"
     rows = []
@@ -193,7 +194,7 @@ def stability_table(trainings: Trainings) -> pd.DataFrame:  # one row a configur
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #04770440
+# %% ../../nbs/survey/19_trainings.ipynb #a2e092e1
 def epochs_table(trainings: Trainings) -> pd.DataFrame:  # one row a run and epoch
     "Where the training loss of each epoch began and ended: by single steps, and by the line through all of them"
     table = trainings.logs.epoch_table()
@@ -249,17 +250,18 @@ def coverage_table(trainings: Trainings) -> pd.DataFrame:  # one row a run
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #c47f08df
+# %% ../../nbs/survey/19_trainings.ipynb #3085a01c
 def grid_table(
     grid: dict[Setting, list[Run]],  # of `train_grid`
     trainings: Trainings,  # of the same, by the settings' names
     comparison: Comparison,  # of the same, with baselines
 ) -> pd.DataFrame:  # one row a cell or baseline, lowest log loss first
-    "Scores with intervals over respondents and over seeds, ties with the best, and stability"
+    "Scores with intervals over respondents and over seeds, ties with the best cell, and stability"
     cells, rows = {str(setting): setting for setting in grid}, []
-    for row in ranking(comparison).to_dict('records'):
-        name, scores = row['model'], comparison.score(row['model'])
-        own = {'cell': name, 'seeds': row['seeds']}
+    verdicts = ranking(trainings.comparison(False)).set_index('model').verdict
+    for name in comparison.scores.sort_values(kind='stable').index:
+        scores = comparison.score(name)
+        own = {'cell': name, 'seeds': len(comparison.seeds(name))}
         if name in cells:
             own |= dict(zip(('rate', 'epochs', 'balance'), cells[name]))
         for metric in ('log_loss', 'accuracy'):
@@ -270,14 +272,14 @@ def grid_table(
                 f'{title}: 95 %, respondents': span_text(scores[f'{metric}_ci95'], 3),
                 f'{title}: 95 %, seeds': span_text(seeds, 3) if seeds[0] is not None else '-',
             }
-        own |= {'ECE': scores['ece'], 'against the first': row['verdict']}
+        own |= {'ECE': scores['ece'], 'against the best cell': verdicts.get(name, 'baseline')}
         if name in cells:
             rate = trainings.level(name, 'oscillation_rate')
             own |= {'oscillations a step': rate.value, 'oscillations a step: 95 %': span_of(rate)}
         rows.append(own)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #a39823b6
+# %% ../../nbs/survey/19_trainings.ipynb #b8b21909
 def plot_grid(
     table: pd.DataFrame,  # of `grid_table`
     simulated: bool = False,
@@ -293,7 +295,7 @@ def plot_grid(
     behind = {
         (row['rate'], row['epochs'], row['balance'])
         for _, row in cells.iterrows()
-        if row['against the first'].startswith('behind')
+        if row['against the best cell'].startswith('behind')
     }
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.4), layout='constrained')
     for ax, (key, title, form) in zip(axes, panels):
@@ -313,7 +315,7 @@ def plot_grid(
     plt.close(figure)
     return mark(figure, simulated)
 
-# %% ../../nbs/survey/19_trainings.ipynb #b7e83fad
+# %% ../../nbs/survey/19_trainings.ipynb #c8ecd46d
 class Aim(NamedTuple):
     "What a configuration was meant to reach"
 
@@ -375,7 +377,7 @@ def aims_table(
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #f927c67e
+# %% ../../nbs/survey/19_trainings.ipynb #cbc72fad
 def question_sentence(
     trainings: Trainings,
     comparison: Comparison,  # of the same
@@ -393,11 +395,11 @@ def question_sentence(
     return (
         f"Is {first} better than {second}? {verdict}: its log loss differs by {loss.value:+.4f} "
         f"({span_of(loss.interval, 4)} over respondents and {seeds} seed{'s' * (seeds > 1)}), "
-        f"its accuracy by {100 * right.value:+.2f} points ({percent_of(right.interval[1:], 2)}), and its training loss "
+        f"its accuracy by {points_of(right.interval, 2)}, and its training loss "
         f"oscillates {steady} ({rough.value:+.3f} a step, {span_of(rough)})."
     )
 
-# %% ../../nbs/survey/19_trainings.ipynb #07f33546
+# %% ../../nbs/survey/19_trainings.ipynb #28fe0b65
 class Candidate(NamedTuple):
     "A run that might be made next"
 
