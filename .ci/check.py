@@ -342,6 +342,7 @@ def _cells(path: Path) -> list:
 _FEW_PIXELS = ["data.frames=8", "data.height=16", "data.width=24", "stages.0.epochs=2"]
 _FEW_EPOCHS = ["data.images.size=40", "stages.pretrain.epochs=2", "stages.final.epochs=1"]
 _FEW_EPOCHS += ["stages.pretrain.warmup_steps=2", "stages.final.warmup_steps=2"]
+_FEW_WEIGHTS = ["model.width=16", "model.layers=1", "stages.0.warmup_steps=5"]
 _REPORTS = {  # case -> template and parameters; `store` is filled in
     "clouds": {
         "kind": "tiny",
@@ -371,6 +372,17 @@ _REPORTS = {  # case -> template and parameters; `store` is filled in
         " stages.0.warmup_steps=2 stages.0.ema_decay=0.5",
     },
     "lips": {"n_folds": 3, "changes": _FEW_PIXELS, "resumed_changes": _FEW_PIXELS, "resumes_epochs": 1},
+    "survey": {
+        "changes": [*_FEW_WEIGHTS, "stages.0.epochs=1"],
+        "n_folds": 2,
+        "seeds": 1,
+        "balanced_seeds": 1,
+        "grid_changes": _FEW_WEIGHTS,
+        "multipliers": [0.6, 0.75],
+        "balances": [2.0],
+        "grid_seeds": 1,
+        "asked": 100,
+    },
     "one-person": {"store": "", "person": "watch", "recipes": []},
 }
 
@@ -430,6 +442,7 @@ LONGEST = [  # tasks that begin first: then none of the two processes waits for 
     "report lips",
     "report ablations",
     "report faces",
+    "report survey",
     "report one-person",
     "trials/00_guarantees",
     "core/24_sweep",
