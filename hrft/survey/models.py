@@ -45,6 +45,7 @@ class WordLlama(SurveyModel):
     "Static embeddings of WordLlama, averaged"
 
     kind: Literal['wordllama'] = 'wordllama'
+    dropout: Share = 0.3
     hidden: _Width = 128  # width of what a person and a question make together
 
 
@@ -61,7 +62,7 @@ class Lora(SurveyModel):
     rank: _Count = 8  # of a change of the weights
     alpha: Annotated[int, Field(ge=1, le=1024)] = 16  # strength of the change, `alpha / rank`
 
-# %% ../../nbs/survey/08_models.ipynb #976cc2bc
+# %% ../../nbs/survey/08_models.ipynb #4b314676
 class AnswerHead(nn.Module):
     "Scores of a question's answers from what was read"
 
@@ -105,7 +106,7 @@ class AnswerHead(nn.Module):
         scores = (vectors[question] * self.ask(read).unsqueeze(1)).sum(-1) * scale + self.level[question]
         return scores.masked_fill(self.beyond[question], -1e4)
 
-# %% ../../nbs/survey/08_models.ipynb #20648b01
+# %% ../../nbs/survey/08_models.ipynb #72b7f589
 class SurveyNet(nn.Module):
     "Parts in a row: what turns tokens into states, blocks, and a head"
 
@@ -147,7 +148,7 @@ class SurveyNet(nn.Module):
     ) -> torch.Tensor:  # `(B, K)`
         return self.parts['head'](self.read(tokens), question, self.words)
 
-# %% ../../nbs/survey/08_models.ipynb #1b60893e
+# %% ../../nbs/survey/08_models.ipynb #3166f993
 class _Block(nn.Module):
     "Attention and a hidden layer, each added to what came in"
 
@@ -227,7 +228,7 @@ class ScratchNet(SurveyNet):
             states = self.parts[f'block{i + 1}'](states, real, first=i + 1 == self.layers)
         return states[:, 0]
 
-# %% ../../nbs/survey/08_models.ipynb #3959e95a
+# %% ../../nbs/survey/08_models.ipynb #d9800a6d
 class KnownWords(nn.Module):
     "Pretrained vectors, and a learned change for each word that was seen"
 
@@ -246,18 +247,28 @@ class KnownWords(nn.Module):
         change = nn.functional.embedding(self.rows[tokens], self.change, padding_idx=0)
         return nn.functional.embedding(tokens, self.table) + change
 
-# %% ../../nbs/survey/08_models.ipynb #d21e2f33
+# %% ../../nbs/survey/08_models.ipynb #7bd0d477
+class _Standardised(nn.BatchNorm1d):
+    "Each value by its mean and spread over prompts; those that were learned so far, where a batch holds only one"
+
+    def forward(self, input):
+        if self.training and len(input) == 1:
+            return nn.functional.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias)
+        return super().forward(input)
+
+
 class _StaticHead(nn.Module):
     "What a person and a question make together, and the answers"
 
     def __init__(self, answers, word_width, width, dropout):
         super().__init__()
+        self.norm = _Standardised(word_width)
         self.person, self.gate, self.shift = (nn.Linear(word_width, width) for _ in range(3))
         self.drop, self.answers = nn.Dropout(dropout), answers
 
     def forward(self, read, question, words):
-        person, asked = read.chunk(2, -1)
-        hidden = nn.functional.gelu(self.person(person) * (1 + self.gate(asked)) + self.shift(asked))
+        person, asked = read.float().chunk(2, -1)
+        hidden = self.person(self.norm(person)) * (1 + self.gate(asked)) + self.shift(asked)
         return self.answers(self.drop(hidden), question, words)
 
 
@@ -293,7 +304,7 @@ class WordLlamaNet(SurveyNet):
         size = weight.square().sum(1, keepdim=True).clamp(min=1e-6).sqrt()
         return (found * (weight / size).unsqueeze(-1)).sum(1)
 
-# %% ../../nbs/survey/08_models.ipynb #0381676d
+# %% ../../nbs/survey/08_models.ipynb #d2df1c01
 class MiniLMNet(SurveyNet):
     "A pretrained transformer, read by the mean of its tokens"
 
@@ -344,13 +355,13 @@ class _PooledHead(nn.Module):
 
     def __init__(self, answers, width, dropout):
         super().__init__()
-        self.hidden, self.drop, self.answers = nn.Linear(width, width), nn.Dropout(dropout), answers
+        self.norm, self.hidden = _Standardised(width), nn.Linear(width, width)
+        self.drop, self.answers = nn.Dropout(dropout), answers
 
     def forward(self, read, question, words):
-        read = nn.functional.layer_norm(read, read.shape[-1:])
-        return self.answers(self.drop(nn.functional.gelu(self.hidden(read))), question, words)
+        return self.answers(self.drop(nn.functional.gelu(self.hidden(self.norm(read.float())))), question, words)
 
-# %% ../../nbs/survey/08_models.ipynb #06941ef3
+# %% ../../nbs/survey/08_models.ipynb #c8e9ea6a
 class LoraNet(MiniLMNet):
     "A pretrained transformer whose changes are of low rank"
 
@@ -372,7 +383,7 @@ class LoraNet(MiniLMNet):
         head = found.pop('head')
         return {'lora': [parameter for part in found.values() for parameter in part], 'head': head}
 
-# %% ../../nbs/survey/08_models.ipynb #f374716f
+# %% ../../nbs/survey/08_models.ipynb #68325158
 def frozen_prefix(
     options: SurveyModel,
     *freezes: tuple[str, ...],  # of each stage up to this one: names of groups that do not change
@@ -431,7 +442,7 @@ def _fill(found, model, rows, tokens, depth, amp):
         found[rows, : tokens.shape[1], :-1] = states.half() * real.unsqueeze(-1)
         found[rows, : tokens.shape[1], -1] = real.half() * depth
 
-# %% ../../nbs/survey/08_models.ipynb #774150a0
+# %% ../../nbs/survey/08_models.ipynb #eab0820f
 def build(
     options: SurveyModel,
     normalisation: dict[str, Any],  # tokenizer, questions: [{text, options: [label texts]}, ...]
