@@ -272,7 +272,7 @@ def inspect_splits(splits: SurveySplits) -> list[Finding]:
         return [
             replace(
                 shared,
-                suggestion='Split by respondent (`data.split = "respondent"`): here a person\'s other answers were trained on.',
+                suggestion='Split by respondent (`data.split = "respondent"`): a person\'s other answers trained.',
             )
         ]
     personas = splits.answers.personas()
