@@ -8,7 +8,7 @@ __all__ = ['SurveyData', 'ByRespondent', 'ByAnswer', 'stratified_parts', 'divide
 
 # %% ../../nbs/survey/07_data.ipynb #fdd35513
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,8 @@ class SurveyData(Kinds):
     "How answers are divided"
 
     by: ClassVar[str] = 'split'
+    if TYPE_CHECKING:
+        split: ClassVar[str]
     folds: _Folds = 5  # parts that are dealt
     fold: Annotated[int, Bounds(0, 999, 'it numbers the parts from 0')] = 0  # the part that judges
     validation_share: _Part = 0.18  # of what does not judge; stratified by question and answer
@@ -63,15 +65,15 @@ def stratified_parts(
     seed: int = 0,  # of the order of those whose rarest label is the same
 ) -> np.ndarray:  # part of each unit, `(N,)`
     "Units dealt into parts that are alike in all labels"
-    labels, shares = np.asarray(labels, float), np.asarray(shares, float) / sum(shares)
+    labels, share = np.asarray(labels, float), np.array(shares) / sum(shares)
     totals, part = np.maximum(labels.sum(0), 1), np.empty(len(labels), int)
-    wanted, room = shares[:, None] * labels.sum(0), shares * len(labels)
+    wanted, room = share[:, None] * labels.sum(0), share * len(labels)
     order = np.random.default_rng(seed).permutation(len(labels))
     rarest = np.where(labels > 0, totals, np.inf).min(1, initial=np.inf)
     for unit in order[np.argsort(rarest[order], kind='stable')]:
         own = labels[unit] > 0
-        lack = wanted[:, own] / (shares[:, None] * totals[own])
-        part[unit] = best = (lack.sum(1) + room / (shares * len(labels))).argmax()
+        lack = wanted[:, own] / (share[:, None] * totals[own])
+        part[unit] = best = (lack.sum(1) + room / (share * len(labels))).argmax()
         wanted[best] -= labels[unit]
         room[best] -= 1
     return part
@@ -194,7 +196,7 @@ def items_of(
     return SurveyItems(
         rows,
         tokenized(normalisation['tokenizer'], prompt_texts(answers, rows, prompt)),
-        torch.as_tensor(pd.Index(names).get_indexer(rows.question).astype(np.int64)),
+        torch.as_tensor(pd.Index(names).get_indexer(pd.Index(rows.question)).astype(np.int64)),
     )
 
 
@@ -210,8 +212,8 @@ def open_splits(
     parts = {name: rows[where == name] for name in _SPLITS}
     tokenizer = taken_over or fitted_tokenizer(kind, prompt_texts(answers, parts['train'], prompt))
     normalisation = described(answers, prompt, tokenizer)
-    items = {name: items_of(answers, own, normalisation, prompt) for name, own in parts.items()}
-    return SurveySplits(answers, **items, options=options, normalisation=normalisation, digest=answers.digest())
+    items = [items_of(answers, parts[name], normalisation, prompt) for name in _SPLITS]
+    return SurveySplits(answers, *items, options, normalisation, answers.digest())
 
 # %% ../../nbs/survey/07_data.ipynb #d418c0cb
 def in_terms_of(
