@@ -212,8 +212,8 @@ def open_splits(
     parts = {name: rows[where == name] for name in _SPLITS}
     tokenizer = taken_over or fitted_tokenizer(kind, prompt_texts(answers, parts['train'], prompt))
     normalisation = described(answers, prompt, tokenizer)
-    items = [items_of(answers, parts[name], normalisation, prompt) for name in _SPLITS]
-    return SurveySplits(answers, *items, options, normalisation, answers.digest())
+    train, validation, test = (items_of(answers, parts[name], normalisation, prompt) for name in _SPLITS)
+    return SurveySplits(answers, train, validation, test, options, normalisation, answers.digest())
 
 # %% ../../nbs/survey/07_data.ipynb #d418c0cb
 def in_terms_of(
