@@ -124,6 +124,18 @@ class SurveyItems:
         return len(self.rows)
 
     @property
+    def order(self) -> list[int]:  # positions
+        "The order in which they are predicted: by length, so that a batch holds little padding"
+        return torch.argsort((self.tokens != 0).sum(1), stable=True).tolist()
+
+    def in_rows(self, outputs: list[torch.Tensor]) -> np.ndarray:  # batches in `order` -> `(N, K)`, as in `rows`
+        "What a model says of them"
+        together = torch.cat(outputs).numpy() if outputs else np.zeros((0, 1))
+        found = np.empty_like(together)
+        found[self.order] = together
+        return found
+
+    @property
     def targets(self) -> torch.Tensor:  # question and option, `(N, 2)`
         "What is to be answered"
         return torch.stack([self.questions, torch.as_tensor(self.rows.option.to_numpy(np.int64, copy=True))], 1)
@@ -245,6 +257,9 @@ class AnswerLoader(DataLoader):
             dataset=range(len(items)), bs=batch_size, shuffle=shuffle, num_workers=0, create_batch=self.batch
         )
 
+    def get_idxs(self):
+        return super().get_idxs() if self.shuffle else self.items.order
+
     def batch(
         self,
         chosen: list[int],  # positions
@@ -272,7 +287,7 @@ def inspect_splits(splits: SurveySplits) -> list[Finding]:
         return [
             replace(
                 shared,
-                suggestion='Split by respondent (`data.split = "respondent"`): here a person\'s other answers were trained on.',
+                suggestion='Split by respondent (`data.split = "respondent"`): a person\'s other answers trained.',
             )
         ]
     personas = splits.answers.personas()

@@ -62,7 +62,7 @@ class Lora(SurveyModel):
     rank: _Count = 8  # of a change of the weights
     alpha: Annotated[int, Field(ge=1, le=1024)] = 16  # strength of the change, `alpha / rank`
 
-# %% ../../nbs/survey/08_models.ipynb #4b314676
+# %% ../../nbs/survey/08_models.ipynb #2f205ba3
 class AnswerHead(nn.Module):
     "Scores of a question's answers from what was read"
 
@@ -106,7 +106,7 @@ class AnswerHead(nn.Module):
         scores = (vectors[question] * self.ask(read).unsqueeze(1)).sum(-1) * scale + self.level[question]
         return scores.masked_fill(self.beyond[question], -1e4)
 
-# %% ../../nbs/survey/08_models.ipynb #72b7f589
+# %% ../../nbs/survey/08_models.ipynb #161429f5
 class SurveyNet(nn.Module):
     "Parts in a row: what turns tokens into states, blocks, and a head"
 
@@ -148,7 +148,7 @@ class SurveyNet(nn.Module):
     ) -> torch.Tensor:  # `(B, K)`
         return self.parts['head'](self.read(tokens), question, self.words)
 
-# %% ../../nbs/survey/08_models.ipynb #3166f993
+# %% ../../nbs/survey/08_models.ipynb #cc1113ab
 class _Block(nn.Module):
     "Attention and a hidden layer, each added to what came in"
 
@@ -228,7 +228,7 @@ class ScratchNet(SurveyNet):
             states = self.parts[f'block{i + 1}'](states, real, first=i + 1 == self.layers)
         return states[:, 0]
 
-# %% ../../nbs/survey/08_models.ipynb #d9800a6d
+# %% ../../nbs/survey/08_models.ipynb #3c3d4a3c
 class KnownWords(nn.Module):
     "Pretrained vectors, and a learned change for each word that was seen"
 
@@ -247,7 +247,7 @@ class KnownWords(nn.Module):
         change = nn.functional.embedding(self.rows[tokens], self.change, padding_idx=0)
         return nn.functional.embedding(tokens, self.table) + change
 
-# %% ../../nbs/survey/08_models.ipynb #7bd0d477
+# %% ../../nbs/survey/08_models.ipynb #fa24f339
 class _Standardised(nn.BatchNorm1d):
     "Each value by its mean and spread over prompts; those that were learned so far, where a batch holds only one"
 
@@ -304,7 +304,7 @@ class WordLlamaNet(SurveyNet):
         size = weight.square().sum(1, keepdim=True).clamp(min=1e-6).sqrt()
         return (found * (weight / size).unsqueeze(-1)).sum(1)
 
-# %% ../../nbs/survey/08_models.ipynb #d2df1c01
+# %% ../../nbs/survey/08_models.ipynb #e0b1d84c
 class MiniLMNet(SurveyNet):
     "A pretrained transformer, read by the mean of its tokens"
 
@@ -361,7 +361,7 @@ class _PooledHead(nn.Module):
     def forward(self, read, question, words):
         return self.answers(self.drop(nn.functional.gelu(self.hidden(self.norm(read.float())))), question, words)
 
-# %% ../../nbs/survey/08_models.ipynb #c8e9ea6a
+# %% ../../nbs/survey/08_models.ipynb #62e7ead0
 class LoraNet(MiniLMNet):
     "A pretrained transformer whose changes are of low rank"
 
@@ -383,7 +383,7 @@ class LoraNet(MiniLMNet):
         head = found.pop('head')
         return {'lora': [parameter for part in found.values() for parameter in part], 'head': head}
 
-# %% ../../nbs/survey/08_models.ipynb #68325158
+# %% ../../nbs/survey/08_models.ipynb #b2bbfb0d
 def frozen_prefix(
     options: SurveyModel,
     *freezes: tuple[str, ...],  # of each stage up to this one: names of groups that do not change
@@ -442,7 +442,7 @@ def _fill(found, model, rows, tokens, depth, amp):
         found[rows, : tokens.shape[1], :-1] = states.half() * real.unsqueeze(-1)
         found[rows, : tokens.shape[1], -1] = real.half() * depth
 
-# %% ../../nbs/survey/08_models.ipynb #eab0820f
+# %% ../../nbs/survey/08_models.ipynb #cfc0ead3
 def build(
     options: SurveyModel,
     normalisation: dict[str, Any],  # tokenizer, questions: [{text, options: [label texts]}, ...]

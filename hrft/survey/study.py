@@ -83,10 +83,6 @@ def _probabilities(model: Any, logits: torch.Tensor, *inputs: torch.Tensor) -> t
     return logits.float().softmax(1)
 
 
-def _stacked(outputs: list[torch.Tensor]) -> np.ndarray:  # `(N, K)`
-    return torch.cat(outputs).numpy() if outputs else np.zeros((0, 1))
-
-
 def _made_batch(header, n_people, seed):  # -> tokens `(B, L)`, question `(B,)`
     "Prompts of people who were never asked, some facts unknown, as a file of `hrft export` is compared on"
     rng, names, facts = np.random.default_rng(seed), list(header.codebook.questions), header.codebook.facts
@@ -159,7 +155,8 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
         return _probabilities(model, predicted)
 
     def table(self, data, split, outputs):
-        return answer_table(getattr(data, split).rows, _stacked(outputs), data.answers.codebook)
+        items = getattr(data, split)
+        return answer_table(items.rows, items.in_rows(outputs), data.answers.codebook)
 
     def baselines(self, data):
         return baseline_tables(data)
@@ -231,7 +228,7 @@ def people_table(
     )
     answers = Answers(header.codebook, people, pd.Series(1.0, people.index), rows)
     items = items_of(answers, rows, header.normalisation, header.prompt)
-    found = _stacked(run_batches(model, AnswerLoader(items), output))
+    found = items.in_rows(run_batches(model, AnswerLoader(items), output))
     labels = [list(header.codebook.questions[name].options.values()) for name in rows.question]
     return pd.DataFrame(
         [
