@@ -210,7 +210,8 @@ def open_splits(
     "A survey divided, and put into words and numbers"
     where, rows = divided(answers, options), answers.answers
     parts = {name: rows[where == name] for name in _SPLITS}
-    tokenizer = taken_over or fitted_tokenizer(kind, prompt_texts(answers, parts['train'], prompt))
+    labels = [label for question in answers.codebook.questions.values() for label in option_texts(question, prompt)]
+    tokenizer = taken_over or fitted_tokenizer(kind, prompt_texts(answers, parts['train'], prompt), labels)
     normalisation = described(answers, prompt, tokenizer)
     train, validation, test = (items_of(answers, parts[name], normalisation, prompt) for name in _SPLITS)
     return SurveySplits(answers, train, validation, test, options, normalisation, answers.digest())
