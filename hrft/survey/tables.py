@@ -7,7 +7,7 @@ __all__ = ['TITLES', 'span_of', 'percent_of', 'points_of', 'interval_with', 'by_
            'against_table', 'plot_models', 'run_folds', 'judged', 'leak_table', 'leak_sentence', 'kept_model',
            'keep_sentence']
 
-# %% ../../nbs/survey/18_tables.ipynb #dbbaffb8
+# %% ../../nbs/survey/18_tables.ipynb #d51b1d68
 import math
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,7 +28,7 @@ from .scores import SURVEY
 from ..tables import mark
 from ..workers import HERE, Workers
 
-# %% ../../nbs/survey/18_tables.ipynb #085f450a
+# %% ../../nbs/survey/18_tables.ipynb #dedbb58a
 TITLES = {'log_loss': 'log loss', 'accuracy': 'accuracy', 'macro_f1': 'macro F1', 'ece': 'ECE'}
 
 
@@ -65,7 +65,7 @@ def interval_with(
     "A value with its ends, NaN where there are none"
     return Interval(value, *(math.nan if end is None else float(end) for end in ends))
 
-# %% ../../nbs/survey/18_tables.ipynb #4cc2f8ee
+# %% ../../nbs/survey/18_tables.ipynb #b6b24c38
 def by_name(name: str) -> Metric:  # log_loss, accuracy, macro_f1 or ece
     "A metric of a survey"
     return next(metric for metric in SURVEY.metrics if metric.name == name)
@@ -86,7 +86,7 @@ def models_table(comparison: Comparison) -> pd.DataFrame:  # one row a model, lo
         rows.append(row | {'respondents': scores['n_respondents'], 'answers': scores.get('n_steps', np.nan)})
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/18_tables.ipynb #24045ced
+# %% ../../nbs/survey/18_tables.ipynb #a3c92092
 class Difference(NamedTuple):
     "How two models differ on the same respondents, each averaged over its seeds"
 
@@ -143,7 +143,7 @@ def against_table(
         rows.append(row)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/18_tables.ipynb #26c8d32b
+# %% ../../nbs/survey/18_tables.ipynb #e21e12ac
 def plot_models(comparison: Comparison, simulated: bool = False) -> Figure:
     "Accuracy and log loss of each model with intervals over respondents, and each seed"
     import matplotlib.pyplot as plt
@@ -166,7 +166,7 @@ def plot_models(comparison: Comparison, simulated: bool = False) -> Figure:
     plt.close(figure)
     return mark(figure, simulated)
 
-# %% ../../nbs/survey/18_tables.ipynb #fedbcd53
+# %% ../../nbs/survey/18_tables.ipynb #401d53f4
 def run_folds(
     study: Study,
     recipe: str,  # such as `survey/scratch`
@@ -197,7 +197,7 @@ def judged(
         parts.append(table[(table.model == name) | (table.seed == table.seed.min())])
     return Comparison(pd.concat(parts, ignore_index=True), SURVEY)
 
-# %% ../../nbs/survey/18_tables.ipynb #2b64e9f2
+# %% ../../nbs/survey/18_tables.ipynb #0781a82c
 def leak_table(
     apart: Run,  # its test respondents did not train
     mixed: Run,  # the same recipe, where answers were split at random
@@ -233,7 +233,7 @@ def leak_sentence(
         f"Had answers been split at random, with a person's other answers trained on, accuracy would have read {found}."
     )
 
-# %% ../../nbs/survey/18_tables.ipynb #a10c1fa3
+# %% ../../nbs/survey/18_tables.ipynb #c7cb7de3
 def kept_model(models: dict[str, LeftOut]) -> str:
     "The model that validation chooses; the test has no say"
     name, sign = SURVEY.monitor.name, 1 if SURVEY.monitor.lower_is_better else -1

@@ -7,7 +7,7 @@ __all__ = ['Setting', 'train_grid', 'Trainings', 'read_trainings', 'run_table', 
            'coverage_table', 'grid_table', 'plot_grid', 'Aim', 'reached', 'aims_table', 'question_sentence',
            'Candidate', 'next_table']
 
-# %% ../../nbs/survey/19_trainings.ipynb #3116442c
+# %% ../../nbs/survey/19_trainings.ipynb #83d11978
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ from ..tables import mark
 from ..train import fit
 from ..workers import HERE, Workers, results
 
-# %% ../../nbs/survey/19_trainings.ipynb #d25e3a3a
+# %% ../../nbs/survey/19_trainings.ipynb #26ef0c57
 class Setting(NamedTuple):
     "A cell of the grid"
 
@@ -79,7 +79,7 @@ def train_grid(
     found = results(fit, [(study, own, source, runs, None, False) for own in recipes], workers)
     return {setting: found[i * len(seeds) : (i + 1) * len(seeds)] for i, setting in enumerate(settings)}
 
-# %% ../../nbs/survey/19_trainings.ipynb #10244f3f
+# %% ../../nbs/survey/19_trainings.ipynb #1a55289c
 @dataclass(frozen=True)
 class Trainings:
     "Finished runs by configuration, one a seed, with what their logs say"
@@ -134,7 +134,7 @@ def _replicates(runs):
         return None
     return {label: name for name, own in runs.items() for label in _seed_names(name, own)}
 
-# %% ../../nbs/survey/19_trainings.ipynb #391d7349
+# %% ../../nbs/survey/19_trainings.ipynb #848e53a0
 def run_table(
     trainings: Trainings,
     baselines: bool = True,  # with a row for each, of the first run
@@ -173,7 +173,7 @@ def _scored(scores, split):
             found[f'test {TITLES[name]}, 95 %'] = span_text(scores.get(f'{name}_ci95') or [None, None], 3)
     return found
 
-# %% ../../nbs/survey/19_trainings.ipynb #cf2561f8
+# %% ../../nbs/survey/19_trainings.ipynb #54c81a7e
 def stability_table(trainings: Trainings) -> pd.DataFrame:  # one row a configuration
     "Oscillations as a count and a rate, and volatility, with intervals over seeds"
     rows = []
@@ -194,7 +194,7 @@ def stability_table(trainings: Trainings) -> pd.DataFrame:  # one row a configur
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #18c1b93a
+# %% ../../nbs/survey/19_trainings.ipynb #0ba1dd5d
 def epochs_table(trainings: Trainings) -> pd.DataFrame:  # one row a run and epoch
     "Where the training loss of each epoch began and ended: by single steps, and by the line through all of them"
     table = trainings.logs.epoch_table()
@@ -250,7 +250,7 @@ def coverage_table(trainings: Trainings) -> pd.DataFrame:  # one row a run
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #9e87e7a7
+# %% ../../nbs/survey/19_trainings.ipynb #21d0250d
 def grid_table(
     grid: dict[Setting, list[Run]],  # of `train_grid`
     trainings: Trainings,  # of the same, by the settings' names
@@ -279,7 +279,7 @@ def grid_table(
         rows.append(own)
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #2562597e
+# %% ../../nbs/survey/19_trainings.ipynb #fe5f5368
 def plot_grid(
     table: pd.DataFrame,  # of `grid_table`
     simulated: bool = False,
@@ -315,7 +315,7 @@ def plot_grid(
     plt.close(figure)
     return mark(figure, simulated)
 
-# %% ../../nbs/survey/19_trainings.ipynb #63fb7e17
+# %% ../../nbs/survey/19_trainings.ipynb #6d39586d
 class Aim(NamedTuple):
     "What a configuration was meant to reach"
 
@@ -377,7 +377,7 @@ def aims_table(
         )
     return pd.DataFrame(rows)
 
-# %% ../../nbs/survey/19_trainings.ipynb #fac06e71
+# %% ../../nbs/survey/19_trainings.ipynb #c2e9aca9
 def question_sentence(
     trainings: Trainings,
     comparison: Comparison,  # of the same
@@ -399,7 +399,7 @@ def question_sentence(
         f"oscillates {steady} ({rough.value:+.3f} a step, {span_of(rough)})."
     )
 
-# %% ../../nbs/survey/19_trainings.ipynb #258c0d0a
+# %% ../../nbs/survey/19_trainings.ipynb #1478cac0
 class Candidate(NamedTuple):
     "A run that might be made next"
 
