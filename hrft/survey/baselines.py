@@ -89,7 +89,8 @@ def fitted_probabilities(
     return found
 
 
-_FITTED: dict[str, dict[str, pd.DataFrame]] = {}  # the last splits' tables: runs of other seeds and recipes share them
+_KEPT = 16  # splits whose tables are remembered: runs of other seeds and recipes share them
+_FITTED: dict[str, dict[str, pd.DataFrame]] = {}
 
 
 def baseline_tables(splits: SurveySplits) -> dict[str, pd.DataFrame]:  # name -> table of the test items
@@ -103,6 +104,7 @@ def baseline_tables(splits: SurveySplits) -> dict[str, pd.DataFrame]:  # name ->
         tables = {
             n: answer_table(asked, fitted_probabilities(n, splits.answers, known, asked), codebook) for n in _MODELS
         }
-        _FITTED.clear()
+        for old in list(_FITTED)[: -_KEPT + 1]:
+            del _FITTED[old]
         _FITTED[key] = tables
     return {name: table.copy() for name, table in _FITTED[key].items()}

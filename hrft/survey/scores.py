@@ -170,7 +170,7 @@ SURVEY = Scoring(
         Metric('log_loss', lambda s: s['surprise'] / s['n'], bounds=ERROR),
         Metric('accuracy', lambda s: s['right'] / s['n'], False, bounds=SHARE),
         Metric('macro_f1', _macro_f1, False, bounds=SHARE),
-        Metric('ece', _ece, bounds=SHARE),
+        Metric('ece', _ece),
     ),
     _answer_sums,
     (('accuracy', 'accuracy'), ('macro_f1', 'macro F1'), ('ece', 'ECE')),
