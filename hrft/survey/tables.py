@@ -176,9 +176,10 @@ def run_folds(
     runs: str | Path | None = None,  # folder of run folders
     changes: Iterable[str] = (),  # as for `--set`
     workers: Workers = HERE,  # that train
+    parts: int = 0,  # that are left out, of the folds; 0 for all
 ) -> LeftOut:
     "One run for each part of the respondents and seed, judged by the part that it left out"
-    folds = tuple((str(fold),) for fold in range(n_folds))
+    folds = tuple((str(fold),) for fold in range(parts or n_folds))
 
     def leave_out(fold, following):
         return [f'data.folds={n_folds}', f'data.fold={fold[0]}']
