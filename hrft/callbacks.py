@@ -22,7 +22,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .core import UserError, derive_seed, set_seed
-from .recipe import Falling, OneCycle, Plateau, Stage, WarmRestarts
+from .recipe import Falling, Linear, OneCycle, Plateau, Stage, WarmRestarts
 from .runfolder import Run, StageMemory, Tensors, load_into
 from .study import Data, Study
 from .updates import Watch, frozen_modules
@@ -53,6 +53,8 @@ def lr_at(
     if isinstance(schedule, WarmRestarts):
         cycle = schedule.epochs * steps_per_epoch
         return _cosine(stage.lr, floor, (done % cycle) / cycle)
+    if isinstance(schedule, Linear):
+        return stage.lr + (floor - stage.lr) * min(done / length, 1)
     return _cosine(stage.lr, floor, done / length)
 
 

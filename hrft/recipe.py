@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Share', 'Memory', 'Positive', 'Seed', 'AnyOptions', 'R', 'Options', 'Bounds', 'Kinds', 'Optimizer', 'Adam', 'AdamW',
-           'Sgd', 'Schedule', 'Constant', 'Falling', 'Cosine', 'OneCycle', 'WarmRestarts', 'Plateau', 'Stage',
+           'Sgd', 'Schedule', 'Constant', 'Falling', 'Cosine', 'Linear', 'OneCycle', 'WarmRestarts', 'Plateau', 'Stage',
            'core_stage', 'Recipe', 'validate', 'to_toml', 'read_recipe', 'recorded_recipe', 'override', 'adopted',
            'recipe_digest', 'diff', 'flat_settings']
 
@@ -129,9 +129,8 @@ class Kinds(Options):
         def as_table(value):
             return {cls.by: value} if isinstance(value, str) else value
 
-        return core_schema.no_info_before_validator_function(
-            as_table, core_schema.tagged_union_schema(schemas, cls._kind_of)
-        )
+        union = core_schema.tagged_union_schema(schemas, cls._kind_of)
+        return core_schema.no_info_before_validator_function(as_table, union)
 
 # %% ../nbs/core/02_recipe.ipynb #5750804a
 _PASS = 'an epoch is a pass over all items, and nobody waits for more'
@@ -182,7 +181,7 @@ class Constant(Schedule):
 
 
 class Falling(Schedule):
-    "It falls along a cosine"
+    "It falls, along a cosine where nothing else is said"
 
     final_lr_factor: Share = 0.0  # share of `lr` that is left at the end
 
@@ -191,6 +190,12 @@ class Cosine(Falling):
     "Once, over the stage"
 
     kind: Literal['cosine'] = 'cosine'
+
+
+class Linear(Falling):
+    "Along a line, once, over the stage"
+
+    kind: Literal['linear'] = 'linear'
 
 
 class OneCycle(Falling):
@@ -279,8 +284,7 @@ class Recipe(Options):
         names = [stage.name for stage in self.stages]
         if len(set(names)) < len(names):
             raise ValueError(f"stage names must differ, got {names}")
-        late = [stage.name for stage in self.stages[1:] if stage.start]
-        if late:
+        if late := [stage.name for stage in self.stages[1:] if stage.start]:
             raise ValueError(f"only the first stage can start from a run, got `start` in {', '.join(late)}")
         return self
 
@@ -320,7 +324,7 @@ def _complaint(item, recipe_type):
     if kind == 'extra_forbidden':
         return f"unknown key `{key}`" + _nearest(str(path[-1]), options)
     if kind == 'no_effect':
-        keys = [f'`{_dotted(key)}`' for key in _idle(item, recipe_type)]
+        keys = [f"`{'.'.join(map(str, key))}`" for key in _idle(item, recipe_type)]
         return f"{', '.join(keys)} {'have' if len(keys) > 1 else 'has'} no effect: {item['ctx']['why']}"
     if kind.startswith('union_tag'):
         known = list(_kinds(_inside(options, path[-1])))
@@ -383,10 +387,6 @@ def _idle(item, recipe_type):
         return [path] if _elsewhere(path[-1], options) else []
     return [[*path, *key.split('.')] for key in item['ctx']['keys']] if item['type'] == 'no_effect' else []
 
-
-def _dotted(path):
-    return '.'.join(map(str, path))
-
 # %% ../nbs/core/02_recipe.ipynb #c7f3b2a3
 def to_toml(recipe: Recipe) -> str:
     "The recipe as TOML: what was set, not the defaults"
@@ -424,7 +424,7 @@ def recorded_recipe(
     try:
         return recipe_type.model_validate(settings)
     except ValidationError as error:
-        key = _dotted(_place(recipe_type, error.errors()[0]['loc'])[0])
+        key = '.'.join(map(str, _place(recipe_type, error.errors()[0]['loc'])[0]))
         old = f"{name} was trained by an older hrft, whose recipes were written otherwise (`{key}`)"
         raise UserError(f"{old}; train it again, as if it was damaged, which it may be.") from None
 
@@ -528,9 +528,7 @@ def recipe_digest(recipe: Recipe) -> str:
     return digest(recipe.model_dump(exclude={'description': True, 'parent': True, 'stages': {'__all__': {'start'}}}))
 
 
-def diff(
-    old: Recipe, new: Recipe
-) -> pd.DataFrame:  # one row a key that differs: key, old, new; `-` where one side lacks it
+def diff(old: Recipe, new: Recipe) -> pd.DataFrame:  # key, old, new of what differs; `-` where one side lacks it
     "What changed from one recipe to the next"
     a, b = flat_settings(old.model_dump()), flat_settings(new.model_dump())
     rows = [(key, a.get(key, '-'), b.get(key, '-')) for key in {**a, **b} if a.get(key, '-') != b.get(key, '-')]
