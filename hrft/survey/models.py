@@ -63,6 +63,9 @@ class Lora(SurveyModel):
     alpha: Annotated[int, Field(ge=1, le=1024)] = 16  # strength of the change, `alpha / rank`
 
 # %% ../../nbs/survey/08_models.ipynb #2f205ba3
+_Words = Callable[[torch.Tensor], torch.Tensor]  # of tokens: their embeddings
+
+
 class AnswerHead(nn.Module):
     "Scores of a question's answers from what was read"
 
@@ -187,7 +190,7 @@ class _Embedding(nn.Module):
         self.place = nn.Parameter(torch.randn(512, width) * 0.02)
         self.drop = nn.Dropout(dropout)
 
-    def forward(self, tokens):  # `(B, L)` -> `(B, L, C)`
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:  # `(B, L)` -> `(B, L, C)`
         return self.drop(self.word(tokens) + self.place[: tokens.shape[1]])
 
 
@@ -198,7 +201,7 @@ class _Head(nn.Module):
         super().__init__()
         self.norm, self.drop, self.answers = nn.LayerNorm(width), nn.Dropout(dropout), answers
 
-    def forward(self, read, question, words):
+    def forward(self, read: torch.Tensor, question: torch.Tensor, words: _Words) -> torch.Tensor:
         return self.answers(self.drop(self.norm(read)), question, words)
 
 
@@ -251,7 +254,7 @@ class KnownWords(nn.Module):
 class _Standardised(nn.BatchNorm1d):
     "Each value by its mean and spread over prompts; those that were learned so far, where a batch holds only one"
 
-    def forward(self, input):
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
         if self.training and len(input) == 1:
             return nn.functional.batch_norm(input, self.running_mean, self.running_var, self.weight, self.bias)
         return super().forward(input)
@@ -266,7 +269,7 @@ class _StaticHead(nn.Module):
         self.person, self.gate, self.shift = (nn.Linear(word_width, width) for _ in range(3))
         self.drop, self.answers = nn.Dropout(dropout), answers
 
-    def forward(self, read, question, words):
+    def forward(self, read: torch.Tensor, question: torch.Tensor, words: _Words) -> torch.Tensor:
         person, asked = read.float().chunk(2, -1)
         hidden = self.person(self.norm(person)) * (1 + self.gate(asked)) + self.shift(asked)
         return self.answers(self.drop(hidden), question, words)
@@ -358,7 +361,7 @@ class _PooledHead(nn.Module):
         self.norm, self.hidden = _Standardised(width), nn.Linear(width, width)
         self.drop, self.answers = nn.Dropout(dropout), answers
 
-    def forward(self, read, question, words):
+    def forward(self, read: torch.Tensor, question: torch.Tensor, words: _Words) -> torch.Tensor:
         return self.answers(self.drop(nn.functional.gelu(self.hidden(self.norm(read.float())))), question, words)
 
 # %% ../../nbs/survey/08_models.ipynb #62e7ead0
