@@ -6,6 +6,7 @@
 __all__ = ['finite', 'fact_values', 'Answers', 'answers_from', 'table_of']
 
 # %% ../../nbs/survey/01_answers.ipynb #ec3745f5
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -78,6 +79,9 @@ def fact_values(
     return pd.Series(_read_column(cells, gone, lambda code: labels[read(code)], expected), cells.index, object)
 
 # %% ../../nbs/survey/01_answers.ipynb #1a13ec3d
+_FEW_ALIKE = 0.1  # share of respondents who may share facts, and weight, with another by chance
+
+
 @dataclass(frozen=True)
 class Answers:
     "Respondents and what they answered"
@@ -136,19 +140,26 @@ class Answers:
         )
 
     def records(self) -> pd.Series:  # index respondent
-        "A digest of each respondent's facts, answers and weight, whatever the source calls them"
+        "A digest of each respondent's facts and answers, whatever the source calls them and however it weighs them"
         wide = self.options()
         said = [
             [None if option < 0 else self.codebook.labels(question)[option] for option in wide[question]]
             for question in sorted(self.codebook.questions)
         ]
-        raw = self.table_weights
-        weights = [''] * len(self) if raw is None else [f'{weight:.6g}' for weight in raw]
-        return self._digests([*self._told(), *zip(sorted(self.codebook.questions), said), ('weight', weights)])
+        return self._digests([*self._told(), *zip(sorted(self.codebook.questions), said)])
 
     def personas(self) -> pd.Series:  # index respondent
         "A digest of each respondent's facts alone"
         return self._digests(self._told())
+
+    def units(self) -> pd.Series:  # index respondent
+        "Whom to keep together, whatever they answered: equal facts and weight, if they tell nearly all apart"
+        raw = self.table_weights
+        same = self.personas() + ('' if raw is None else raw.map(' {:.6g}'.format))
+        records = self.records()
+        if (records.groupby(same).transform('nunique') > 1).mean() <= _FEW_ALIKE:  # of equal facts and other answers
+            return same
+        return pd.Series([f'{record} {name}' for name, record in records.items()], self.people.index, object)
 
     def _told(self):
         "Each fact's column and values, by name"
@@ -171,7 +182,8 @@ class Answers:
         "A name for the whole survey: what was asked and what everybody said, in any order"
         asked = self.codebook.model_dump(mode='json', include={'facts', 'questions', 'simulated'})
         order = [list(self.codebook.facts), *([name, *self.codebook.labels(name)] for name in self.codebook.questions)]
-        return digest([asked, order, sorted(self.records())])
+        weights = [''] * len(self) if self.table_weights is None else [f'{weight:.6g}' for weight in self.table_weights]
+        return digest([asked, order, sorted(zip(self.records(), weights))])
 
     def _repr_markdown_(self):
         asked = len(self.codebook.questions)
@@ -246,7 +258,7 @@ def _names(table, codebook, source):
 
 def _sort_key(names):
     "Names as numbers where all are whole numbers"
-    return pd.Index(list(map(int, names))) if all(name.isdecimal() for name in names) else names
+    return pd.Index(list(map(int, names))) if all(name.isdecimal() and len(name) < 19 for name in names) else names
 
 
 def _weights(table, codebook):
@@ -255,9 +267,10 @@ def _weights(table, codebook):
         return None
     cells = table[codebook.weight]
     raw = pd.Series(_read_column(cells, {''}, finite, 'a weight'), table.index, float)
-    if raw.isna().any() or (raw < 0).any() or not raw.sum() > 0:
+    if raw.isna().any() or (raw < 0).any() or not 0 < raw.sum() < math.inf:
         wrong = int((raw.isna() | (raw < 0)).sum())
-        why = f"{wrong} respondents have none or a negative one" if wrong else "all are 0"
+        none = 'all are 0' if not raw.sum() > 0 else 'they are too large to be added'
+        why = f"{wrong} respondents have none or a negative one" if wrong else none
         raise UserError(
             f"column {codebook.weight} is no weight: {why}; mend the table, or name no weight in the codebook."
         )

@@ -98,9 +98,10 @@ def baseline_tables(splits: SurveySplits) -> dict[str, pd.DataFrame]:  # name ->
     known = pd.concat([splits.train.rows, splits.validation.rows], ignore_index=True)
     if not len(known):
         return {}
-    key = digest([splits.digest, splits.options.model_dump(mode='json')])
+    asked = splits.test.rows
+    key = digest([splits.digest, splits.options.model_dump(mode='json'), *asked.respondent, *asked.question])
     if key not in _FITTED:
-        codebook, asked = splits.answers.codebook, splits.test.rows
+        codebook = splits.answers.codebook
         tables = {
             n: answer_table(asked, fitted_probabilities(n, splits.answers, known, asked), codebook) for n in _MODELS
         }

@@ -23,6 +23,8 @@ from ..recipe import Options, validate
 def _labelled(options):
     "A list of labels as codes that are their own labels"
     if isinstance(options, (list, tuple)):
+        if not all(isinstance(label, (str, int, float)) for label in options):
+            raise ValueError("a list of options holds labels alone")
         if len(set(map(str, options))) < len(options):
             raise ValueError("one label stands twice")
         return {label: label for label in options}

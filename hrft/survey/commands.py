@@ -70,6 +70,7 @@ def chat(
 # %% ../../nbs/survey/20_commands.ipynb #e3b70a54
 def _judged(run, data):
     "Predictions of a run, and the groups of whom they are of"
+    from hrft.leaderboard import unfit
     from hrft.runfolder import Run
     from hrft.survey.readers import read_survey
     from hrft.survey.study import STUDY
@@ -79,6 +80,8 @@ def _judged(run, data):
         raise UserError(
             f"{own.path.name} is a run of {printable(own.info['recipe']['study'])}; expected one of survey."
         )
+    if leaks := unfit(own):
+        raise UserError(f"{leaks}: what it says of them is no estimate. Take a run of `data.split = \"respondent\"`.")
     if not data:
         return own, own.kept_predictions(), None
     answers = read_survey(data)

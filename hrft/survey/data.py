@@ -95,8 +95,8 @@ def divided(
 ) -> pd.Series:  # train, validation or test of each row of `answers.answers`
     "Where each answer goes"
     rows = answers.answers
-    record = rows.respondent.map(answers.records())
-    named = record + '\0' + rows.question + '\0' + rows.respondent if isinstance(options, ByAnswer) else record
+    whole = rows.respondent.map(answers.units())
+    named = whole + '\0' + rows.question + '\0' + rows.respondent if isinstance(options, ByAnswer) else whole
     unit, units = pd.factorize(named, sort=True)
     if len(units) < 2 * options.folds:
         raise UserError(

@@ -54,6 +54,9 @@ def powered_shares(
     grown = n / np.maximum(n - 1, 1)
     variance = ((of_y - tuning * of_f) ** 2).sum(0) * grown + tuning**2 * (of_g**2).sum(0)
     classical = (of_y**2).sum(0) * grown
+    # where the few of a rare answer happen to weigh little, their spread is not less than that of as many equal people
+    wider = np.maximum(1, mean_y * (1 - mean_y) / n * grown / np.maximum(classical, 1e-12))
+    classical, variance = classical * wider, variance * wider
     table = {'share': share, **dict(zip(('low', 'high'), _interval(share, np.sqrt(variance), n)))}
     ends = _interval(mean_y, np.sqrt(classical), n)
     table |= {'classical': mean_y, 'classical_low': ends[0], 'classical_high': ends[1], 'tuning': tuning, 'n': counted}

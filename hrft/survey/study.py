@@ -18,8 +18,8 @@ from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from ..core import UserError, parsed_toml, project_root
-from ..recipe import Recipe, validate
-from ..runfolder import Header, Run, load_header, of_form, weights_path
+from ..recipe import Recipe, Share, validate
+from ..runfolder import Header, Lineage, Run, load_header, of_form, weights_path
 from ..study import OnnxForm, Study, load_run, run_batches
 from .answers import Answers
 from .baselines import baseline_tables
@@ -66,6 +66,8 @@ class SurveyHeader(Header):
 
     normalisation: Annotated[dict[str, Any], of_form(_SurveyNormalisation)]
     split: str  # respondent, or answer, which leaks
+    alike: Share  # of its respondents, who share their record with another by chance
+    alike_facts: Share  # and their facts
 
     @property
     def codebook(self) -> Codebook:
@@ -104,7 +106,23 @@ def _read(source):
     return source if isinstance(source, Answers) else read_survey(source)
 
 
-_BY_CHANCE = 0.01  # share of a survey's respondents who may have the very record of one that a run has seen
+_BY_CHANCE = 0.01  # share of other respondents who may have the record of one that a run has seen, at least
+
+
+def _refuse_copies(personas, header):
+    "Refuse people of whom far more have the facts of somebody that a run has seen than chance gives"
+    known = personas.isin(
+        [name.removeprefix('facts ') for name in header.lineage.seen({f'facts {p}' for p in personas})]
+    )
+    if known.mean() > max(0.05, 2 * header.alike_facts):  # never where many are alike
+        raise UserError(
+            f"{known.sum()} of {len(known)} respondents have the facts of somebody whom {header.name}, or a run "
+            f"that it grew from, was trained or stopped on, where chance gives some {header.alike_facts:.0%}: they are copies "
+            "with other answers. Score it on others."
+        )
+
+
+_TOKENIZERS = {'lora': 'minilm'}  # kind of a model -> of its tokeniser, where it has another's
 
 
 class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
@@ -115,6 +133,11 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
 
     def open(self, recipe, source, parent=None):
         theirs = parent.normalisation['tokenizer'] if parent else None
+        if parent and theirs and theirs['kind'] != _TOKENIZERS.get(recipe.model.kind, recipe.model.kind):
+            raise UserError(
+                f"{parent.name} reads words as {theirs['kind']} does, and {recipe} is of kind {recipe.model.kind}; "
+                "start from a run of the same kind."
+            )
         splits = open_splits(_read(source), recipe.data, recipe.prompt, recipe.model.kind, theirs)
         freezes, depths = [stage.freeze for stage in recipe.stages if parent is None], {}  # a parent may have moved all
         for i in range(len(freezes)):
@@ -169,17 +192,24 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
 
     def fingerprints(self, data, split):
         own = getattr(data, split).rows.respondent.unique()
-        prints = data.answers.fingerprints()[own].tolist()
-        return (
-            prints if len(data.train) else [*prints, *data.answers.records()[own]]
-        )  # others may bring one of them twice
+        prints = data.answers.fingerprints()[own].tolist()  # others may bring one of them twice:
+        return prints if len(data.train) else [*prints, *data.answers.records()[own]]
+
+    def lineage(self, data, train, validation):
+        personas = data.answers.personas()
+        known = [
+            frozenset(f'facts {p}' for p in personas[part.rows.respondent.unique()])
+            for part in (data.train, data.validation)
+        ]
+        return Lineage(train | known[0], validation | known[1])
 
     def check_splits(self, data, known):
         if data.options.split == 'respondent':  # by answer it leaks, as `inspect` says and every ranking knows
             super().check_splits(data, known)
 
     def header(self, data, validation):
-        return {'split': data.options.split}
+        alike = [own.duplicated(keep=False).mean() for own in (data.answers.records(), data.answers.personas())]
+        return {'split': data.options.split, 'alike': float(alike[0]), 'alike_facts': float(alike[1])}
 
     def keep(self, data, run):
         write_results(run, n_validation=len(data.validation))
@@ -190,14 +220,22 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
         none = items_of(answers, answers.answers[:0], header.normalisation, header.prompt)
         return SurveySplits(answers, none, none, items, recipe.data, header.normalisation, answers.digest())
 
+    def check_parent(self, data, known, parent):
+        super().check_parent(data, known, parent)
+        judged = pd.concat([data.test.rows, data.validation.rows]).respondent.unique()
+        _refuse_copies(data.answers.personas()[judged], parent)
+
     def evaluate(self, run, source, person=None):
-        answers, header = _read(source), load_header(weights_path(run), SurveyHeader)
+        header = load_header(weights_path(run), SurveyHeader)
+        answers = in_terms_of(_read(source), header.codebook)
         prints, records = answers.fingerprints(), answers.records()
         known = header.lineage.seen(frozenset([*prints, *records]))
         seen = prints.isin(known) | records.isin(known)
-        if not 0 < seen.mean() <= _BY_CHANCE:
+        if not 0 < seen.mean() <= min(max(_BY_CHANCE, 2 * header.alike), 0.5):
+            _refuse_copies(answers.personas(), header)
             return super().evaluate(run, source, person)
         said = f'without {seen.sum()} of {len(seen)} respondents whose record it has seen'
+        _refuse_copies(answers.personas()[~seen], header)
         return super().evaluate(run, answers.take(prints.index[~seen]), person) | {'used': said}
 
     def predict_file(self, file, run, plot=None):

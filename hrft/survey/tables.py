@@ -18,9 +18,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from ..compare import Comparison, p_text
+from ..core import UserError
 from ..evaluate import Metric, mean_interval, span_text
 from ..evidence import Interval
 from ..folds import LeftOut, leave_groups_out
+from ..leaderboard import unfit
 from ..naming import plot_text
 from ..runfolder import Run
 from ..study import Study
@@ -192,6 +194,9 @@ def judged(
     baselines: bool = True,  # with those of the first
 ) -> Comparison:
     "Models on the same test answers, beside the naive baselines"
+    leaking = [said for left_out in models.values() for run in left_out.runs.values() if (said := unfit(run))]
+    if leaking:
+        raise UserError(f"{leaking[0]}; it cannot be compared.")
     parts, first = [], next(iter(models))
     for name, left_out in models.items():
         table = left_out.predictions(name, baselines and name == first)
