@@ -111,14 +111,13 @@ _BY_CHANCE = 0.01  # share of other respondents who may have the record of one t
 
 def _refuse_copies(personas, header):
     "Refuse people of whom far more have the facts of somebody that a run has seen than chance gives"
-    known = personas.isin(
-        [name.removeprefix('facts ') for name in header.lineage.seen({f'facts {p}' for p in personas})]
-    )
+    seen = header.lineage.seen({f'facts {persona}' for persona in personas})
+    known = ('facts ' + personas).isin(list(seen))
     if known.mean() > max(0.05, 2 * header.alike_facts):  # never where many are alike
         raise UserError(
             f"{known.sum()} of {len(known)} respondents have the facts of somebody whom {header.name}, or a run "
-            f"that it grew from, was trained or stopped on, where chance gives some {header.alike_facts:.0%}: they are copies "
-            "with other answers. Score it on others."
+            f"that it grew from, was trained or stopped on, where chance gives {header.alike_facts:.0%}: "
+            "they are copies. Score it on others."
         )
 
 
