@@ -98,6 +98,7 @@ def _serve(parent):
 
 # %% ../nbs/core/18_workers.ipynb #452aae2f
 _PATIENCE_S = 60  # for a scheduler that is not there, or that has no workers yet
+_IDLE_LOOKS = 8  # a few seconds apart, after which a task that nobody works on is taken for forgotten
 
 
 class _Cluster:
@@ -107,7 +108,7 @@ class _Cluster:
         with extra('dask'):
             from distributed import Client
         self.address, self.connect, self.client, self.scheduler = address, Client, None, ''
-        self.threads = 1
+        self.threads, self.idle = 1, 0
 
     def executor(self) -> Executor:
         "Dask's executor, once there are workers"
@@ -135,11 +136,14 @@ class _Cluster:
 
     def lost(self) -> bool:
         "Whether what was handed out is forgotten: the scheduler is gone, or another one stands in its place"
-        client = self.client
+        client: Any = self.client
         same = client and client.status == 'running' and client.scheduler_info()['id'] == self.scheduler
-        if not same:
+        # now and then Dask forgets a task whose worker was killed: it waits, and no worker does anything
+        self.idle = self.idle + 1 if same and client.nthreads() and not any(client.call_stack().values()) else 0
+        if forgotten := not same or self.idle > _IDLE_LOOKS:
             self.close()
-        return not same
+            self.idle = 0
+        return forgotten
 
     def close(self, kill: bool = False):  # its tasks are forgotten with the connection
         if self.client is not None:
