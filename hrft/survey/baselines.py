@@ -21,6 +21,8 @@ def ordered_columns(answers: Answers) -> pd.DataFrame:  # index respondent; NaN 
     "Each fact as one number"
     columns = {}
     for name, fact in answers.codebook.facts.items():
+        if fact.free:  # words alone, which no column holds
+            continue
         own = answers.people[name]
         order = {label: i for i, label in enumerate(dict.fromkeys(fact.options.values()))}
         columns[name] = own.map(order) if fact.options else own
@@ -29,9 +31,10 @@ def ordered_columns(answers: Answers) -> pd.DataFrame:  # index respondent; NaN 
 
 def indicator_columns(answers: Answers) -> pd.DataFrame:  # index respondent; no NaN, mean 0 and spread 1
     "Each fact as indicators of its groups, and numbers with their squares"
-    groups, ordered = answers.groups(), ordered_columns(answers)
+    ordered = ordered_columns(answers)
+    groups = answers.groups()[list(ordered)]
     columns = {f'{name}: {label}': groups[name] == label for name in groups for label in sorted(set(groups[name]))}
-    numbers = ordered[[name for name, fact in answers.codebook.facts.items() if not fact.options]]
+    numbers = ordered[[name for name, fact in answers.codebook.facts.items() if not fact.options and not fact.free]]
     numbers = (numbers - numbers.mean()).fillna(0)
     found = pd.DataFrame(columns, answers.people.index).astype(float).join(numbers).join(numbers**2, rsuffix=' squared')
     return ((found - found.mean()) / found.std().replace(0, 1)).fillna(0)
@@ -83,7 +86,7 @@ def fitted_probabilities(
         found[at, :size] = 0 if len(own) else 1 / size
         if not at.any() or not len(own):
             continue
-        model: Any = make() if own.option.nunique() > 1 else _Frequent()
+        model: Any = make() if own.option.nunique() > 1 and columns.shape[1] else _Frequent()
         model.fit(columns.loc[own.respondent].to_numpy(), own.option.to_numpy())
         found[np.ix_(at, model.classes_)] = model.predict_proba(columns.loc[asked.respondent[at]].to_numpy())
     return found
