@@ -230,11 +230,12 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
         prints, records = answers.fingerprints(), answers.records()
         known = header.lineage.seen(frozenset([*prints, *records]))
         seen = prints.isin(known) | records.isin(known)
-        if not 0 < seen.mean() <= min(max(_BY_CHANCE, 2 * header.alike), 0.5):
-            _refuse_copies(answers.personas(), header)
-            return super().evaluate(run, source, person)
-        said = f'without {seen.sum()} of {len(seen)} respondents whose record it has seen'
+        if seen.mean() > min(max(_BY_CHANCE, 2 * header.alike), 0.5):
+            return super().evaluate(run, source, person)  # which refuses them by the name of their source
         _refuse_copies(answers.personas()[~seen], header)
+        if not seen.any():
+            return super().evaluate(run, answers, person)
+        said = f'without {seen.sum()} of {len(seen)} respondents whose record it has seen'
         return super().evaluate(run, answers.take(prints.index[~seen]), person) | {'used': said}
 
     def predict_file(self, file, run, plot=None):
