@@ -44,6 +44,7 @@ setup(
         "nbdev": ["hrft=hrft._modidx:d"],
         "hrft.studies": shlex.split(cfg["studies"]),
         "hrft.commands": shlex.split(cfg["commands"]),
+        "hrft.explorers": shlex.split(cfg["explorers"]),
     },
     zip_safe=False,
 )

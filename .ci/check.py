@@ -117,12 +117,15 @@ def check_imports():
 
 
 def check_numbers():
-    "the notebooks of a room are numbered without gaps or doubles"
+    "the notebooks of a room are numbered without gaps or doubles, and a letter marks one that goes on with another"
     wrong = []
     for room in {path.parent.name for path in notebooks()} - {"reports"}:
-        numbers = [path.name[:2] for path in notebooks(room)]
-        if numbers != [f"{i:02d}" for i in range(len(numbers))]:
-            wrong.append(f"nbs/{room} has {', '.join(numbers)}")
+        marks = [re.match(r"(\d\d)([b-z]?)_", path.name) for path in notebooks(room)]
+        found = [(int(m[1]), m[2]) for m in marks if m]
+        due = [number for number, letter in found if not letter] == [*range(len({n for n, _ in found}))]
+        parts = {n: "".join(letter for number, letter in found if number == n) for n, _ in found}
+        if not due or len(found) < len(marks) or not all("bcdefgh".startswith(own) for own in parts.values()):
+            wrong.append(f"nbs/{room} has {', '.join(path.name.partition('_')[0] for path in notebooks(room))}")
     return wrong
 
 
