@@ -183,7 +183,6 @@ import hashlib
 import random
 import re
 import shutil
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
