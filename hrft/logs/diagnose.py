@@ -24,12 +24,6 @@ from ..runlog import RunLog
 if TYPE_CHECKING:
     from hrft.runfolder import Run
 
-# %% ../../nbs/logs/15_diagnose.ipynb #d57d90eb
-# | export
-
-# %% ../../nbs/logs/15_diagnose.ipynb #f74ff5da
-# | export
-
 # %% ../../nbs/logs/15_diagnose.ipynb #bac2f10c
 @dataclass
 class Evidence:
