@@ -1,0 +1,166 @@
+"The reference: what a module exports, from its source alone, so that nothing is imported for it."
+
+import ast
+import io
+import re
+import tokenize
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Entry:
+    "A function or a class as its source declares it"
+
+    name: str
+    signature: str
+    about: str  # docstring
+    arguments: list = field(default_factory=list)  # (name, type, default, comment)
+    returns: tuple = ()  # (type, comment)
+    methods: list = field(default_factory=list)  # of `Entry`
+    cell: str = ""  # the notebook's cell that it stands in: nbs/core/00_core.ipynb#cell-1a2b
+
+
+def comments_of(source: str) -> dict:
+    "The comment at the end of each line, or alone on it"
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {t.start[0]: t.string.lstrip("# ").strip() for t in tokens if t.type == tokenize.COMMENT}
+
+
+def read_module(source: str) -> tuple:  # (docstring, list of `Entry`, constants as (name, value))
+    "What a module exports, in the order of its source"
+    tree, comments, lines = ast.parse(source), comments_of(source), source.split("\n")
+    exported, entries, values = _exported(tree), [], []
+    for node in tree.body:
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and node.name in exported:
+            entry = (_class if isinstance(node, ast.ClassDef) else _function)(node, comments)
+            marks = (re.match(r"# %% (?:\.\./)+(\S+\.ipynb) #(\S+)", line) for line in reversed(lines[: node.lineno]))
+            entry.cell = next((f"{m[1]}#cell-{m[2]}" for m in marks if m), "")
+            entries.append(entry)
+        elif isinstance(node, (ast.Assign, ast.AnnAssign)):
+            values += [(n, ast.unparse(node.value), comments.get(node.end_lineno, "")) for n in _targets(node, exported)]
+    return ast.get_docstring(tree) or "", entries, values
+
+
+def _exported(tree) -> set:
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return set(ast.literal_eval(node.value))
+    return {node.name for node in tree.body if hasattr(node, "name") and not node.name.startswith("_")}
+
+
+def _targets(node, exported: set) -> list:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    names = [n for t in targets for n in (t.elts if isinstance(t, ast.Tuple) else [t])]
+    return [n.id for n in names if isinstance(n, ast.Name) and n.id in exported and node.value is not None]
+
+
+def _function(node, comments: dict) -> Entry:
+    spec = node.args
+    plain = [*spec.posonlyargs, *spec.args]
+    defaults = dict(zip([a.arg for a in plain[len(plain) - len(spec.defaults) :]], spec.defaults))
+    defaults |= {a.arg: d for a, d in zip(spec.kwonlyargs, spec.kw_defaults) if d is not None}
+    every = [*plain, *filter(None, [spec.vararg]), *spec.kwonlyargs, *filter(None, [spec.kwarg])]
+    last = node.returns.end_lineno if node.returns else 0
+    rows = []
+    for i, a in enumerate(every):
+        if a.arg in ("self", "cls"):
+            continue
+        end = defaults[a.arg].end_lineno if a.arg in defaults else a.end_lineno
+        shared = end == last or i + 1 < len(every) and every[i + 1].lineno == end  # a comment there is another one's
+        kind = ast.unparse(a.annotation) if a.annotation else ""
+        default = ast.unparse(defaults[a.arg]) if a.arg in defaults else ""
+        rows.append((a.arg, kind, default, "" if shared else _comment(comments, end, node.lineno)))
+    returns = (ast.unparse(node.returns), comments.get(last, "")) if node.returns else ()
+    return Entry(node.name, f"{node.name}{_call(node)}", ast.get_docstring(node) or "", rows, returns)
+
+
+def _comment(comments: dict, line: int, first: int) -> str:
+    return comments.get(line, "") if line > first or line in comments else ""
+
+
+def _call(node) -> str:
+    bare = ast.unparse(node.args)
+    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    if len(bare) + len(node.name) + len(result) < 80:
+        return f"({bare}){result}"
+    return "(\n    " + ",\n    ".join(_split(bare)) + f",\n){result}"
+
+
+def _split(arguments: str) -> list:
+    "Arguments at their own commas"
+    parts, depth, quote = [""], 0, ""
+    for c in arguments:
+        quote = "" if c == quote else quote or (c if c in "'\"" else "")
+        depth += (c in "([{") - (c in ")]}") if not quote else 0
+        if c == "," and not depth and not quote:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [p.strip() for p in parts]
+
+
+def _class(node, comments: dict) -> Entry:
+    bases = ", ".join(ast.unparse(b) for b in node.bases)
+    fields, methods = [], []
+    for inner in node.body:
+        if isinstance(inner, ast.AnnAssign) and not inner.target.id.startswith("_"):
+            default = ast.unparse(inner.value) if inner.value else ""
+            fields.append((inner.target.id, ast.unparse(inner.annotation), default, comments.get(inner.end_lineno, "")))
+        elif isinstance(inner, ast.FunctionDef) and (not inner.name.startswith("_") or inner.name == "__init__"):
+            methods.append(_method(inner, comments))
+    about = ast.get_docstring(node) or ""
+    return Entry(node.name, f"class {node.name}" + (f"({bases})" if bases else ""), about, fields, (), methods)
+
+
+def _method(node, comments: dict) -> Entry:
+    made = _function(node, comments)
+    kinds = {ast.unparse(d) for d in node.decorator_list}
+    if kinds & {"property", "cached_property", "functools.cached_property"}:
+        made.signature = node.name + (f" -> {made.returns[0]}" if made.returns else "")
+    else:
+        made.signature = re.sub(r"\((?:self|cls)(?:, )?", "(", made.signature, count=1)
+        made.signature = re.sub(r"\(\n    (?:self|cls),\n", "(\n", made.signature, count=1)
+    return made
+
+
+def reference_page(source: str, module: str, lead=lambda cell: "") -> str:  # lead: cell of a notebook -> link, '' if none
+    "A module's page: each function and class with its arguments and what their comments say"
+    about, entries, values = read_module(source)
+    parts = [f"# {module}", about]
+    if entries:
+        rows = [f"| [`{e.name}`](#{e.name}) | {_cell(_first(e.about))} |" for e in entries]
+        parts.append("\n".join(["| name | what it is |", "|---|---|", *rows]))
+    for entry in entries:
+        parts += _entry_text(entry, "##", entry.name, f" [in the notebook]({lead(entry.cell)})" if lead(entry.cell) else "")
+    if values:
+        rows = [f"| `{n}` | {_code(value[:120] + ('…' if len(value) > 120 else ''))} | {_cell(c)} |" for n, value, c in values]
+        parts += ["## Values", "\n".join(["| name | value | meaning |", "|---|---|---|", *rows])]
+    return "\n\n".join(p for p in parts if p) + "\n"
+
+
+def _entry_text(entry: Entry, level: str, anchor: str, source: str = "") -> list:
+    parts = [f"{level} {entry.name.replace('_', chr(92) + '_')} {{ #{anchor} }}"]
+    parts += [f"```python\n{entry.signature}\n```", entry.about.replace("<", "&lt;") + source]
+    what = "field" if entry.signature.startswith("class ") else "argument"
+    rows = [f"| `{n}` | {_code(kind)} | {_code(d)} | {_cell(c)} |" for n, kind, d, c in entry.arguments]
+    if entry.returns and (entry.returns[1] or rows):
+        rows.append(f"| *returns* | {_code(entry.returns[0])} | | {_cell(entry.returns[1])} |")
+    if rows and any(c for *_, c in entry.arguments) or rows and what == "field" or entry.returns[1:] != ("",) and rows:
+        parts.append("\n".join([f"| {what} | type | default | meaning |", "|---|---|---|---|", *rows]))
+    for method in entry.methods:
+        if method.name != "__init__" or method.arguments:
+            parts += _entry_text(method, "###", f"{anchor}.{method.name}")
+    return parts
+
+
+def _first(text: str) -> str:
+    return text.split("\n")[0]
+
+
+def _cell(text: str) -> str:
+    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+
+
+def _code(text: str) -> str:
+    "A type or a value in a cell of a table, where a bar would end it"
+    return f"<code>{text.replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace('*', '&#42;').replace('_', '&#95;').replace('`', '&#96;')}</code>" if text else ""
