@@ -108,7 +108,7 @@ def room_section(site: Site, texts: dict, room: str) -> list:
             groups.setdefault(package, []).append({title: page})
     texts[f"{room}/index.md"] = _contents(ROOMS[room], ["notebook", "what it is about"], rows)
     alone = groups.pop("", [])
-    return [f"{room}/index.md", *alone, *({name.capitalize(): pages} for name, pages in groups.items())]
+    return [f"{room}/index.md", *({name.capitalize(): pages} for name, pages in groups.items()), *alone]
 
 
 def report_section(site: Site, texts: dict) -> list:

@@ -131,16 +131,18 @@ def reference_page(source: str, module: str, lead=lambda cell: "") -> str:  # le
         rows = [f"| [`{e.name}`](#{e.name}) | {_cell(_first(e.about))} |" for e in entries]
         parts.append("\n".join(["| name | what it is |", "|---|---|", *rows]))
     for entry in entries:
-        parts += _entry_text(entry, "##", entry.name, f" [in the notebook]({lead(entry.cell)})" if lead(entry.cell) else "")
+        parts += _entry_text(entry, "##", entry.name)
+        if link := lead(entry.cell):
+            parts.append(f'[Explained in the notebook]({link})\n{{ .whereabouts data-search-exclude="" }}')
     if values:
         rows = [f"| `{n}` | {_code(value[:120] + ('…' if len(value) > 120 else ''))} | {_cell(c)} |" for n, value, c in values]
         parts += ["## Values", "\n".join(["| name | value | meaning |", "|---|---|---|", *rows])]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
-def _entry_text(entry: Entry, level: str, anchor: str, source: str = "") -> list:
+def _entry_text(entry: Entry, level: str, anchor: str) -> list:
     parts = [f"{level} {entry.name.replace('_', chr(92) + '_')} {{ #{anchor} }}"]
-    parts += [f"```python\n{entry.signature}\n```", entry.about.replace("<", "&lt;") + source]
+    parts += [f"```python\n{entry.signature}\n```", entry.about.replace("<", "&lt;")]
     what = "field" if entry.signature.startswith("class ") else "argument"
     rows = [f"| `{n}` | {_code(kind)} | {_code(d)} | {_cell(c)} |" for n, kind, d, c in entry.arguments]
     if entry.returns and (entry.returns[1] or rows):
