@@ -1,9 +1,10 @@
 """The site: notebooks, reports and the reference as pages, built offline into _docs/
 
-Made with mkdocs-material 9, which is in maintenance mode, so that its features stand still, and comes from PyPI whole: theme, search
-and icons. quartodoc and nbdev's `nbdev_docs` need quarto, which is a binary from GitHub; Jupyter Book 2 needs node and fetches its theme
-when it builds. mkdocs-jupyter would bring JupyterLab's style into every page; the hundred lines of `pages.py` do without, know
-nbdev's directives and lead links to pages. No notebook runs: what is shown is what is stored in it.
+Made with mkdocs-material 9: one package from PyPI brings theme, icons and search. It is in maintenance mode, so that
+its features stand still; its makers' next program, Zensical, reads the same mkdocs.yml. quartodoc and `nbdev_docs` need
+quarto, a binary from GitHub. Jupyter Book 2 needs node, and fetches its theme when it builds. mkdocs-jupyter puts
+JupyterLab's style into every page; `pages.py` does without, knows nbdev's directives and leads links to pages.
+No notebook runs: what is shown is what is stored in it.
 """
 
 import os
@@ -16,7 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from links import check_links
-from pages import Site, exported_to, heading, notebook_page, relative
+from pages import Site, heading, notebook_page, relative
 from reference import reference_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,9 @@ def find_pages(root: Path) -> Site:
     for path in sorted((root / "hrft").rglob("*.py")):
         module = ".".join(path.relative_to(root).with_suffix("").parts)
         if path.name not in ("__init__.py", "_modidx.py"):
-            site.pages[module] = site.pages[str(path.relative_to(root))] = f"reference/{module.removeprefix('hrft.')}.md"
+            site.pages[module] = site.pages[str(path.relative_to(root))] = (
+                f"reference/{module.removeprefix('hrft.')}.md"
+            )
     return site
 
 
@@ -79,7 +82,10 @@ def glossary(contributing: str) -> str:
     "CONTRIBUTING's table of words as a page with an anchor for each"
     section = contributing.split("\n## Words\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| (.+?) \| (.+) \|$", section, re.M)[1:]
-    words = [f"## {word}\n\n{meaning[0].upper() + meaning[1:]}." for word, meaning in sorted(rows, key=lambda r: r[0].lower())]
+    words = [
+        f"## {word}\n\n{meaning[0].upper() + meaning[1:]}."
+        for word, meaning in sorted(rows, key=lambda r: r[0].lower())
+    ]
     return "# Glossary\n\nOne word means one thing, in names, sentences and reports.\n\n" + "\n\n".join(words) + "\n"
 
 
@@ -162,7 +168,9 @@ def main() -> int:
     size = sum(p.stat().st_size for p in BUILT.rglob("*") if p.is_file()) / 1e6
     pages = len(list(BUILT.rglob("*.html")))
     print(f"_docs/index.html: {pages} pages, {size:.0f} MB, in {time.perf_counter() - started:.0f} s")
-    print(f"{n} links within the site, {len(broken)} broken; {len(external)} addresses elsewhere (--external lists them)")
+    print(
+        f"{n} links within the site, {len(broken)} broken; {len(external)} addresses elsewhere (--external lists them)"
+    )
     return 1 if broken else 0
 
 

@@ -16,7 +16,9 @@ def read_pages(folder: Path) -> dict:  # path -> (anchors, links)
     return pages
 
 
-def check_links(folder: Path, base: str = "/") -> tuple:  # (broken ones as sentences, internal links, external addresses)
+def check_links(
+    folder: Path, base: str = "/"
+) -> tuple:  # (broken ones as sentences, internal links, external addresses)
     "Links of a folder's pages that lead nowhere, and those that leave it, which are not fetched"
     pages, broken, n, external = read_pages(folder), [], 0, set()
     for page, (_, links) in pages.items():

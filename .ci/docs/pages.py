@@ -80,7 +80,9 @@ def directives(source: str) -> tuple:  # (set of names, source without them)
     "What nbdev reads in the first lines of a cell"
     lines = source.split("\n")
     n = next((i for i, line in enumerate(lines) if not re.match(r"#\s*\|", line)), len(lines))
-    return {re.split(r"[\s:]", line.split("|", 1)[1].strip())[0] for line in lines[:n]}, "\n".join(lines[n:]).strip("\n")
+    return {re.split(r"[\s:]", line.split("|", 1)[1].strip())[0] for line in lines[:n]}, "\n".join(lines[n:]).strip(
+        "\n"
+    )
 
 
 def exported_to(cells: list) -> str:
@@ -91,7 +93,9 @@ def exported_to(cells: list) -> str:
 
 def heading(path: Path) -> tuple:  # (title, the sentence under it)
     "What a notebook or a page of markdown says that it is about"
-    cells = nbformat.read(path, 4).cells if path.suffix == ".ipynb" else [nbformat.v4.new_markdown_cell(path.read_text())]
+    cells = (
+        nbformat.read(path, 4).cells if path.suffix == ".ipynb" else [nbformat.v4.new_markdown_cell(path.read_text())]
+    )
     text = next((c.source for c in cells if c.cell_type == "markdown"), "")
     title, about = re.search(r"^# (.+)", text, re.M), re.search(r"^> (.+)", text, re.M)
     return (title[1].strip() if title else path.stem), (about[1].strip() if about else "")

@@ -1,6 +1,7 @@
 "The reference: what a module exports, from its source alone, so that nothing is imported for it."
 
 import ast
+import html
 import io
 import re
 import tokenize
@@ -37,7 +38,9 @@ def read_module(source: str) -> tuple:  # (docstring, list of `Entry`, constants
             entry.cell = next((f"{m[1]}#cell-{m[2]}" for m in marks if m), "")
             entries.append(entry)
         elif isinstance(node, (ast.Assign, ast.AnnAssign)):
-            values += [(n, ast.unparse(node.value), comments.get(node.end_lineno, "")) for n in _targets(node, exported)]
+            values += [
+                (n, ast.unparse(node.value), comments.get(node.end_lineno, "")) for n in _targets(node, exported)
+            ]
     return ast.get_docstring(tree) or "", entries, values
 
 
@@ -79,24 +82,26 @@ def _comment(comments: dict, line: int, first: int) -> str:
 
 
 def _call(node) -> str:
-    bare = ast.unparse(node.args)
-    result = f" -> {ast.unparse(node.returns)}" if node.returns else ""
-    if len(bare) + len(node.name) + len(result) < 80:
-        return f"({bare}){result}"
-    return "(\n    " + ",\n    ".join(_split(bare)) + f",\n){result}"
+    "The arguments as they are declared: on one line where they fit, else one on each"
+    spec, result = node.args, f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    plain = [*spec.posonlyargs, *spec.args]
+    defaults = [None] * (len(plain) - len(spec.defaults)) + spec.defaults
+    parts = [_argument(a, d) for a, d in zip(plain, defaults)]
+    if spec.posonlyargs:
+        parts.insert(len(spec.posonlyargs), "/")
+    parts += [f"*{_argument(spec.vararg)}"] if spec.vararg else ["*"] if spec.kwonlyargs else []
+    parts += [_argument(a, d) for a, d in zip(spec.kwonlyargs, spec.kw_defaults)]
+    parts += [f"**{_argument(spec.kwarg)}"] if spec.kwarg else []
+    if parts and parts[0] in ("self", "cls"):
+        parts = parts[1:]
+    line = f"({', '.join(parts)}){result}"
+    return line if len(node.name) + len(line) < 90 else "(\n    " + ",\n    ".join(parts) + f",\n){result}"
 
 
-def _split(arguments: str) -> list:
-    "Arguments at their own commas"
-    parts, depth, quote = [""], 0, ""
-    for c in arguments:
-        quote = "" if c == quote else quote or (c if c in "'\"" else "")
-        depth += (c in "([{") - (c in ")]}") if not quote else 0
-        if c == "," and not depth and not quote:
-            parts.append("")
-        else:
-            parts[-1] += c
-    return [p.strip() for p in parts]
+def _argument(arg, default=None) -> str:
+    kind = f": {ast.unparse(arg.annotation)}" if arg.annotation else ""
+    equals = " = " if kind else "="
+    return arg.arg + kind + (f"{equals}{ast.unparse(default)}" if default is not None else "")
 
 
 def _class(node, comments: dict) -> Entry:
@@ -117,16 +122,15 @@ def _method(node, comments: dict) -> Entry:
     kinds = {ast.unparse(d) for d in node.decorator_list}
     if kinds & {"property", "cached_property", "functools.cached_property"}:
         made.signature = node.name + (f" -> {made.returns[0]}" if made.returns else "")
-    else:
-        made.signature = re.sub(r"\((?:self|cls)(?:, )?", "(", made.signature, count=1)
-        made.signature = re.sub(r"\(\n    (?:self|cls),\n", "(\n", made.signature, count=1)
     return made
 
 
-def reference_page(source: str, module: str, lead=lambda cell: "") -> str:  # lead: cell of a notebook -> link, '' if none
+def reference_page(
+    source: str, module: str, lead=lambda cell: ""
+) -> str:  # lead: cell of a notebook -> link, '' if none
     "A module's page: each function and class with its arguments and what their comments say"
     about, entries, values = read_module(source)
-    parts = [f"# {module}", about]
+    parts = [f"# {module}", _prose(about)]
     if entries:
         rows = [f"| [`{e.name}`](#{e.name}) | {_cell(_first(e.about))} |" for e in entries]
         parts.append("\n".join(["| name | what it is |", "|---|---|", *rows]))
@@ -135,20 +139,23 @@ def reference_page(source: str, module: str, lead=lambda cell: "") -> str:  # le
         if link := lead(entry.cell):
             parts.append(f'[Explained in the notebook]({link})\n{{ .whereabouts data-search-exclude="" }}')
     if values:
-        rows = [f"| `{n}` | {_code(value[:120] + ('…' if len(value) > 120 else ''))} | {_cell(c)} |" for n, value, c in values]
+        rows = [
+            f"| `{n}` | {_code(value[:120] + ('…' if len(value) > 120 else ''))} | {_cell(c)} |"
+            for n, value, c in values
+        ]
         parts += ["## Values", "\n".join(["| name | value | meaning |", "|---|---|---|", *rows])]
     return "\n\n".join(p for p in parts if p) + "\n"
 
 
 def _entry_text(entry: Entry, level: str, anchor: str) -> list:
     parts = [f"{level} {entry.name.replace('_', chr(92) + '_')} {{ #{anchor} }}"]
-    parts += [f"```python\n{entry.signature}\n```", entry.about.replace("<", "&lt;")]
-    what = "field" if entry.signature.startswith("class ") else "argument"
-    rows = [f"| `{n}` | {_code(kind)} | {_code(d)} | {_cell(c)} |" for n, kind, d, c in entry.arguments]
+    parts += [f"```python\n{entry.signature}\n```", _prose(entry.about)]
+    rows = [f"| {_declared(n, kind, default)} | {_cell(c)} |" for n, kind, default, c in entry.arguments]
     if entry.returns and (entry.returns[1] or rows):
-        rows.append(f"| *returns* | {_code(entry.returns[0])} | | {_cell(entry.returns[1])} |")
-    if rows and any(c for *_, c in entry.arguments) or rows and what == "field" or entry.returns[1:] != ("",) and rows:
-        parts.append("\n".join([f"| {what} | type | default | meaning |", "|---|---|---|---|", *rows]))
+        rows.append(f"| *returns* {_code(entry.returns[0])} | {_cell(entry.returns[1])} |")
+    if rows:
+        what = "field" if entry.signature.startswith("class ") else "argument"
+        parts.append("\n".join([f"| {what} | meaning |", "|---|---|", *rows]))
     for method in entry.methods:
         if method.name != "__init__" or method.arguments:
             parts += _entry_text(method, "###", f"{anchor}.{method.name}")
@@ -159,10 +166,27 @@ def _first(text: str) -> str:
     return text.split("\n")[0]
 
 
+def _prose(text: str) -> str:
+    "A docstring or a comment as markdown: what stands between backticks is code, the rest is text"
+    parts = text.split("`")
+    parts[::2] = [re.sub(r"([*_|])", r"\\\1", html.escape(p, quote=False)) for p in parts[::2]]
+    return "`".join(parts)
+
+
 def _cell(text: str) -> str:
-    return text.replace("<", "&lt;").replace("|", "\\|").replace("\n", " ")
+    return re.sub(r"(?<!\\)\|", r"\|", _prose(text)).replace("\n", " ")
 
 
-def _code(text: str) -> str:
-    "A type or a value in a cell of a table, where a bar would end it"
-    return f"<code>{text.replace('&', '&amp;').replace('<', '&lt;').replace('|', '&#124;').replace('*', '&#42;').replace('_', '&#95;').replace('`', '&#96;')}</code>" if text else ""
+def _declared(name: str, kind: str, default: str) -> str:
+    "A name with its type and its default"
+    return (
+        _code(name) + (_code(f": {kind}", "type") if kind else "") + (_code(f" = {default}", "type") if default else "")
+    )
+
+
+def _code(text: str, kind: str = "") -> str:
+    "Code in a cell of a table, as html, because a bar would end the cell and a backtick the code"
+    if not text:
+        return ""
+    shown = re.sub(r"[|*_`\[\]\\]", lambda m: f"&#{ord(m[0])};", html.escape(text, quote=False))
+    return f'<code class="{kind}">{shown}</code>' if kind else f"<code>{shown}</code>"
