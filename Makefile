@@ -33,7 +33,7 @@ readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/readme.py
 
 docs: $(STAMP)  ## the site into _docs/, from what is stored in notebooks and reports; its links are checked
-	$(BIN)/python .ci/docs/build.py
+	$(BIN)/python .ci/docs/make_site.py
 
 export: $(STAMP)  ## modules from notebooks, then clean the notebooks
 	$(BIN)/nbdev_export

@@ -1,4 +1,4 @@
-"The check of links: every link and anchor of built pages leads somewhere within them."
+"The check of links: every link and anchor of built pages leads somewhere within them, and no page asks another site."
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -6,14 +6,19 @@ from urllib.parse import unquote, urlsplit
 from lxml import html
 
 
-def read_pages(folder: Path) -> dict:  # path -> (anchors, links)
+def read_pages(folder: Path) -> dict:  # path -> (anchors, links as (address, whether the browser asks for it))
     "The anchors and the links of each page of a folder"
     pages = {}
-    for path in sorted(folder.rglob("*.html")):
+    for path in sorted(folder.resolve().rglob("*.html")):
         tree = html.document_fromstring(path.read_bytes())
-        links = {link for _, attribute, link, _ in tree.iterlinks() if attribute in ("href", "src")}
-        pages[path.resolve()] = set(tree.xpath("//@id")) | set(tree.xpath("//a/@name")), links
+        links = {(link, _asked(element)) for element, name, link, _ in tree.iterlinks() if name in ("href", "src")}
+        pages[path] = set(tree.xpath("//@id")) | set(tree.xpath("//a/@name")), links
     return pages
+
+
+def _asked(element) -> bool:
+    "Whether the browser fetches what an element links to"
+    return element.tag != "a" and element.get("rel") not in ("canonical", "prev", "next")
 
 
 def check_links(
@@ -22,25 +27,27 @@ def check_links(
     "Links of a folder's pages that lead nowhere, and those that leave it, which are not fetched"
     pages, broken, n, external = read_pages(folder), [], 0, set()
     for page, (_, links) in pages.items():
-        for link in sorted(links):
+        for link, asked in sorted(links):
             to = urlsplit(link)
-            if to.scheme or to.netloc:
-                external.add(link)
+            if to.scheme == "data":
                 continue
-            n += 1
-            path = unquote(to.path)
-            if path.startswith(base):  # of the page for what is not found, which is shown at any depth
-                path = str(folder.resolve() / path.removeprefix(base))
-            if wrong := _wrong(page, path, unquote(to.fragment), pages, folder):
+            if not to.scheme and not to.netloc:
+                n += 1
+                wrong = _wrong(page, to, pages, folder.resolve(), base)
+            else:
+                external.add(link)
+                wrong = "is fetched from another site" if asked else ""
+            if wrong:
                 broken.append(f"{page.relative_to(folder.resolve())}: {link} {wrong}")
     return broken, n, sorted(external)
 
 
-def _wrong(page: Path, path: str, anchor: str, pages: dict, folder: Path) -> str:
-    target = page if not path else (page.parent / path).resolve()
-    if target.is_dir():
-        target = target / "index.html"
-    if not target.is_file() or not target.is_relative_to(folder.resolve()):
+def _wrong(page: Path, to, pages: dict, folder: Path, base: str) -> str:
+    path, anchor = unquote(to.path), unquote(to.fragment)
+    if path.startswith(base):  # of the page for what is not found, which is shown at any depth
+        path = str(folder / path.removeprefix(base))
+    target = (page.parent / path).resolve() if path else page
+    target = target / "index.html" if target.is_dir() else target
+    if not target.is_file() or not target.is_relative_to(folder):
         return "does not exist"
-    known = pages.get(target, (set(),))[0]
-    return "" if not anchor or target not in pages or anchor in known else "has no such anchor"
+    return "has no such anchor" if anchor and target in pages and anchor not in pages[target][0] else ""

@@ -64,7 +64,10 @@ class Site:
         from matplotlib import mathtext
 
         out = io.BytesIO()
-        depth = mathtext.math_to_image(f"${tex}$", out, format="svg", dpi=72)
+        try:
+            depth = mathtext.math_to_image(f"${tex}$", out, format="svg", dpi=72)
+        except ValueError:  # more of TeX than matplotlib knows
+            return f"<code>{html.escape(tex)}</code>"
         name = f"assets/formulas/{hashlib.sha256(tex.encode()).hexdigest()[:12]}.svg"
         self.files[name] = out.getvalue()
         style = f"vertical-align:-{depth / 10:.2f}em"
