@@ -62,6 +62,7 @@ def write_pages(site: Site, folder: Path) -> list:
             lead = partial(lead_to_cell, site, page)
             texts[page] = reference_page((site.root / source).read_text(encoding="utf-8"), module, lead)
     texts["glossary.md"] = glossary((site.root / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    texts["index.md"] = "---\nhide: [navigation]\n---\n\n" + texts["index.md"]
     nav = navigation(site, texts)
     shutil.rmtree(folder, ignore_errors=True)
     here = Path(__file__).parent

@@ -101,7 +101,10 @@ def heading(path: Path) -> tuple:  # (title, the sentence under it)
     )
     text = next((c.source for c in cells if c.cell_type == "markdown"), "")
     title, about = re.search(r"^# (.+)", text, re.M), re.search(r"^> (.+)", text, re.M)
-    return (title[1].strip() if title else path.stem), (about[1].strip() if about else "")
+    name = title[1].strip() if title else path.stem
+    if re.fullmatch(r"\w+\.\w+", name):  # a module's: heart.sports
+        name = name.partition(".")[2].capitalize()
+    return name, (about[1].strip() if about else "")
 
 
 def notebook_page(site: Site, source: str, page: str) -> str:
