@@ -9,7 +9,7 @@ import posixpath
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 from markdown.extensions.toc import slugify
@@ -18,7 +18,8 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 FENCE = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.S | re.M)
-LINK = re.compile(r'(\]\(|(?:href|src)=")(?!\w+:|//)([^)"\s]*)')
+LINK = re.compile(r'(\]\(|(?:href|src)=")([^)"\s]*)')
+OWN = re.compile(r"https://(?:github\.com/hrft/hrft/(?:blob|tree|raw)|raw\.githubusercontent\.com/hrft/hrft)/main/")
 FORMULA = re.compile(r"(?<![\\\w$])\$([^$\n]*\\[^$\n]*)\$")
 FOLDED_LINES = 40  # an exported cell of more lines is folded
 
@@ -34,6 +35,10 @@ class Site:
 
     def lead(self, link: str, source: str, page: str) -> str:
         "A link of a file in the repository as the page made of it needs it"
+        if OWN.match(link):  # README's, which PyPI shows too
+            link = posixpath.relpath(OWN.sub("", link), posixpath.dirname(source) or ".")
+        if urlsplit(link).scheme or link.startswith("//"):
+            return link
         path, _, anchor = link.partition("#")
         end = "#" + slugify(unquote(anchor).replace("-", " "), "-") if anchor else ""
         if not path:
