@@ -19,7 +19,6 @@ from pygments.lexers import PythonLexer
 
 FENCE = re.compile(r"(^ *```.*?^ *```|`[^`\n]+`)", re.S | re.M)
 LINK = re.compile(r'(\]\(|(?:href|src)=")([^)"\s]*)')
-OWN = re.compile(r"https://(?:github\.com/hrft/hrft/(?:blob|tree|raw)|raw\.githubusercontent\.com/hrft/hrft)/main/")
 FORMULA = re.compile(r"(?<![\\\w$])\$([^$\n]*\\[^$\n]*)\$")
 FOLDED_LINES = 40  # an exported cell of more lines is folded
 
@@ -35,8 +34,10 @@ class Site:
 
     def lead(self, link: str, source: str, page: str) -> str:
         "A link of a file in the repository as the page made of it needs it"
-        if OWN.match(link):  # README's, which PyPI shows too
-            link = posixpath.relpath(OWN.sub("", link), posixpath.dirname(source) or ".")
+        raw = self.repository.replace("//github.com/", "//raw.githubusercontent.com/")
+        for own in (f"{self.repository}/blob/main/", f"{self.repository}/tree/main/", f"{raw}/main/"):
+            if link.startswith(own):  # README's, which PyPI shows too
+                link = posixpath.relpath(link.removeprefix(own), posixpath.dirname(source) or ".")
         if urlsplit(link).scheme or link.startswith("//"):
             return link
         path, _, anchor = link.partition("#")
@@ -56,8 +57,9 @@ class Site:
         return link  # leads nowhere: the check of links names it
 
     def text(self, text: str, source: str, page: str) -> str:
-        "Markdown of the repository as markdown of the site; code stays as it is"
+        "Markdown of the repository as markdown of the site; code stays as it is, but for GitHub's bars in tables"
         parts = FENCE.split(text)
+        parts[1::2] = [code if code.lstrip().startswith("```") else code.replace(r"\|", "|") for code in parts[1::2]]
         for i in range(0, len(parts), 2):
             part = LINK.sub(lambda m: m[1] + self.lead(m[2], source, page), parts[i])
             part = FORMULA.sub(lambda m: self.formula(m[1], page), part)
