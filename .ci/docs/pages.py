@@ -108,10 +108,12 @@ def heading(path: Path) -> tuple:  # (title, the sentence under it)
     )
     text = next((c.source for c in cells if c.cell_type == "markdown"), "")
     title, about = re.search(r"^# (.+)", text, re.M), re.search(r"^> (.+)", text, re.M)
-    name = title[1].strip() if title else path.stem
-    if re.fullmatch(r"\w+\.\w+", name):  # a module's: heart.sports
-        name = name.partition(".")[2].capitalize()
-    return name, (about[1].strip() if about else "")
+    return readable(title[1].strip() if title else path.stem), (about[1].strip() if about else "")
+
+
+def readable(title: str) -> str:
+    "A title that is a module's name, as `heart.sports`, without its package"
+    return title.rpartition(".")[2].capitalize() if re.fullmatch(r"\w+\.\w+", title) else title
 
 
 def notebook_page(site: Site, source: str, page: str) -> str:
@@ -120,8 +122,9 @@ def notebook_page(site: Site, source: str, page: str) -> str:
     module, parts, above = exported_to(cells), [], ""
     for cell in cells:
         if cell.cell_type == "markdown":
-            above = (re.findall(r"^#+ (.+)", cell.source, re.M) or [above])[-1]
-            parts.append(site.text(cell.source, source, page))
+            text = re.sub(r"^# (\w+\.\w+)$", lambda m: f"# {readable(m[1])}", cell.source, flags=re.M)
+            above = (re.findall(r"^#+ (.+)", text, re.M) or [above])[-1]
+            parts.append(site.text(text, source, page))
         elif cell.cell_type == "code":
             names, code = directives(cell.source)
             if names & {"hide", "default_exp"} or not code:
@@ -141,15 +144,15 @@ def whereabouts(site: Site, module: str, source: str, page: str) -> str:
 
 
 def code_html(code: str, module: str, cell: str) -> str:
-    "A cell's code, with the module that it is exported to; imports and long code are folded"
+    "A cell's code, with the module that it is exported to; imports and long exported code are folded"
     formatter = HtmlFormatter(cssclass="highlight", wrapcode=True)
     shown = highlight(code, PythonLexer(), formatter)
-    named, imports = _defined(code) if module else ([], False)
+    named, imports = _defined(code)
     kind = "code exported" if module else "code"
     start = f'<div class="{kind}" id="cell-{cell}" data-search-exclude>'
-    if module and (imports or code.count("\n") >= FOLDED_LINES):
-        what = "imports" if imports else ", ".join(named) or "code"
-        label = f"<summary>{module}: {html.escape(what)}</summary>"
+    if imports or module and code.count("\n") >= FOLDED_LINES:
+        what = "imports" if imports else ", ".join(n for n in named if n[0] != "_") or ", ".join(named) or "code"
+        label = f"<summary>{module}{': ' if module else ''}{html.escape(what)}</summary>"
         return f"{start}<details>{label}{shown}</details></div>"
     label = f'<span class="filename">{module}</span>' if module else ""
     return start + shown.replace("<pre>", label + "<pre>", 1) + "</div>"

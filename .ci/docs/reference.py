@@ -150,11 +150,11 @@ def reference_page(
 def _entry_text(entry: Entry, level: str, anchor: str) -> list:
     parts = [f"{level} {entry.name.replace('_', chr(92) + '_')} {{ #{anchor} }}"]
     parts += [f"```python\n{entry.signature}\n```", _prose(entry.about)]
+    what = "field" if entry.signature.startswith("class ") else "argument"
     rows = [f"| {_declared(n, kind, default)} | {_cell(c)} |" for n, kind, default, c in entry.arguments]
-    if entry.returns and (entry.returns[1] or rows):
+    if entry.returns:
         rows.append(f"| *returns* {_code(entry.returns[0])} | {_cell(entry.returns[1])} |")
-    if rows:
-        what = "field" if entry.signature.startswith("class ") else "argument"
+    if what == "field" and rows or any(c for *_, c in entry.arguments) or any(entry.returns[1:]):
         parts.append("\n".join([f"| {what} | meaning |", "|---|---|", *rows]))
     for method in entry.methods:
         if method.name != "__init__" or method.arguments:
