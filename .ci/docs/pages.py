@@ -165,7 +165,8 @@ def _defined(code: str) -> tuple:  # (names, whether there is nothing but import
     except SyntaxError:
         return [], False
     named = [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
-    return named, all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in body)
+    inner = [n for node in body for n in (node.body if isinstance(node, ast.If) else [node])]  # of `if TYPE_CHECKING:`
+    return named, all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in inner)
 
 
 def output_html(site: Site, out, cell, above: str, page: str) -> str:
