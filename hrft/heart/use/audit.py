@@ -6,7 +6,7 @@
 __all__ = ['Audit', 'audit']
 
 # %% ../../../nbs/heart/59_use.audit.ipynb #1eb212df
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ...core import UserError, set_seed
-from .pipelines import ABSENT, REPLACEMENTS, Answer, Pipeline, another_run, derived_columns
+from .pipelines import REPLACEMENTS, Answer, Pipeline, another_run
 from ...naming import printable
 
 # %% ../../../nbs/heart/59_use.audit.ipynb #80c584e0
@@ -187,7 +187,12 @@ def _audit_run(run: _Run) -> tuple[list[dict], list[dict]]:
             look(whose, name, run.fitted_again, run.with_hr(REPLACEMENTS[name], indices), whose == 'fit')
     return rows, inputs
 
-# %% ../../../nbs/heart/59_use.audit.ipynb #9b0556d4
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #1879da50
+from collections.abc import Mapping
+
+from .pipelines import ABSENT, derived_columns
+
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #9b0556d4
 _CANNOT = (
     "This cannot find weights that were trained on these very runs (give `fit` for that), answers remembered by "
     "anything but a name, and other columns or times that were made of heart rate."
@@ -325,7 +330,7 @@ def _sentence(table: pd.DataFrame, inputs: pd.DataFrame, findings: Sequence[str]
         said.append(f"Replaced along with heart rate: {', '.join(printable(name, 40) for name in derived)}.")
     return ' '.join([*said, *[_CANNOT] * (not {'own', 'fit', 'later'} & set(findings))])
 
-# %% ../../../nbs/heart/59_use.audit.ipynb #ebe1412d
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #ebe1412d
 @dataclass(frozen=True)
 class Audit:
     "What an audit saw, and what it says"
