@@ -16,8 +16,9 @@ from configparser import ConfigParser
 from functools import partial
 from pathlib import Path
 
+import nbformat
 from links import check_links
-from pages import Site, heading, notebook_page, relative
+from pages import Site, exported_to, heading, notebook_page, relative
 from reference import reference_page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,9 +110,9 @@ def room_section(site: Site, texts: dict, room: str) -> list:
     for source, page in site.pages.items():
         if source.startswith(f"nbs/{room}/"):
             title, about = heading(site.root / source)
-            name = Path(page).stem
+            module = exported_to(nbformat.read(site.root / source, 4).cells) if source.endswith(".ipynb") else ""
             rows.append(f"| [{title}]({Path(page).name}) | {about} |")
-            package = name.split(".")[0] if "." in name else ""
+            package = module.split(".")[1] if module.count(".") > 1 else ""
             groups.setdefault(package, []).append({title: page})
     texts[f"{room}/index.md"] = _contents(ROOMS[room], ["notebook", "what it is about"], rows)
     alone = groups.pop("", [])

@@ -86,19 +86,18 @@ def relative(target: str, page: str) -> str:
     return posixpath.relpath(target, posixpath.dirname(page) or ".")
 
 
-def directives(source: str) -> tuple:  # (set of names, source without them)
+def directives(source: str) -> tuple:  # (name -> what follows it, source without them)
     "What nbdev reads in the first lines of a cell"
     lines = source.split("\n")
     n = next((i for i, line in enumerate(lines) if not re.match(r"#\s*\|", line)), len(lines))
-    return {re.split(r"[\s:]", line.split("|", 1)[1].strip())[0] for line in lines[:n]}, "\n".join(lines[n:]).strip(
-        "\n"
-    )
+    words = [re.split(r"[\s:]+", line.split("|", 1)[1].strip()) for line in lines[:n]]
+    return {name: " ".join(rest) for name, *rest in words}, "\n".join(lines[n:]).strip("\n")
 
 
 def exported_to(cells: list) -> str:
-    "The module that a notebook is exported to, '' if to none"
-    found = [re.search(r"^#\s*\|\s*default_exp\s+(\S+)", c.source, re.M) for c in cells if c.cell_type == "code"]
-    return next((m[1] for m in found if m), "")
+    "The module that a notebook is exported to, '' if to none; one that goes on with another's names it at each cell"
+    found = [directives(c.source)[0] for c in cells if c.cell_type == "code"]
+    return next((m for names in found if (m := names.get("default_exp") or names.get("export"))), "")
 
 
 def heading(path: Path) -> tuple:  # (title, the sentence under it)
@@ -112,8 +111,8 @@ def heading(path: Path) -> tuple:  # (title, the sentence under it)
 
 
 def readable(title: str) -> str:
-    "A title that is a module's name, as `heart.sports`, without its package"
-    return title.rpartition(".")[2].capitalize() if re.fullmatch(r"\w+\.\w+", title) else title
+    "A title that begins with a module's name, as `heart.sports`, without its package"
+    return re.sub(r"^\w+\.(\w+)(?=$|: )", lambda m: m[1].capitalize(), title)
 
 
 def notebook_page(site: Site, source: str, page: str) -> str:
@@ -122,14 +121,15 @@ def notebook_page(site: Site, source: str, page: str) -> str:
     module, parts, above = exported_to(cells), [], ""
     for cell in cells:
         if cell.cell_type == "markdown":
-            text = re.sub(r"^# (\w+\.\w+)$", lambda m: f"# {readable(m[1])}", cell.source, flags=re.M)
+            text = re.sub(r"^# (.+)$", lambda m: f"# {readable(m[1])}", cell.source, flags=re.M)
             above = (re.findall(r"^#+ (.+)", text, re.M) or [above])[-1]
             parts.append(site.text(text, source, page))
         elif cell.cell_type == "code":
             names, code = directives(cell.source)
-            if names & {"hide", "default_exp"} or not code:
+            if names.keys() & {"hide", "default_exp"} or not code:
                 continue
-            parts.append(code_html(code, f"hrft.{module}" if "export" in names else "", cell.get("id", "")))
+            label = f"hrft.{names['export'] or module}" if "export" in names else ""
+            parts.append(code_html(code, label, cell.get("id", "")))
             parts += [output_html(site, out, cell, above, page) for out in cell.outputs]
     if parts and module:
         parts.insert(1, whereabouts(site, module, source, page))
