@@ -111,7 +111,7 @@ def room_section(site: Site, texts: dict, room: str) -> list:
         if source.startswith(f"nbs/{room}/"):
             title, about = heading(site.root / source)
             module = exported_to(nbformat.read(site.root / source, 4).cells) if source.endswith(".ipynb") else ""
-            rows.append(f"| [{title}]({Path(page).name}) | {about} |")
+            rows.append(f"| [{title}]({Path(page).name}) | {site.text(about, source, page)} |")
             package = module.split(".")[1] if module.count(".") > 1 else ""
             groups.setdefault(package, []).append({title: page})
     texts[f"{room}/index.md"] = _contents(ROOMS[room], ["notebook", "what it is about"], rows)
