@@ -7,7 +7,7 @@ STAMP  := $(VENV)/.installed
 export OMP_NUM_THREADS ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: help setup test reports benchmarks readme export clean
+.PHONY: help setup test reports benchmarks readme docs export clean
 help:  ## what there is to make
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ \t/' | expand -t 12
 
@@ -31,6 +31,9 @@ benchmarks: $(STAMP)  ## measure and render reports/speed.md; FAST=1 in some min
 
 readme: $(STAMP)  ## README.md from nbs/index.ipynb
 	$(BIN)/python .ci/readme.py
+
+docs: $(STAMP)  ## the site into _docs/, from what is stored in notebooks and reports; its links are checked
+	$(BIN)/python .ci/docs/make_site.py
 
 export: $(STAMP)  ## modules from notebooks, then clean the notebooks
 	$(BIN)/nbdev_export
