@@ -51,13 +51,11 @@ class Rows:
             yield row
 
     def _values(self, record):
-        "A record's value, with the rate beside a training loss, epoch and stage beside a validation loss"
+        "A record's value; beside a training loss the rate, the epoch and the stage, numbered from 1"
         values = {f"{record['split']}/{record['metric']}": float(record['value'])}
-        if record['metric'] != 'loss':
+        if (record['split'], record['metric']) != ('train', 'loss'):
             return values
-        if record['split'] == 'train':
-            return values | {'lr': float(record['lr'])}
-        return values | {'epoch': self.last[1], 'stage': self.stages}
+        return values | {'lr': float(record['lr']), 'epoch': self.last[1], 'stage': self.stages}
 
 # %% ../nbs/core/34_loggers.ipynb #c059a4dd
 class RunCopy:
@@ -129,7 +127,7 @@ def _scores(metrics):
         f'final/{split}_{name}': float(value)
         for split in ('test', 'validation')
         for name, value in metrics[split].items()
-        if isinstance(value, (int, float)) and not isinstance(value, bool)
+        if name in metrics['scoring']['metrics'] and value is not None
     }
 
 # %% ../nbs/core/34_loggers.ipynb #e0bec392
@@ -165,7 +163,7 @@ class TensorBoard(RunCopy):
         self.write([(step, scores)])
         self.writer.add_text('kept stage', kept, step)
         for summary in hparams(self.parameters, scores):
-            self.writer.file_writer.add_summary(summary)  # its own `add_hparams` would make a run beside this one
+            self.writer._get_file_writer().add_summary(summary)  # `add_hparams` would make a run of its own
         self.writer.close()
 
 
