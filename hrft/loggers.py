@@ -112,11 +112,11 @@ def _parameters(info):
     flat, queue = {}, [('', info['settings'])]
     while queue:
         name, value = queue.pop()
-        inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-        if inner is None:
-            flat[name] = value
-        else:
+        if isinstance(value, dict) or isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            inner = value.items() if isinstance(value, dict) else enumerate(value)
             queue += [(f'{name}.{key}' if name else str(key), each) for key, each in inner]
+        else:
+            flat[name] = value
     more = {key: info[key] for key in ('data', 'parent', 'code')}
     return dict(sorted((flat | more).items()))
 
