@@ -7,6 +7,7 @@ __all__ = ['fit', 'Prepared']
 
 # %% ../nbs/core/17_train.ipynb #6e0cc6fc
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 
-from .callbacks import Hook
+from .callbacks import Copies, Hook, Logger
 from .core import UserError, derive_seed, digest, project_root, set_seed, versions
 from .recipe import Recipe, recipe_digest, validate
 from .registry import find_parent
@@ -38,17 +39,20 @@ def fit(
     device: str | None = None,  # cpu, cuda, ...; the study's by default
     after_epoch: Hook | None = None,  # called with run, stage name, epoch, monitored value; may raise `Pruned`
     processes: int = 1,  # that train it together, each on its part of every batch; of several GPUs each takes one
+    loggers: Sequence[Logger] = (),  # such as `TensorBoard()` of `hrft.loggers`; one that fails is left out
 ) -> Run:
     "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
     place = device_named(device or study.device, processes)
     asked = study, _refused_or_same(study, recipe, threads), source, runs, parent
-    training = replace(_opened(*asked), show=show, after_epoch=after_epoch)
+    copies = Copies(loggers, after_epoch)
+    training = replace(_opened(*asked), show=show, after_epoch=copies)
     run = training.run
     if run.finished:
+        copies.update(run)
         return _returned(run, study, show)
     run.path.mkdir(parents=True, exist_ok=True)
     try:  # the lock's file stays: whoever looks for it later must find the same one
-        with FileLock(run.path / '.lock', timeout=0), threads_limited(threads):
+        with FileLock(run.path / '.lock', timeout=0), threads_limited(threads), copies.at_end(run):
             if not run.finished:  # by now
                 with together(_trained_along, asked, processes, place, threads) as group:
                     _train_and_score(replace(training, group=group), group.device)
