@@ -22,7 +22,7 @@ from .command import command, named_run, run_folders, say_next
 from .core import UserError, free_memory, package_path, project_root, shipped_weights, shown_path, versions
 from .naming import printable
 
-# %% ../nbs/core/29_doctor.ipynb #82550d19
+# %% ../nbs/core/29_doctor.ipynb #6bb94cbd
 class Told(NamedTuple):
     "One line of the doctor"
 
@@ -61,7 +61,7 @@ def _libraries() -> Iterator[Told]:
         remedy = f"pip install 'hrft[{name}]'" * bool(lacks)
         yield Told('missing' if lacks else 'ok', f'extra {name}', f'lacks {", ".join(lacks)}' * bool(lacks), remedy)
 
-# %% ../nbs/core/29_doctor.ipynb #8293b9a5
+# %% ../nbs/core/29_doctor.ipynb #52572eb3
 def _machine() -> Iterator[Told]:
     "Device, threads, memory"
     driver = Path('/proc/driver/nvidia/version').exists() or shutil.which('nvidia-smi') is not None
@@ -135,7 +135,7 @@ app = App()
 
 @command(app, 'hrft doctor', 'Start')
 def doctor() -> int:
-    "Versions, device, extras, where data, runs and weights are, and what is missing; exit code 1 for a problem"
+    "What is installed, where things lie and what is missing; exit code 1 for a problem"
     told = [line for lines in (_libraries(), _machine(), _places(), _latest()) for line in lines]
     for each in told:
         remedy = f' -> {each.remedy}' * bool(each.remedy)

@@ -12,9 +12,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ..command import Changes, checked_picture, command, named_run, say_next, say_written, show_run
-from ..core import UserError, atomic_path, project_root, shown_path
+from ..command import Changes, checked_picture, command, named_run, say_next
+from ..core import UserError, atomic_path, project_root
 from ..naming import printable
+
+# %% ../../nbs/heart/58_commands.ipynb #b1f77d8f
+from ..command import say_open, say_written, show_run, waiting
 
 # %% ../../nbs/heart/58_commands.ipynb #5650954b
 app = App()
@@ -23,7 +26,7 @@ _All = Annotated[bool, Parameter(name='--all', negative='')]
 _Rule = Annotated[tuple[str, ...], Parameter(name='--rule', consume_multiple=(1, None))]  # `--rule a=1 b=2`
 
 
-@command(app, 'hrft ingest export.zip activities/ --out data/me')
+@command(app, 'hrft ingest export.zip activities/ --out data/me', 'Start')
 def ingest(
     sources: list[str],  # exports and files of watches and apps (FIT, TCX, GPX, export.zip, ...), or folders of them
     *,
@@ -70,7 +73,7 @@ def _say_what_is_usable(out, people):
             say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, why=why)
 
 
-@command(app, 'hrft store data/me --workouts')
+@command(app, 'hrft store data/me --workouts', 'Start')
 def store(
     store: str,  # a store
     *,
@@ -123,7 +126,7 @@ def _lines(table, most):
     return [form.format(*row).rstrip() for row in rows] + more
 
 
-@command(app, 'hrft personalize data/me --person me')
+@command(app, 'hrft personalize data/me --person me', 'Train')
 def personalize(
     store: str,  # a store that holds the person
     *,
@@ -143,7 +146,7 @@ def personalize(
     scheduler: str | None = None,  # with --all, a Dask scheduler instead, such as tcp://host:8786
     out: str | None = None,  # with --all, the folder to write; a second call goes on (default: runs/cohorts/STORE)
 ) -> int:
-    "Follow one person from the base, fine-tune its network where that may pay, and say what to use; or --all people"
+    "Follow one person from the base, and say what to use; with --all everybody of a store"
     if everybody:
         if person or seed or changes or runs:
             raise UserError("--all takes no --person, --seed, --set or --runs; name people with --people FILE.")
@@ -158,12 +161,14 @@ def personalize(
 
     start, named = named_run(base) if base else None, any(change.startswith('stages') for change in changes)
     tune = True if named and fine_tune is None else fine_tune  # who sets a stage's key wants it trained
-    run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
-    show_run(run)
+    with waiting(f'reading the runs of {owner}, following them and fitting baselines'):
+        run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
+    show_run(run, store)
     if run.metrics['kept_stage'] == 'base' and len(run.metrics['stages']) == 1:
         print('the network was not fine-tuned, which was not shown to pay beside the stack; --fine-tune trains it')
     print(printable(verdict_of(run)['sentence'], 2000))
-    say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
+    report = 'hrft', 'report', 'heart', '-p', 'store', printable(store), '-p', 'person', owner, '--title'
+    say_next(*report, f'heart-{owner}', why='of a new workout: hrft predict next.fit --run latest --plot next.png')
     return 0
 
 
@@ -190,7 +195,7 @@ def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, o
     _say_gains(folder, part[1])
     say_written(folder / f'metrics-{part[0]}-of-{part[1]}.parquet', folder / f'weights-{part[0]}-of-{part[1]}.parquet')
     if len(judged):
-        say_next('hrft', 'predict', 'FILE', '--run', shown_path(folder), '--person', judged.person.iloc[0])
+        say_open(folder / 'gains.md') if (folder / 'gains.md').is_file() else say_next('hrft', 'list', 'runs')
     return int(len(lost) > 0)
 
 
