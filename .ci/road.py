@@ -47,7 +47,7 @@ def walk(n_workouts: int, folder: Path) -> list:
         code, out, err = _as_typed(words, folder) if n_workouts == ENOUGH else _here(words, folder)
         said, name = err.strip().splitlines(), f"{n_workouts} workouts, `{' '.join(words)}`"
         if code == 0:
-            wrong += _unended(name, out + err)
+            wrong += _unended(name, out, err)
             if words[1] == "personalize" and "\nUse " not in out:
                 wrong.append(f"{name} has no verdict")
         elif n_workouts == ENOUGH or code != 2 or len(said) != 1 or not said[0].startswith("hrft: "):
@@ -55,10 +55,10 @@ def walk(n_workouts: int, folder: Path) -> list:
     return wrong + (_lab(folder) + _logs(folder) if n_workouts == ENOUGH else [])
 
 
-def _unended(name: str, said: str) -> list:
+def _unended(name: str, *said: str) -> list:
     "A command that does not end with what to do next, or with words that somebody would have to replace"
-    last = next((line for line in reversed(said.splitlines()) if line.startswith("next: ")), "")
-    if not last or said.strip().splitlines()[-1] != last and not said.startswith("time_s"):
+    last = next((text.splitlines()[-1] for text in said if text and text.splitlines()[-1].startswith("next: ")), "")
+    if not last:
         return [f"{name} does not end with what to do next"]
     blank = re.search(r"\b[A-Z]{3,}\b", last.partition("#")[0])
     return [f"{name} ends with {last!r}, which cannot be pasted"] if blank else []
@@ -81,7 +81,7 @@ def _logs(folder: Path) -> list:
     for words in commands(LOGS):
         code, out, err = _as_typed(words, folder)
         name = f"`{' '.join(words)}`"
-        wrong += _unended(name, out + err) if code == 0 else [f"{name}: exit code {code}: {err.strip()}"]
+        wrong += _unended(name, out, err) if code == 0 else [f"{name}: exit code {code}: {err.strip()}"]
     return wrong
 
 

@@ -8,6 +8,7 @@ __all__ = ['Sweep', 'sweep']
 # %% ../nbs/core/24_sweep.ipynb #44457622
 import itertools
 import math
+import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
+from tqdm import tqdm
 
 from .callbacks import Pruned
 from .core import UserError, derive_seed, digest, extra, project_root, read_json, write_json
@@ -459,10 +461,13 @@ def _alone(folder):
 def _run(plan, workers, show):
     "Train what is to be trained"
     lost = []
-    for each in ended(_train_begun, _tasks(plan), workers):
+    trials = ended(_train_begun, _tasks(plan), workers)
+    hidden = None if show else True  # the bar, which is of a terminal alone
+    for each in tqdm(trials, total=plan.trials, unit=' trials', leave=False, disable=hidden):
         lost += [each] if each.error else []
         if show:
-            print(each.result or f'trial {int(each.task) + 1}/{plan.trials}  {each.error}', flush=True)
+            tqdm.write(each.result or f'trial {int(each.task) + 1}/{plan.trials}  {each.error}')
+            sys.stdout.flush()
     if lost:
         raise UserError(
             f"{len(lost)} trials did not end; the first, {int(lost[0].task) + 1}: {lost[0].error} The same sweep "

@@ -16,7 +16,7 @@ from ..command import Changes, checked_picture, command, named_run, say_next
 from ..core import UserError, atomic_path, project_root
 from ..naming import printable
 
-# %% ../../nbs/heart/58_commands.ipynb #b1f77d8f
+# %% ../../nbs/heart/58_commands.ipynb #81641054
 from ..command import say_open, say_written, show_run, waiting
 
 # %% ../../nbs/heart/58_commands.ipynb #5650954b
@@ -44,17 +44,17 @@ def ingest(
     again = ['hrft', 'ingest', *map(printable, sources), '--out', printable(out)]
     again += [*(['--person', person] if person else []), *['--keep-positions'] * keep_positions]
     if not report.counts['added'] + report.counts['duplicate']:
-        why = 'recordings with heart rate; the lines above say what these lack'
-        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], why=why)
+        why = 'what it reads: recordings with heart rate; the lines above say what these lack'
+        say_next('hrft', 'ingest', '--help', why=why)
         return 1
     if dry_run:
         say_next(*again)
         return 0
-    _say_what_is_usable(out, list(report.table.person[report.table.person != ''].unique()))
+    _say_what_is_usable(out, list(report.table.person[report.table.person != ''].unique()), again)
     return 0
 
 
-def _say_what_is_usable(out, people):
+def _say_what_is_usable(out, people, again):
     "Which of the workouts of these people count, and what can be done with them"
     from hrft.heart.files.store import Store
     from hrft.heart.prepare.usable import usable_sentence, usable_workouts
@@ -70,7 +70,7 @@ def _say_what_is_usable(out, people):
         if len(table) >= 3:
             say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', why=why)
         else:
-            say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, why=why)
+            say_next(*again, why=f'with more runs: {why}')
 
 
 @command(app, 'hrft store data/me --workouts', 'Start')
@@ -114,7 +114,8 @@ def store(
         own = ['--person', person] if person else []
         say_next('hrft', 'store', printable(store), *own, '--workouts')
     else:
-        say_next('hrft', 'ingest', 'MORE', '--out', printable(store), why='personalize needs 3 usable runs of a person')
+        why = 'what you run next: personalize needs 3 usable runs of a person'
+        say_next('hrft', 'ingest', 'export.zip', '--out', printable(store), why=why)
 
 
 def _lines(table, most):
