@@ -228,10 +228,10 @@ def waiting(
 @contextmanager
 def epochs_bar(
     stages: list,  # of a recipe: name and epochs
-    screen: IO | None = None,  # standard error by default
+    screen: IO | None = None,  # standard output by default
 ) -> Iterator[Callable | None]:  # a hook of `fit`
     "A bar with the remaining time, which stays below the epoch lines of a terminal"
-    screen = screen or sys.stderr
+    screen = screen or sys.stdout
     if not screen.isatty():
         yield None
         return
@@ -240,7 +240,7 @@ def epochs_bar(
 
     before = dict(zip((stage.name for stage in stages), accumulate((s.epochs for s in stages), initial=0)))
     total = sum(stage.epochs for stage in stages)
-    lines = redirect_stdout(DummyTqdmFile(sys.stdout))
+    lines = redirect_stdout(DummyTqdmFile(screen))
     with lines, tqdm(total=total, unit=' epochs', leave=False, file=screen, mininterval=0) as bar:
         yield lambda run, stage, epoch, value: bar.update(before[stage] + epoch - bar.n)
 
