@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['app', 'own_recipe', 'first_notebook', 'init']
 
-# %% ../nbs/core/30_project.ipynb #68fef9d9
+# %% ../nbs/core/30_project.ipynb #7090b6c0
 import re
 from pathlib import Path
 from textwrap import dedent
@@ -22,10 +22,11 @@ def own_recipe(
 ) -> str:  # TOML
     "A recipe to change: the shipped one, named `mine`"
     text = study_file(source, 'recipes', 'recipe').read_text(encoding='utf-8')
-    head = f'# Yours to change; it began as {source}. Train it: hrft train recipes/mine.toml --data data/me\n'
+    whose = ' --set person=me' * (Path(source).name.startswith('personal'))
+    head = f'# Yours to change; it began as {source}. Train it: hrft train recipes/mine.toml --data data/me{whose}\n'
     return head + re.sub(r'^name = .*$', 'name = "mine"', text, count=1, flags=re.M)
 
-# %% ../nbs/core/30_project.ipynb #80ef0b01
+# %% ../nbs/core/30_project.ipynb #2ef54ab2
 _CELLS = (
     """
     # My heart, a first look
