@@ -6,31 +6,15 @@
 __all__ = ['Group', 'device_named', 'threads_limited', 'together', 'join', 'OwnRows', 'Onlooker']
 
 # %% ../nbs/core/16_processes.ipynb #12486412
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
 from threadpoolctl import threadpool_limits
-from torch.overrides import TorchFunctionMode
-from torch.random import fork_rng
 
-from .core import UserError, derive_seed
-from .runfolder import Run, StageMemory
-from .runlog import RunLog
-from .updates import marks, tensors_of
+from .core import UserError
 
 # %% ../nbs/core/16_processes.ipynb #ecdb865b
 _CPU = torch.device('cpu')
@@ -104,7 +88,30 @@ def threads_limited(
     finally:
         torch.set_num_threads(before)
 
-# %% ../nbs/core/16_processes.ipynb #24dd849f
+# %% ../nbs/core/16b_processes.together.ipynb #0f33940a
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
+from torch.overrides import TorchFunctionMode
+from torch.random import fork_rng
+
+from .core import derive_seed
+from .runfolder import Run, StageMemory
+from .runlog import RunLog
+from .updates import marks, tensors_of
+
+# %% ../nbs/core/16b_processes.together.ipynb #24dd849f
 @contextmanager
 def together(
     function: Callable[..., Any],  # of a module; called in every other process with the arguments and its `Group`
@@ -217,7 +224,7 @@ def _explain(folder, others, size, error):
 
 _PATIENCE_S = 5.0  # for a process to be seen as ended after its connection broke
 
-# %% ../nbs/core/16_processes.ipynb #9981e902
+# %% ../nbs/core/16b_processes.together.ipynb #9981e902
 class _Sum(torch.autograd.Function):
     "The sum over processes; its gradient is the sum of theirs"
 
@@ -331,7 +338,7 @@ class OwnRows(Callback):
         self.error = UserError(f"{reason}; train with one process.")
         raise CancelFitException()
 
-# %% ../nbs/core/16_processes.ipynb #49d3e675
+# %% ../nbs/core/16b_processes.together.ipynb #49d3e675
 class Onlooker(Run):
     "The run of a process that only trains along: it reads what the first one writes"
 

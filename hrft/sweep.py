@@ -8,29 +8,20 @@ __all__ = ['Sweep', 'sweep']
 # %% ../nbs/core/24_sweep.ipynb #44457622
 import itertools
 import math
-import sys
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from filelock import FileLock, Timeout
-from tqdm import tqdm
+from filelock import FileLock
 
 from .callbacks import Pruned
-from .core import UserError, derive_seed, digest, extra, project_root, read_json, write_json
-from .evaluate import interval_text, scoring_of
-from .evidence import markdown_table
+from .core import UserError, derive_seed, extra
 from .naming import printable
-from .recipe import Recipe, recipe_digest
-from .registry import find_parent
-from .resume import Parent
-from .runfolder import Kept, Run
-from .space import Range, Space, check_space, read_space, trial_recipe
+from .recipe import Recipe
+from .space import Range, Space, read_space, trial_recipe
 from .study import Study
-from .train import code_digest, fit, other_code
-from .workers import HERE, Workers, ended
+from .train import fit, other_code
 
 # %% ../nbs/core/24_sweep.ipynb #54592d24
 def _optuna():
@@ -231,7 +222,25 @@ def _trial_line(plan, trial):
 def _written(value):
     return f'{value:.4g}' if isinstance(value, float) else str(value)
 
-# %% ../nbs/core/24_sweep.ipynb #71dd65b4
+# %% ../nbs/core/24b_sweep.result.ipynb #7be35dce
+import sys
+from contextlib import contextmanager
+
+from filelock import Timeout
+from tqdm import tqdm
+
+from .core import digest, project_root, read_json, write_json
+from .evaluate import interval_text, scoring_of
+from .evidence import markdown_table
+from .recipe import recipe_digest
+from .registry import find_parent
+from .resume import Parent
+from .runfolder import Kept, Run
+from .space import check_space
+from .train import code_digest
+from .workers import HERE, Workers, ended
+
+# %% ../nbs/core/24b_sweep.result.ipynb #71dd65b4
 class Sweep:
     "A sweep's folder: its trials, the best on validation, and that one's test score"
 
@@ -289,7 +298,7 @@ class Sweep:
         "Validation against each parameter"
         return _plot(self)
 
-# %% ../nbs/core/24_sweep.ipynb #01322cb3
+# %% ../nbs/core/24b_sweep.result.ipynb #01322cb3
 _MARKS = {
     'complete': {'marker': 'o', 'color': 'C0'},
     'pruned': {'marker': 'x', 'color': '0.5'},
@@ -339,7 +348,7 @@ def _plot(sweep):
     plt.close(figure)
     return figure
 
-# %% ../nbs/core/24_sweep.ipynb #7465911e
+# %% ../nbs/core/24b_sweep.result.ipynb #7465911e
 _STATES = {'COMPLETE': 'complete', 'PRUNED': 'pruned', 'FAIL': 'failed', 'RUNNING': 'unfinished'}
 
 
@@ -407,7 +416,7 @@ def _write(plan):
     )
     return Sweep(plan.folder)
 
-# %% ../nbs/core/24_sweep.ipynb #15b1675d
+# %% ../nbs/core/24b_sweep.result.ipynb #15b1675d
 def sweep(
     study: Study,
     recipe: Recipe,

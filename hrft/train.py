@@ -6,38 +6,25 @@
 __all__ = ['fit', 'Prepared']
 
 # %% ../nbs/core/17_train.ipynb #6e0cc6fc
-import math
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
-from fastai.callback.core import Callback
-from fastai.callback.progress import ProgressCallback
-from fastai.data.core import DataLoaders
-from fastai.learner import Learner
-from fastai.optimizer import OptimWrapper
-from fastcore.imports import IN_NOTEBOOK
 from filelock import FileLock, Timeout
-from torch import nn
 
-from .callbacks import BFloat16, EpochLines, Freeze, Hook, MonitoredMetric, PooledLoss, StageCallback, WeightAverage
-from .core import UserError, atomic_path, derive_seed, digest, file_digest, project_root, set_seed, versions
-from .evaluate import items_digest
-from .recipe import Recipe, Stage, recipe_digest, validate
+from .callbacks import Hook
+from .core import UserError, derive_seed, digest, project_root, set_seed, versions
+from .recipe import Recipe, recipe_digest, validate
 from .registry import find_parent
 from .resume import Moments, Parent, check_resumed, check_start, code_digest, forget_damaged, inherited, other_code
-from .runfolder import Run, load_into, save_weights
-from .study import Data, DataFacts, Recordings, Study, check_size, device_of
+from .runfolder import Run, load_into
+from .study import Data, DataFacts, Recordings, Study, check_size
 
 # %% ../nbs/core/17_train.ipynb #92c52488
-from .callbacks import bfloat16_doubt, restore_learner
 from .core import write_json
-from .processes import Group, Onlooker, OwnRows, device_named, threads_limited, together
-from .updates import Watch
+from .processes import Group, Onlooker, device_named, threads_limited, together
 
 # %% ../nbs/core/17_train.ipynb #29566b7d
 def fit(
@@ -273,7 +260,32 @@ def _check_order(study, data):
             "fixed order and unchanged, as `table` names them. Shuffle and augment in `loaders` alone."
         )
 
-# %% ../nbs/core/17_train.ipynb #a9e9c57c
+# %% ../nbs/core/17b_train.stages.ipynb #6ee52e4b
+import math
+from collections.abc import Callable
+
+import pandas as pd
+from fastai.callback.core import Callback
+from fastai.callback.progress import ProgressCallback
+from fastai.data.core import DataLoaders
+from fastai.learner import Learner
+from fastai.optimizer import OptimWrapper
+from fastcore.imports import IN_NOTEBOOK
+from torch import nn
+
+from .callbacks import BFloat16, EpochLines, Freeze, MonitoredMetric, PooledLoss, StageCallback, WeightAverage
+from .core import atomic_path, file_digest
+from .evaluate import items_digest
+from .processes import OwnRows
+from .recipe import Stage
+from .runfolder import save_weights
+from .study import device_of
+from .updates import Watch
+
+# %% ../nbs/core/17b_train.stages.ipynb #aec4b1ba
+from .callbacks import bfloat16_doubt, restore_learner
+
+# %% ../nbs/core/17b_train.stages.ipynb #a9e9c57c
 @dataclass(frozen=True)
 class Prepared:
     "All that a stage needs but the weights"
@@ -464,7 +476,7 @@ def _untrained(name):
         'trainable_parameters': 0,
     }
 
-# %% ../nbs/core/17_train.ipynb #3d42476c
+# %% ../nbs/core/17b_train.stages.ipynb #3d42476c
 def _judge(training, model, stages):
     "Score every stage and baseline, keep the best on validation, and write it all down"
     study, data, run = training.study, training.data, training.run

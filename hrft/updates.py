@@ -6,16 +6,11 @@
 __all__ = ['frozen_modules', 'tensors_of', 'is_inside', 'marks', 'Reading', 'Watch']
 
 # %% ../nbs/core/12_updates.ipynb #bcef71ac
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from os.path import commonprefix
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
-
-from .core import UserError
 
 # %% ../nbs/core/12_updates.ipynb #620ee1ed
 def frozen_modules(model: nn.Module) -> dict[str, nn.Module]:  # by name
@@ -184,7 +179,15 @@ class _Activations(TorchFunctionMode):
             found |= {'saturated_share': sum(saturated) / len(saturated), 'saturated_share/worst': max(saturated)}
         return found
 
-# %% ../nbs/core/12_updates.ipynb #ef5d24fa
+# %% ../nbs/core/12b_updates.inside.ipynb #3abeee55
+import math
+from collections.abc import Iterable
+from os.path import commonprefix
+from typing import Any, NamedTuple
+
+from .core import UserError
+
+# %% ../nbs/core/12b_updates.inside.ipynb #ef5d24fa
 class Reading(NamedTuple):
     "What the steps since the last reading came to"
 

@@ -6,23 +6,17 @@
 __all__ = ['WatchError', 'Watched', 'lightning_watch', 'fastai_watch', 'trainer_watch']
 
 # %% ../nbs/core/32_watch.ipynb #46aa5bf5
-import copy
 import math
-import random
-import sys
 from collections.abc import Mapping, Sequence
-from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 from typing_extensions import TypedDict
 
-from .core import UserError, load_torchvision, read_json, write_json
+from .core import UserError, read_json, write_json
 from .evidence import Finding
 from .runfolder import checked
 from .runlog import RunLog, lower_is_better
@@ -250,7 +244,18 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/32_watch.ipynb #34494bea
+# %% ../nbs/core/32b_watch.trainers.ipynb #5fd659b5
+import copy
+import random
+import sys
+from contextlib import contextmanager
+from importlib import import_module
+
+import numpy as np
+
+from .core import load_torchvision
+
+# %% ../nbs/core/32b_watch.trainers.ipynb #34494bea
 _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
@@ -340,7 +345,7 @@ def _lightning_validation(trainer):
         connector.reset_metrics()
     return found
 
-# %% ../nbs/core/32_watch.ipynb #3db023e6
+# %% ../nbs/core/32b_watch.trainers.ipynb #3db023e6
 @contextmanager
 def _same_random_numbers():
     "What is drawn inside does not show outside"
@@ -429,7 +434,7 @@ def fastai_watch(
     callback = import_module('fastai.callback.core').Callback
     return type('FastaiWatch', (_FastaiWatch, callback), {})(Watched(folder, **settings))
 
-# %% ../nbs/core/32_watch.ipynb #ef6ff650
+# %% ../nbs/core/32b_watch.trainers.ipynb #ef6ff650
 class _TrainerWatch:
     "What Hugging Face's Trainer calls"
 

@@ -13,7 +13,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from ..core import UserError, extra, require_memory
 from ..naming import printable
@@ -259,7 +258,10 @@ def flight_folders(
         )
     return found
 
-# %% ../../nbs/clouds/00_flights.ipynb #17715a2c
+# %% ../../nbs/clouds/00b_flights.layers.ipynb #c71bd7b9
+import pandas as pd
+
+# %% ../../nbs/clouds/00b_flights.layers.ipynb #17715a2c
 _MISSING = -9999.0
 
 
@@ -289,7 +291,7 @@ def base_heights(
     why = np.select([none, lost, only_surface, high], ['no layer', 'surface not seen', 'surface only', 'too high'], '')
     return pd.DataFrame({'day': day, 'base_km': np.where(why == '', lowest, np.nan), 'why': why})
 
-# %% ../../nbs/clouds/00_flights.ipynb #bd78f9a5
+# %% ../../nbs/clouds/00b_flights.layers.ipynb #bd78f9a5
 def labels(
     flight: Flight,
     within_s: float = 0.5,  # largest distance in time of a profile from its frame
@@ -327,7 +329,7 @@ def _clock(seconds):
     "Seconds since 1970 as date and time"
     return datetime.fromtimestamp(float(seconds), timezone.utc).strftime('%Y-%m-%d %H:%M:%S')
 
-# %% ../../nbs/clouds/00_flights.ipynb #5898a0b5
+# %% ../../nbs/clouds/00b_flights.layers.ipynb #5898a0b5
 def windows(
     frame: np.ndarray | pd.Series,  # `(N,)` labelled frames
     times_s: np.ndarray,  # of all frames

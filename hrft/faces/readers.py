@@ -6,24 +6,16 @@
 __all__ = ['CLASSES', 'SIDES', 'PICTURES', 'palette_image', 'sized_image', 'Faces', 'read_faces', 'FacesData', 'split_names']
 
 # %% ../../nbs/faces/00_readers.ipynb #66eee104
-import hashlib
-import io
 import lzma
 import tarfile
-import warnings
 import zlib
-from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
-from pydantic import Field
+from PIL import Image
 
-from ..core import UserError, derive_seed, require_memory
+from ..core import UserError
 from ..naming import printable
-from ..recipe import Options
 
 # %% ../../nbs/faces/00_readers.ipynb #28a70284
 CLASSES = (  # index = value in a mask
@@ -126,7 +118,21 @@ def _held(archive, member):
         raise UserError(f"{told}; expected pictures of at most {_MOST_BYTES // 2**20} MB.")
     return archive.extractfile(member).read()
 
-# %% ../../nbs/faces/00_readers.ipynb #91c66381
+# %% ../../nbs/faces/00b_readers.sizes.ipynb #0443ae2d
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from PIL import UnidentifiedImageError
+from pydantic import Field
+
+from ..core import derive_seed, require_memory
+from ..recipe import Options
+
+# %% ../../nbs/faces/00b_readers.sizes.ipynb #91c66381
 def sized_image(
     content: bytes,  # of a jpg or png
     size_px: int | None,  # edge of the result; None keeps the file's own
@@ -197,7 +203,7 @@ def _decoded_picture(content, name):
         raise _no_picture(name, error) from None
     return image
 
-# %% ../../nbs/faces/00_readers.ipynb #542cc7ea
+# %% ../../nbs/faces/00b_readers.sizes.ipynb #542cc7ea
 @dataclass
 class Faces:
     "Pictures in memory, with the class of each pixel where it is known"
@@ -277,7 +283,7 @@ def _pair(name, image, mask, size_px, resize):
     picture = sized_image(image, size_px, f'picture {name}', resize)
     return picture, _sized_mask(mask, size_px, name), _pixels_digest(sized_image(image, None, name))
 
-# %% ../../nbs/faces/00_readers.ipynb #5bbe05f4
+# %% ../../nbs/faces/00b_readers.sizes.ipynb #5bbe05f4
 class FacesData(Options):
     "Which pictures, at which size, in which set"
 

@@ -6,19 +6,12 @@
 __all__ = ['read_video', 'write_video', 'Clips', 'read_clips', 'sample_clip']
 
 # %% ../../nbs/lips/00_readers.ipynb #01ecdbe9
-import hashlib
-import math
-import zipfile
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
-from torch.nn.functional import interpolate
 
-from ..core import UserError, digest, extra, require_memory
-from ..naming import inside, printable
+from ..core import UserError, extra
+from ..naming import printable
 
 # %% ../../nbs/lips/00_readers.ipynb #31949ca8
 def read_video(
@@ -93,7 +86,20 @@ def write_video(
             container.mux(packet)
     return Path(path)
 
-# %% ../../nbs/lips/00_readers.ipynb #71dcce63
+# %% ../../nbs/lips/00b_readers.clips.ipynb #86269687
+import hashlib
+import math
+import zipfile
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import torch
+from torch.nn.functional import interpolate
+
+from ..core import digest, require_memory
+from ..naming import inside
+
+# %% ../../nbs/lips/00b_readers.clips.ipynb #71dcce63
 @dataclass
 class Clips:
     "Mouth clips as recorded, and what is known of them"
@@ -148,7 +154,7 @@ class Clips:
         shapes = f'{sizes[0]}' if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}'
         return f"{len(self)} clips of {len(self.classes)} classes, {speakers} speakers; frames {shapes}"
 
-# %% ../../nbs/lips/00_readers.ipynb #67e0b4de
+# %% ../../nbs/lips/00b_readers.clips.ipynb #67e0b4de
 def _read_manifest(
     path: str | Path,  # a CSV
 ) -> Clips:
@@ -183,7 +189,7 @@ def _read_manifest(
         require_memory(taken / len(frames) * (len(table) - len(frames)), f'the clips of {printable(path.name)}', _FEWER)
     return Clips(frames, table.rename(columns={'video_path': 'clip', 'class': 'class_'}))
 
-# %% ../../nbs/lips/00_readers.ipynb #8be5e6b2
+# %% ../../nbs/lips/00b_readers.clips.ipynb #8be5e6b2
 _MOST_TIMES = 100  # that clips are larger than their packed file
 
 
@@ -267,7 +273,7 @@ def read_clips(
         return _read_manifest(path)
     return Clips([read_video(path)], pd.DataFrame({'clip': [path.name], 'class_': ['']}))
 
-# %% ../../nbs/lips/00_readers.ipynb #cbbc5621
+# %% ../../nbs/lips/00b_readers.clips.ipynb #cbbc5621
 def sample_clip(
     clip: np.ndarray,  # grey, `(T, H, W)`, uint8
     shape: tuple[int, int, int],  # frames, height, width of the model

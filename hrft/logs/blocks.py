@@ -6,21 +6,13 @@
 __all__ = ['Thinned', 'log_text']
 
 # %% ../../nbs/logs/03_blocks.ipynb #0de7fb32
-import base64
-import binascii
-import codecs
-import gzip
 import itertools
-import json
 import math
 import re
 import warnings
-import zlib
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -175,7 +167,19 @@ def _line_blocks(blocks):
     if lines := [line for line in rest.splitlines() if line.strip()]:
         yield lines
 
-# %% ../../nbs/logs/03_blocks.ipynb #c465249e
+# %% ../../nbs/logs/03b_blocks.records.ipynb #ee880899
+import base64
+import binascii
+import codecs
+import gzip
+import json
+import zlib
+from collections import Counter
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+# %% ../../nbs/logs/03b_blocks.records.ipynb #c465249e
 class Thinned:
     "Records of several kinds, of which those of the commonest are thinned, by half each time"
 
@@ -214,7 +218,7 @@ class Thinned:
             for kind in thinned[:3]
         )
 
-# %% ../../nbs/logs/03_blocks.ipynb #b4a33c3f
+# %% ../../nbs/logs/03b_blocks.records.ipynb #b4a33c3f
 _WHOLE, _WHOLE_JSON, _BLOCK = 4_000_000, 16_000_000, 2_000_000  # bytes
 _ARCHIVES = (
     b'\x80\x02',

@@ -6,25 +6,17 @@
 __all__ = ['Verdict', 'Checked', 'check_report', 'plot_verdicts', 'plot_claim']
 
 # %% ../../nbs/logs/21_checked.ipynb #5b1ad655
-import math
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 
-from ..core import UserError, atomic_path, write_json
-from ..evidence import Interval, markdown_table, tied
+from ..evidence import Interval, tied
 from .curves import curves, figures
 from .documents import numbers
-from .statements import Claim
 from .symptoms import symptoms
-from .told import NO, UNSURE, VERDICTS, YES, Report, as_number, noise, scale_of, told_runs
-from .verdicts import JUDGES, judge_change
-from ..naming import page_sentence, page_text, plot_text
+from .told import NO, UNSURE, YES, as_number, noise
+from .verdicts import JUDGES
 
 # %% ../../nbs/logs/21_checked.ipynb #c3d8b20d
 def _standing(claim, run):
@@ -271,7 +263,23 @@ _BEHAVIOURS = {
     'degraded': _degraded,
 }
 
-# %% ../../nbs/logs/21_checked.ipynb #200d37f6
+# %% ../../nbs/logs/21b_checked.causes.ipynb #42190db1
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from ..core import UserError, atomic_path, write_json
+from ..evidence import markdown_table
+from .statements import Claim
+from .told import VERDICTS, Report, scale_of, told_runs
+from .verdicts import judge_change
+from ..naming import page_sentence, page_text, plot_text
+
+# %% ../../nbs/logs/21b_checked.causes.ipynb #200d37f6
 def _cause(claim, runs, report):
     "A cause, as far as a log can speak against it"
     if claim.quantity == 'learning_rate' and 'high' in claim.point + claim.point.replace('aggressive', 'high'):
@@ -345,7 +353,7 @@ def _harder_data(claim, runs, report):
         )
     return UNSURE, shown, 'one seed each'
 
-# %% ../../nbs/logs/21_checked.ipynb #a100a5cd
+# %% ../../nbs/logs/21b_checked.causes.ipynb #a100a5cd
 def _comparison(claim, runs, report):
     "One run set against another in words: better, faster, more stable"
     others = report.groups if runs and runs[0].members else report.runs
@@ -430,7 +438,7 @@ def _any_run(claim, report, missing):
         return Verdict(claim, 'all', shown, NO if NO in kinds else YES)
     return Verdict(claim, '', shown, UNSURE, missing)
 
-# %% ../../nbs/logs/21_checked.ipynb #016a7a75
+# %% ../../nbs/logs/21b_checked.causes.ipynb #016a7a75
 @dataclass(frozen=True)
 class Checked:
     "A report held against its logs"
@@ -483,7 +491,7 @@ class Checked:
     def _repr_markdown_(self):
         return page_sentence(self.summary())
 
-# %% ../../nbs/logs/21_checked.ipynb #a66ccfaf
+# %% ../../nbs/logs/21b_checked.causes.ipynb #a66ccfaf
 _TEXTS = ('.md', '.markdown', '.txt', '.rst')
 
 
@@ -504,7 +512,7 @@ def check_report(
     found = Report(path.read_text(encoding='utf-8-sig', errors='replace'), runs)
     return Checked(path.name, [_judged(claim, found) for claim in found.claims], runs)
 
-# %% ../../nbs/logs/21_checked.ipynb #cb74e0f5
+# %% ../../nbs/logs/21b_checked.causes.ipynb #cb74e0f5
 _COLOURS = dict(zip(VERDICTS, ('C2', '0.7', 'C3')))
 
 

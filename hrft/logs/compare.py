@@ -6,26 +6,19 @@
 __all__ = ['GRADES', 'ranking', 'Comparison', 'compare']
 
 # %% ../../nbs/logs/09_compare.ipynb #ce18108d
-import itertools
 import math
 import re
-from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
-from ..compare import holm, seed_interval
 from ..core import UserError
-from ..evidence import Finding, Interval, level, markdown_table, noise_sd
-from .curves import WINDOW, Watched, best_stretch, figures, plain, watched_metric
-from .items import count_items, different_scales, interval_of, item_findings, listed, misreadings, widened
-from .readers import read_log
+from ..evidence import Finding, Interval, markdown_table
+from .curves import Watched, plain
+from .items import listed
 from .rows import TrainingLog
-from .settings import read_settings, settings_file
-from ..naming import printable
+from .settings import read_settings
 from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/09_compare.ipynb #9cdd6912
@@ -261,7 +254,23 @@ def _in_words(own):
     "Settings as text"
     return ', '.join(f'{k}={v:g}' if isinstance(v, float) else f'{k}={v}' for k, v in own.items())
 
-# %% ../../nbs/logs/09_compare.ipynb #7faaba74
+# %% ../../nbs/logs/09b_compare.seeds.ipynb #ae30e14e
+import itertools
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+from scipy.special import stdtrit
+
+from ..compare import holm, seed_interval
+from ..evidence import level, noise_sd
+from .curves import WINDOW, best_stretch, figures, watched_metric
+from .items import count_items, different_scales, interval_of, item_findings, misreadings, widened
+from .readers import read_log
+from .settings import settings_file
+from ..naming import printable
+
+# %% ../../nbs/logs/09b_compare.seeds.ipynb #7faaba74
 def _recipes(names, sources, pattern):
     "The recipe of each run: what the first group of a pattern matches in its name or path"
     try:
@@ -321,7 +330,7 @@ def _tested(first, second, seeds, seed_sd):
     p = ttest_ind(a, b, equal_var=False)[1] if enough else None
     return row | {'p': p, 'p_corrected': None, 'verdict': 'too few seeds to tell'}
 
-# %% ../../nbs/logs/09_compare.ipynb #63edbc71
+# %% ../../nbs/logs/09b_compare.seeds.ipynb #63edbc71
 @np.errstate(all='ignore')  # losses that are infinite or beyond reckoning are said in findings
 def compare(
     logs: list | dict,  # files, folders, `TrainingLog`s or `RunLog`s; a dictionary names them
@@ -451,7 +460,7 @@ def _overall(runs, kinds):
         for name, mean in sorted(means.items(), key=lambda i: -i[1])
     ]
 
-# %% ../../nbs/logs/09_compare.ipynb #1529e426
+# %% ../../nbs/logs/09b_compare.seeds.ipynb #1529e426
 def _spread_out(value, sources, origin, what):
     "One value a run; the trainings of one log share its value"
     values = list(value) if isinstance(value, (list, tuple)) else [value] * len(sources)

@@ -7,39 +7,28 @@ __all__ = ['Evidence', 'gather', 'reached', 'changes', 'causes', 'class_tables',
 
 # %% ../../nbs/logs/15_diagnose.ipynb #c5790768
 import math
-from dataclasses import dataclass, field, replace
-from importlib.resources import files
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
-from ..core import UserError, read_json, read_toml, recorded_study, study_file
-from ..evaluate import SHARE, main_score, scoring_of
+from ..core import UserError, read_toml, recorded_study, study_file
 from ..evidence import SEVERITIES, Finding
-from .claims import against_baselines, balanced_twice, class_collapse, class_degraded
-from .curves import Curve, curves
-from .inputs import data_symptoms, distribution_shift, frozen_changed, judged_by_stopping_set
-from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, stopped_early
+from .curves import Curve
 from .readers import read_log
 from .rows import TrainingLog
-from .signals import signals
-from .symptoms import symptoms
 from ..recipe import Recipe, core_stage
-from ..registry import find_study
 from ..runlog import RunLog
 
 if TYPE_CHECKING:
     from hrft.runfolder import Run
 
 # %% ../../nbs/logs/15_diagnose.ipynb #d57d90eb
-from .claims import class_missing, class_table, level_missed, negative_r2, stages_that_hurt, too_few_items
-from .rates import warmup_too_long
+# | export
 
 # %% ../../nbs/logs/15_diagnose.ipynb #f74ff5da
-from .claims import metric_direction, metric_over_batches
-from .items import count_items, item_findings
+# | export
 
 # %% ../../nbs/logs/15_diagnose.ipynb #bac2f10c
 @dataclass
@@ -317,7 +306,31 @@ def _ordered(findings):
 
     return sorted(findings, key=lambda f: (*key(f), SEVERITIES.index(f.severity)))
 
-# %% ../../nbs/logs/15_diagnose.ipynb #396ccebd
+# %% ../../nbs/logs/15b_diagnose.findings.ipynb #62e07836
+from dataclasses import replace
+from importlib.resources import files
+
+import numpy as np
+
+from ..core import read_json
+from ..evaluate import SHARE, main_score, scoring_of
+from .claims import against_baselines, balanced_twice, class_collapse, class_degraded, class_missing
+from .curves import curves
+from .inputs import data_symptoms, distribution_shift, frozen_changed, judged_by_stopping_set
+from .items import count_items, item_findings
+from .rates import no_early_stop, rate_rises, rate_symptoms, rate_unlike_recipe, resume_drop, stopped_early
+from .signals import signals
+from .symptoms import symptoms
+from ..registry import find_study
+
+# %% ../../nbs/logs/15b_diagnose.findings.ipynb #dda92b65
+from .claims import class_table, level_missed, metric_direction, metric_over_batches, negative_r2
+from .rates import warmup_too_long
+
+# %% ../../nbs/logs/15b_diagnose.findings.ipynb #26a33287
+from .claims import stages_that_hurt, too_few_items
+
+# %% ../../nbs/logs/15b_diagnose.findings.ipynb #396ccebd
 def _rates(evidence, found, steps_per_epoch):
     "Used rates and warm-up against the recipe, stage by stage; and what the recipe says of a stage's start and end"
     if not evidence.stages:
@@ -483,7 +496,7 @@ def _frozen(run, scores):
         a, b = ({k: v.numpy() for k, v in run.weights(s['name'])[0].items()} for s in (before, stage))
         yield from frozen_changed(a, b, trainable_parameters=stage['trainable_parameters'])
 
-# %% ../../nbs/logs/15_diagnose.ipynb #bef3ac50
+# %% ../../nbs/logs/15b_diagnose.findings.ipynb #bef3ac50
 @np.errstate(all='ignore')  # losses that are infinite or beyond reckoning are said in findings
 def diagnose(
     source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool

@@ -10,28 +10,16 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ..core import UserError, extra
-from .blocks import Thinned, log_text
-from hrft.logs.names import (
-    declared,
-    meanings,
-    number,
-    of_file,
-    refuse_columns,
-    rows_within,
-    spell,
-    split_files,
-    split_of,
-)
+from ..core import UserError
+from .blocks import log_text
+from .names import declared, meanings, number, of_file, refuse_columns, rows_within, spell, split_of
 from .rows import TrainingLog, from_rows, together
-from .stores import Table, long_tables, store_tables
+from .stores import Table, long_tables
 from .texts import is_prose, table_lines, table_rows, text_tables
-from ..naming import printable
-from ..runlog import RECORD, lower_is_better
+from ..runlog import RECORD
 
 # %% ../../nbs/logs/06_readers.ipynb #36302818
 _COCO = r'(^|/)(bbox|segm|keypoints|sem_seg|panoptic_seg|box_proposals)/'
@@ -320,7 +308,17 @@ def _trainer_state(history, name=''):
     again = len(rows) > 1 and seen[-1] and any(seen[-1] & keys for keys in seen[:-1])
     return rows[:-1] if again else rows
 
-# %% ../../nbs/logs/06_readers.ipynb #ec66b9c3
+# %% ../../nbs/logs/06b_readers.tensorboard.ipynb #eb0c8ad0
+from typing import Any
+
+from ..core import extra
+from .blocks import Thinned
+from .names import split_files
+from .stores import store_tables
+from ..naming import printable
+from ..runlog import lower_is_better
+
+# %% ../../nbs/logs/06b_readers.tensorboard.ipynb #ec66b9c3
 def _read_events(paths, name, base, columns):
     "Scalars of TensorBoard event files, read by TensorBoard's own package"
     paths = [p for p in paths if _begins_with_event(p)]
@@ -417,7 +415,7 @@ def _keras_epochs(rows):
     kept = [{k: v for k, v in row.items() if k == 'step' or k.split('/')[-1].startswith('epoch_')} for row in rows]
     return [{('epoch' if k == 'step' else k): v for k, v in row.items()} for row in kept if len(row) > 1]
 
-# %% ../../nbs/logs/06_readers.ipynb #d4ff8d22
+# %% ../../nbs/logs/06b_readers.tensorboard.ipynb #d4ff8d22
 _NAMED = (
     'log.jsonl metrics.csv results.csv trainer_state.json history.csv log.csv training.log metrics.json scalars.json '
     'evals_result.json catboost_training.json progress.csv summary.csv log.txt'

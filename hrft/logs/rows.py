@@ -12,11 +12,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from ..core import UserError
 from ..evidence import markdown_list
-from .names import meanings, number, plain_rows, refuse_columns, refuse_many, refuse_numbered, spell
+from .names import meanings, number, refuse_numbered, spell
 from ..naming import page_text, printable
-from ..runlog import RECORD, epoch_table, lower_is_better
+from ..runlog import epoch_table, lower_is_better
 
 # %% ../../nbs/logs/01_rows.ipynb #f49c1844
 _LONGEST = 2000  # characters of a name or a note
@@ -308,7 +307,12 @@ def _crowded(places, values):
     rows = [[p for p, c in zip(places, cells) if c is not None and p[-1] is not None] for _, cells in values.values()]
     return any(len(keys) >= 2 * len(set(keys)) for keys in rows if keys)
 
-# %% ../../nbs/logs/01_rows.ipynb #e401aae8
+# %% ../../nbs/logs/01b_rows.times.ipynb #d222ae00
+from ..core import UserError
+from .names import plain_rows, refuse_columns, refuse_many
+from ..runlog import RECORD
+
+# %% ../../nbs/logs/01b_rows.times.ipynb #e401aae8
 def _rises(values):
     "Whether times count from the start: of the training, or of the part of it that was resumed"
     runs = np.split(values, np.flatnonzero(np.diff(values) <= 0) + 1)
@@ -330,7 +334,7 @@ def _seconds(column, cells, order):
         out[row] = float(seconds) if seconds < 1e8 else None  # a clock of the day has no first difference
     return out, f"`{column}` counts from the start; the time of an epoch is the difference" if since_start else ''
 
-# %% ../../nbs/logs/01_rows.ipynb #20d751fa
+# %% ../../nbs/logs/01b_rows.times.ipynb #20d751fa
 def _epochs(order, values, batches):
     "Epochs from 1 on; of a log that has none, rows, or one for each validation; and a note"
     if order.epoch.isna().all() and order.step.isna().all():
@@ -472,7 +476,7 @@ def _of_test(values):
         f"that chose the epoch, say --columns valid={test[0]}"
     ]
 
-# %% ../../nbs/logs/01_rows.ipynb #52a559c5
+# %% ../../nbs/logs/01b_rows.times.ipynb #52a559c5
 def _repaired(values, order, lr, notes):
     "Sorted records without repeats, each with the learning rate of its step"
     known = [
@@ -500,7 +504,7 @@ def _repaired(values, order, lr, notes):
         records['lr'] = records.groupby('stage', sort=False).lr.transform(lambda r: r.ffill().bfill())
     return records[list(RECORD)].astype({'epoch': int, 'step': int}).reset_index(drop=True)
 
-# %% ../../nbs/logs/01_rows.ipynb #5214f551
+# %% ../../nbs/logs/01b_rows.times.ipynb #5214f551
 def _ends(records, stages):
     "Of the series that tells most: its name, and where it began and ended in some stages"
     here = records[records.stage.isin(stages)]

@@ -12,9 +12,6 @@ import numpy as np
 import pandas as pd
 
 from ..evidence import Finding
-from .items import listed
-from .readers import TrainingLog
-from ..runlog import RunLog, lower_is_better
 
 # %% ../../nbs/logs/12_signals.ipynb #38494b5a
 _DEAD = (0.5, 0.9)  # share of all units, and of the worst layer's, from which on they are called dead
@@ -115,7 +112,12 @@ def _gradients(name, readings):
             "Look for a detached part." if zero else "Use rectifiers, normalisation or shortcuts, and fewer layers.",
         )
 
-# %% ../../nbs/logs/12_signals.ipynb #2caf1729
+# %% ../../nbs/logs/12b_signals.updates.ipynb #0eb084de
+from .items import listed
+from .readers import TrainingLog
+from ..runlog import RunLog, lower_is_better
+
+# %% ../../nbs/logs/12b_signals.updates.ipynb #2caf1729
 _UPDATE = (3e-6, 0.2)  # length of an update over that of the weights: below nothing is learned, above all is forgotten
 _RATE_MOVES = 3  # times that the others' rate changes while a group's stands still
 _RATE_STANDS = 1e-6  # relative change of a rate that stands still
@@ -169,7 +171,7 @@ def _group_rates(name, readings):
                 "Give all groups to the optimiser before the schedule is made, or plan this group's rate too.",
             )
 
-# %% ../../nbs/logs/12_signals.ipynb #8ae2f863
+# %% ../../nbs/logs/12b_signals.updates.ipynb #8ae2f863
 def _frozen(name, readings):
     "Frozen weights that moved"
     if moved := _by_group(readings, 'frozen_moved'):
@@ -243,7 +245,7 @@ def _rescored(name, step, rows, valid):
             "Look whether the weights were loaded, the validation data are the same and the mode is evaluation.",
         )
 
-# %% ../../nbs/logs/12_signals.ipynb #0f8c5773
+# %% ../../nbs/logs/12b_signals.updates.ipynb #0f8c5773
 def signals(log: TrainingLog | RunLog) -> list[Finding]:
     "What a log of gradients, updates and activations shows, stage by stage; nothing where it has none"
     found, records = [], log.frame()

@@ -7,26 +7,13 @@ __all__ = ['Claim', 'claims']
 
 # %% ../../nbs/logs/18_statements.ipynb #f8917549
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from hrft.logs.documents import (
-    CHANGE,
-    COUNTS,
-    METRICS,
-    SPLIT_WORDS,
-    Number,
-    Word,
-    fits,
-    is_ahead,
-    is_change,
-    is_plan,
-    split_near,
-)
+from .documents import COUNTS, METRICS, SPLIT_WORDS, Number, Word, fits, is_change
 
 # %% ../../nbs/logs/18_statements.ipynb #ef61cd13
-from .documents import limit_of, named_by, numbers, passages, place_name, point_of, word_before, words
+from .documents import limit_of, named_by, numbers, point_of, word_before, words
 
 # %% ../../nbs/logs/18_statements.ipynb #cb1863b6
 @dataclass(frozen=True)
@@ -315,7 +302,13 @@ def _split_above(passage):
             return named.pop() if len(named) == 1 else ''
     return ''
 
-# %% ../../nbs/logs/18_statements.ipynb #d7de4610
+# %% ../../nbs/logs/18b_statements.claims.ipynb #b4d810ca
+from collections.abc import Iterable
+from dataclasses import replace
+
+from .documents import CHANGE, is_ahead, is_plan, passages, place_name, split_near
+
+# %% ../../nbs/logs/18b_statements.claims.ipynb #d7de4610
 _BEHAVIOURS = {
     'overfitting': r'overfit\w*|memori[sz]\w+',
     'underfitting': r'underfit\w*',
@@ -409,7 +402,7 @@ def _spoken(text, passage, names, settings):
         quantity, split = (metric.name, metric.split) if metric else ('', '')
         yield Claim(kind='ranking', quantity=quantity, split=split, point=best[0].lower(), **common)
 
-# %% ../../nbs/logs/18_statements.ipynb #987a7132
+# %% ../../nbs/logs/18b_statements.claims.ipynb #987a7132
 _AHEAD_COLUMN = re.compile(r'\b(?:target|expected|tuned|planned|goal|estimate\w*|recommended|time|cost|count)\b', re.I)
 
 
@@ -524,7 +517,7 @@ def _sides(claim, row, table, at):
             return tuple(pair), *((word.name, word.split) if word else ('', ''))
     return (), '', ''
 
-# %% ../../nbs/logs/18_statements.ipynb #2b201b85
+# %% ../../nbs/logs/18b_statements.claims.ipynb #2b201b85
 def claims(
     text: str,  # a report, in Markdown
     settings: Iterable[str] = (),  # names of more settings, such as the keys of the runs' configurations

@@ -6,21 +6,10 @@
 __all__ = ['Table', 'long_tables', 'store_tables']
 
 # %% ../../nbs/logs/04_stores.ipynb #a226b3dd
-import json
 import math
-import re
-import sqlite3
-import struct
-import zlib
 from collections import Counter, defaultdict
-from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
-
-from ..core import UserError, extra
-from .blocks import Thinned
-from .names import spell, split_of
-from .settings import read_settings
 
 # %% ../../nbs/logs/04_stores.ipynb #48e7e6b9
 class Table(NamedTuple):
@@ -104,7 +93,19 @@ def _rows(values):
         current[v.step][v.metric] = v.value
     return rows, (*unnumbered, *apart)
 
-# %% ../../nbs/logs/04_stores.ipynb #c247c65e
+# %% ../../nbs/logs/04b_stores.tables.ipynb #e2139a83
+import json
+import re
+import sqlite3
+import struct
+import zlib
+from contextlib import closing
+
+from ..core import UserError, extra
+from .blocks import Thinned
+from .settings import read_settings
+
+# %% ../../nbs/logs/04b_stores.tables.ipynb #c247c65e
 _CLOCKS = {
     'global_step': 'step',
     'trainer/global_step': 'step',
@@ -156,7 +157,7 @@ def _told_apart(tables, identities):
     names = Counter(t.name for t in tables)
     return [t._replace(name=f'{t.name} {i[:8]}') if names[t.name] > 1 else t for t, i in zip(tables, identities)]
 
-# %% ../../nbs/logs/04_stores.ipynb #4605ce82
+# %% ../../nbs/logs/04b_stores.tables.ipynb #4605ce82
 _WANDB, _SQLITE = b':W&B\xe1\xbe\x00', b'SQLite format 3\0'  # how such files begin
 _BLOCK = 32 * 1024
 _FULL, _FIRST, _LAST = 1, 2, 4  # where in its record a chunk stands
@@ -249,7 +250,7 @@ def _public(row):
     "A row without what the tracker adds for itself (`_timestamp`, `_runtime`)"
     return {k: v for k, v in row.items() if not k.startswith('_')}
 
-# %% ../../nbs/logs/04_stores.ipynb #df3fefdf
+# %% ../../nbs/logs/04b_stores.tables.ipynb #df3fefdf
 _REAL = r'[-+]?(\d+\.?\d*(e[-+]?\d+)?|nan|inf(inity)?)'
 _LINE = re.compile(rf'\d{{9,16}} {_REAL}( -?\d+( \S+)*)?', re.I)  # timestamp, value, step; then data set and model
 _LARGEST = 1.7e308  # what MLflow's database writes for infinity is above
@@ -319,7 +320,7 @@ def _mlflow_tables(runs, deleted):
         tables.append(_table(f'{experiment}/{name}' if several else name, 'MLflow', rows, (*notes, *said), config))
     return _told_apart(tables, [r[0] for r in kept])
 
-# %% ../../nbs/logs/04_stores.ipynb #6fc6a624
+# %% ../../nbs/logs/04b_stores.tables.ipynb #6fc6a624
 def _database(path):
     "A SQLite database that is only read; it leaves no side files behind"
     side = Path(f'{path}-wal')
@@ -369,7 +370,10 @@ def _starts(path, beginning):
     with Path(path).open('rb') as file:
         return file.read(len(beginning)) == beginning
 
-# %% ../../nbs/logs/04_stores.ipynb #dad0f773
+# %% ../../nbs/logs/04c_stores.wandb.ipynb #0f415552
+from .names import spell, split_of
+
+# %% ../../nbs/logs/04c_stores.wandb.ipynb #dad0f773
 _WORDS = {'NaN': math.nan, 'Infinity': math.inf, '-Infinity': -math.inf}
 
 
@@ -406,7 +410,7 @@ def _read_trackio(
                 configs[run] = _public(json.loads(config))
     return _told_apart([_table(names[r], 'Trackio', rows[r], (), configs.get(r)) for r in rows], list(rows))
 
-# %% ../../nbs/logs/04_stores.ipynb #a022d8f8
+# %% ../../nbs/logs/04c_stores.wandb.ipynb #a022d8f8
 _LONG = {
     'metric': ('metric_name', 'metricname', 'metric', 'name', 'key', 'tag', 'variable'),
     'value': ('value', 'metric_value', 'metricvalue'),
@@ -441,7 +445,7 @@ def long_tables(
     tables = [(str(run or name), *_rows(values)) for run, values in runs.items()]
     return [_table(run, 'table of values', rows, notes) for run, rows, notes in tables]
 
-# %% ../../nbs/logs/04_stores.ipynb #452a0fa8
+# %% ../../nbs/logs/04c_stores.wandb.ipynb #452a0fa8
 _AIM = (
     'is an Aim repository, which cannot be opened without writing to it; write it out where aim is installed '
     '(python -c "import aim, pandas; repo = aim.Repo(\'.\'); pandas.concat([m.dataframe(True, True, True) for h in '

@@ -7,12 +7,11 @@ __all__ = ['symptoms']
 
 # %% ../../nbs/logs/10_symptoms.ipynb #5ba6738f
 import math
-import re
 
 import numpy as np
 
-from ..evidence import Finding, Interval, level, noise_sd, tied, trend
-from .curves import Curve, best_stretch
+from ..evidence import Finding, noise_sd
+from .curves import Curve
 
 # %% ../../nbs/logs/10_symptoms.ipynb #9d27b193
 _DIVERGED = 1.5  # last losses over the lowest level; noise and a rate's restart stay well below
@@ -132,7 +131,11 @@ def _diverged(curve: Curve) -> Finding | None:
             "Lower the learning rate, lengthen the warm-up or clip the gradient.",
         )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #7181dcc3
+# %% ../../nbs/logs/10b_symptoms.fit.ipynb #7124843b
+from ..evidence import Interval, level, tied, trend
+from .curves import best_stretch
+
+# %% ../../nbs/logs/10b_symptoms.fit.ipynb #7181dcc3
 _WORSE = 0.02  # relative loss of validation from its best stretch to its end
 _GAINED = 0.005  # relative gain of training meanwhile
 _WORSE_OF_FEW = 0.08  # the same where fewer than seven evaluations tell little of their noise
@@ -277,7 +280,7 @@ def _unfinished(curve):
                 "Train for more epochs.",
             )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #f838adb3
+# %% ../../nbs/logs/10b_symptoms.fit.ipynb #f838adb3
 _PLATEAU = 0.5  # share of the run by which the final level was reached
 _WASTED = (10, 1 / 3)  # epochs (or evaluations within them) after the best, and their share of the run
 _SLOW = 2.5  # times the final error: a constant prediction is rarely more than twice as bad as a model
@@ -345,7 +348,10 @@ def _slow_start(curve: Curve) -> Finding | None:
             "Start the head's bias at the training mean, or scale the target.",
         )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #ff2c81d0
+# %% ../../nbs/logs/10c_symptoms.noise.ipynb #bc921dae
+import re
+
+# %% ../../nbs/logs/10c_symptoms.noise.ipynb #ff2c81d0
 _ERRATIC = 0.10  # epoch-to-epoch standard deviation as a share of the level
 _SPIKE = 8  # standard deviations of the curve's own noise, on the bad side
 # standard deviations, and share of the level, by which the best epoch beats a line through its neighbours
@@ -406,7 +412,7 @@ def _best_in_noise(curve: Curve) -> Finding | None:
             "Quote the level of the stretch, or repeat the run with other seeds.",
         )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #3c8e5b17
+# %% ../../nbs/logs/10c_symptoms.noise.ipynb #3c8e5b17
 def _worse_than_start(curve: Curve) -> Finding | None:
     "A training after which no evaluation was better than the one before its first step"
     before, rows = curve.untouched, curve.rows(curve.split, curve.metric)
@@ -425,7 +431,7 @@ def _worse_than_start(curve: Curve) -> Finding | None:
             "Keep the base model; train with a lower rate or more frozen groups.",
         )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #f063b8cf
+# %% ../../nbs/logs/10c_symptoms.noise.ipynb #f063b8cf
 _SHARES = r'(^|_)(acc|accuracy|f1|precision|recall|auc|auroc|iou|miou|dice|map|error_rate|specificity)(_|\b|$)'
 _AT_LEAST_ZERO = r'(^|_)(mae|mse|rmse|wer|cer|perplexity|ppl)(_|$)'
 
@@ -484,7 +490,7 @@ def _constant_metric(curve: Curve) -> Finding | None:
         "Count the predicted classes; compare the value with the share of the largest class.",
     )
 
-# %% ../../nbs/logs/10_symptoms.ipynb #2e91b350
+# %% ../../nbs/logs/10c_symptoms.noise.ipynb #2e91b350
 _CURVE_CHECKS = (
     _loss_zero,
     _not_finite,

@@ -6,20 +6,12 @@
 __all__ = ['text_tables', 'table_lines', 'is_prose', 'table_rows']
 
 # %% ../../nbs/logs/05_texts.ipynb #1d849a0b
-import csv
-import io
 import re
-from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-
-from ..core import UserError
-from .names import number
-from .stores import Table
-from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/05_texts.ipynb #3b89ddd8
 _SETS: dict[str, str] = dict.fromkeys(('train', 'training', 'train_inner', 'learn'), 'train')
@@ -188,7 +180,11 @@ def _clean(text: str) -> Iterator[str]:
         if printed or not (share and share[1] != '100' or batches and batches[1] != batches[2]):
             yield line
 
-# %% ../../nbs/logs/05_texts.ipynb #22ff0097
+# %% ../../nbs/logs/05b_texts.course.ipynb #bfb6f44f
+from .stores import Table
+from ..runlog import lower_is_better
+
+# %% ../../nbs/logs/05b_texts.course.ipynb #22ff0097
 class _Course:
     "Rows of one training after the other, while the clock runs"
 
@@ -268,7 +264,7 @@ def _values(line, clock, before):
         values[name] = p.mean if p.mean is not None and split in ('valid', 'test') else p.value
     return values, next((p.own or p.context for p in pairs[::-1] if p.own or p.context), context)
 
-# %% ../../nbs/logs/05_texts.ipynb #8363f199
+# %% ../../nbs/logs/05b_texts.course.ipynb #8363f199
 _FIRST = ('e', 'epoch', 'step', 'iter', 'class')
 
 
@@ -315,7 +311,7 @@ def _row(line, header):
     row = dict(zip(header, [cells[0].split('/')[0], *cells[1:]]))
     return {k: v for k, v in row.items() if k not in ('class', 'images', 'instances', 'labels')}
 
-# %% ../../nbs/logs/05_texts.ipynb #bd3d5fb5
+# %% ../../nbs/logs/05b_texts.course.ipynb #bd3d5fb5
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
@@ -383,7 +379,15 @@ def _numbered(rows):
         numbered.append({'step': step, **row})
     return numbered, ["no steps are printed, so that the training values are numbered in their order"]
 
-# %% ../../nbs/logs/05_texts.ipynb #d990f26b
+# %% ../../nbs/logs/05c_texts.tables.ipynb #958b1a3a
+import csv
+import io
+from collections import Counter
+
+from ..core import UserError
+from .names import number
+
+# %% ../../nbs/logs/05c_texts.tables.ipynb #d990f26b
 _DECIMAL_COMMA = re.compile(r'-?\d+,\d+(e[-+]?\d+)?', re.IGNORECASE)
 
 

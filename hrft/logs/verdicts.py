@@ -11,11 +11,9 @@ import re
 
 import numpy as np
 
-from ..evidence import Interval, tied
+from ..evidence import Interval
 from .curves import figures
-from .documents import Number, fits
-from .statements import Claim
-from .told import NO, UNSURE, YES, Report, Told, could_be, noise, scale_of, shown_value
+from .told import NO, UNSURE, YES, Report, could_be, noise, scale_of, shown_value
 
 # %% ../../nbs/logs/20_verdicts.ipynb #f2a54b2b
 def _value(claim, run, report):
@@ -282,7 +280,13 @@ def _warmed_up(claim, run):
 
 JUDGES = {'bound': _bound, 'value': _value, 'epoch': _epoch, 'length': _length, 'count': _count, 'setting': _setting}
 
-# %% ../../nbs/logs/20_verdicts.ipynb #0edcf35b
+# %% ../../nbs/logs/20b_verdicts.changes.ipynb #4c2c58c4
+from ..evidence import tied
+from .documents import Number, fits
+from .statements import Claim
+from .told import Told
+
+# %% ../../nbs/logs/20b_verdicts.changes.ipynb #0edcf35b
 def _set_of(number, report):
     "The data that a table's row names for a printed number"
     for row in (p for p in report.passages if p.cells):

@@ -6,7 +6,6 @@
 __all__ = ['finite', 'fact_values', 'Answers', 'answers_from', 'table_of']
 
 # %% ../../nbs/survey/01_answers.ipynb #ec3745f5
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ import pandas as pd
 
 from ..core import UserError, digest
 from ..naming import printable
-from .codebook import NOT_SAID, Codebook, Fact, nearest, plain_code
+from .codebook import NOT_SAID, Codebook, Fact, plain_code
 
 # %% ../../nbs/survey/01_answers.ipynb #3c8212ba
 def _read_column(
@@ -216,7 +215,12 @@ def _grouped(values, fact):
         return np.where(values.isna(), NOT_SAID, names[np.minimum(place, len(names) - 2)])
     return np.where(values.isna(), NOT_SAID, values if fact.options else names[0])
 
-# %% ../../nbs/survey/01_answers.ipynb #b4957dc4
+# %% ../../nbs/survey/01b_answers.table.ipynb #4e9168da
+import math
+
+from .codebook import nearest
+
+# %% ../../nbs/survey/01b_answers.table.ipynb #b4957dc4
 def answers_from(
     table: pd.DataFrame,  # one row a respondent, as the survey's file has it
     codebook: Codebook,

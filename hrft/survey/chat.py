@@ -6,20 +6,14 @@
 __all__ = ['Prompt', 'persona_text', 'persona_texts', 'question_text', 'option_texts', 'write_chat', 'read_chat']
 
 # %% ../../nbs/survey/02_chat.ipynb #91b61984
-import json
-import re
-from collections import Counter
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pandas as pd
 from pydantic import field_validator
 
-from ..core import UserError, atomic_path
-from ..naming import printable
+from ..core import UserError
 from ..recipe import Options
-from .answers import Answers, answers_from
-from .codebook import Codebook, Fact, Question, nearest, plain_code, read_codebook, to_toml
+from .codebook import Codebook, Question, nearest, plain_code, read_codebook
 
 # %% ../../nbs/survey/02_chat.ipynb #3eeee387
 class Prompt(Options):
@@ -104,7 +98,19 @@ def option_texts(question: Question, prompt: Prompt) -> list[str]:
     labels = list(question.options.values())
     return labels if prompt.labels == 'words' else [str(i) for i in range(1, len(labels) + 1)]
 
-# %% ../../nbs/survey/02_chat.ipynb #16ba0523
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #6ee29f91
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from ..core import atomic_path
+from ..naming import printable
+from .answers import Answers
+from .codebook import Fact, to_toml
+
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #16ba0523
 def write_chat(
     answers: Answers,
     path: str | Path,  # a .jsonl; the codebook's .toml and a .respondents.csv are written beside it
@@ -137,7 +143,7 @@ def _whose(path):
     "The table that says whose answer each line is"
     return path.with_suffix('.respondents.csv')
 
-# %% ../../nbs/survey/02_chat.ipynb #f1969437
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #f1969437
 def _turns(path):
     "Line, persona (None without one), question, answer of each turn"
     found = []
@@ -199,7 +205,7 @@ def _line(texts):
     "Texts as one, paragraphs kept apart"
     return '\n'.join(filter(None, (' '.join(part.split()) for text in texts for part in text.split('\n'))))
 
-# %% ../../nbs/survey/02_chat.ipynb #c63c2bf6
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #c63c2bf6
 def _with_personas(turns, known, name):
     "Turns whose persona is told, cut from the question where there was no system message"
     asked = known | set(turns.question[turns.persona.notna()])
@@ -235,7 +241,7 @@ def _cut(messages, boundary):
 
     return {m: best(ends) for m, ends in places.items()}
 
-# %% ../../nbs/survey/02_chat.ipynb #45a60677
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #45a60677
 def _made_codebook(turns, title):
     "The codebook that a chat file implies"
     questions, columns = {}, set()
@@ -308,7 +314,7 @@ def _made_fact(name, values):
         return Fact(text=name, free=True)
     return Fact(text=name, options={label: label for label in labels})
 
-# %% ../../nbs/survey/02_chat.ipynb #b5fe7860
+# %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #b5fe7860
 def _known(codebook):
     "Words of a question, in any style -> its column, and words of an answer -> code"
     known = {}
@@ -376,7 +382,10 @@ def _patterns(codebook, style):
 def _code(fact, value):
     return next((code for code, label in fact.options.items() if label == value), value)
 
-# %% ../../nbs/survey/02_chat.ipynb #0c0d85e7
+# %% ../../nbs/survey/02c_chat.whose.ipynb #85385937
+from .answers import answers_from
+
+# %% ../../nbs/survey/02c_chat.whose.ipynb #0c0d85e7
 def read_chat(
     path: str | Path,  # a .jsonl of conversations, one a line
     codebook: Codebook | None = None,  # of the survey; the .toml beside the file if there is one, else made from it

@@ -6,9 +6,7 @@
 __all__ = ['STUDY', 'SurveyRecipe', 'SurveyHeader', 'SurveyStudy', 'people_table', 'predict_people']
 
 # %% ../../nbs/survey/13_study.ipynb #ca2249d2
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
@@ -19,8 +17,8 @@ from typing_extensions import TypedDict
 
 from ..core import UserError, parsed_toml, project_root
 from ..recipe import Recipe, Share, validate
-from ..runfolder import Header, Lineage, Run, load_header, of_form, weights_path
-from ..study import OnnxForm, Study, load_run, run_batches
+from ..runfolder import Header, Lineage, load_header, of_form, weights_path
+from ..study import OnnxForm, Study
 from .answers import Answers
 from .baselines import baseline_tables
 from .chat import Prompt
@@ -28,7 +26,7 @@ from .codebook import Codebook, codebook_from
 from .data import AnswerLoader, ByRespondent, SurveyData, SurveySplits
 from .losses import CrossEntropy, SurveyLoss, answer_loss
 from .models import Scratch, SurveyModel, build, groups
-from .readers import read_people, read_survey
+from .readers import read_survey
 from .results import write_results
 from .scores import SURVEY, answer_table
 from .simulate import simulated_survey
@@ -252,7 +250,15 @@ class SurveyStudy(Study[SurveyRecipe, SurveySplits, SurveyHeader]):
 
 STUDY = SurveyStudy()
 
-# %% ../../nbs/survey/13_study.ipynb #09a5e430
+# %% ../../nbs/survey/13b_study.person.ipynb #f8d399ef
+from collections.abc import Callable
+from pathlib import Path
+
+from ..runfolder import Run
+from ..study import load_run, run_batches
+from .readers import read_people
+
+# %% ../../nbs/survey/13b_study.person.ipynb #09a5e430
 def people_table(
     file: str | Path,  # as `read_people` reads it
     header: SurveyHeader,

@@ -6,18 +6,10 @@
 __all__ = ['FORMATS', 'read_apple']
 
 # %% ../../../nbs/heart/08_files.apple.ipynb #8a593155
-from array import array
-from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
-from heapq import heappop, heappush
-from typing import BinaryIO
-
 import numpy as np
 
-from .health import LOCATION, QUANTITIES, Workout, read_export
-from .markup import is_xml
-from .points import Recording, Refusal, Unreadable, as_recording, hr_quality
-from .sources import Format, named_beside
+from .health import LOCATION, QUANTITIES, Workout
+from .points import Refusal, Unreadable, as_recording, hr_quality
 from .sports import sport_name
 from .tracks import gpx_tracks
 
@@ -212,7 +204,19 @@ def _about_hr(workout, any_hr):
     where = 'no heart rate record lies within its time' if any_hr else 'the export holds no heart rate record at all'
     return where + average
 
-# %% ../../../nbs/heart/08_files.apple.ipynb #1cc59d5e
+# %% ../../../nbs/heart/08b_files.apple.twice.ipynb #27f82785
+from array import array
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from heapq import heappop, heappush
+from typing import BinaryIO
+
+from .health import read_export
+from .markup import is_xml
+from .points import Recording
+from .sources import Format, named_beside
+
+# %% ../../../nbs/heart/08b_files.apple.twice.ipynb #1cc59d5e
 def _without_doubles(workouts):
     "`(kept, doubles)` of workouts sorted by start"
     kept, doubles = [], []
@@ -234,7 +238,7 @@ def _without_doubles(workouts):
             kept.append(workout)
     return kept, doubles
 
-# %% ../../../nbs/heart/08_files.apple.ipynb #c34d121b
+# %% ../../../nbs/heart/08b_files.apple.twice.ipynb #c34d121b
 _MOST_AT_ONCE = 8
 
 

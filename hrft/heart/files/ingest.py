@@ -6,35 +6,22 @@
 __all__ = ['IngestReport', 'ingest']
 
 # %% ../../../nbs/heart/14_files.ingest.ipynb #73b12866
-import errno
 import json
-import os
-import re
-import shutil
-import sys
-import tempfile
-import time
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timezone
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from fastcore.imports import IN_NOTEBOOK
-from filelock import FileLock, Timeout
-from tqdm.auto import tqdm
 
-from ...core import UserError, atomic_path, digest, write_json
-from .points import POSITION_COLUMNS, Recording, Refusal
-from .readers import found, n_workers, read_all, refusal_of
+from ...core import UserError, atomic_path, write_json
+from .points import POSITION_COLUMNS
 from .store import POINT_SCHEMA, WORKOUT_COLUMNS, Store, point_frame
-from ...naming import checked_name, page_text, printable
+from ...naming import checked_name
 
 # %% ../../../nbs/heart/14_files.ingest.ipynb #9493663f
 @dataclass(slots=True)
@@ -256,7 +243,29 @@ class _Spool:
             if sum(map(len, waiting)):
                 writer.write_table(_group(waiting, schema)[0])
 
-# %% ../../../nbs/heart/14_files.ingest.ipynb #a9071932
+# %% ../../../nbs/heart/14b_files.ingest.report.ipynb #3d5043fc
+import errno
+import os
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import field
+from functools import partial
+
+from fastcore.imports import IN_NOTEBOOK
+from filelock import FileLock, Timeout
+from tqdm.auto import tqdm
+
+from ...core import digest
+from .points import Recording, Refusal
+from .readers import found, n_workers, read_all, refusal_of
+from ...naming import page_text, printable
+
+# %% ../../../nbs/heart/14b_files.ingest.report.ipynb #a9071932
 _HAD = 'the store had already.'
 
 
@@ -326,7 +335,7 @@ class IngestReport:
             [f'**{self._head(page_text)}**', *table, *(['', *tail] if (tail := self._tail(page_text)) else [])]
         )
 
-# %% ../../../nbs/heart/14_files.ingest.ipynb #e386fed7
+# %% ../../../nbs/heart/14b_files.ingest.report.ipynb #e386fed7
 def _person(
     recording: Recording,
     person: str | None,  # the name given
@@ -385,7 +394,7 @@ def _taken(
     except Exception as error:  # of points that are made when they are asked for
         return refusal_of(item.source, error)
 
-# %% ../../../nbs/heart/14_files.ingest.ipynb #0bc9533d
+# %% ../../../nbs/heart/14b_files.ingest.report.ipynb #0bc9533d
 _DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 
 
@@ -464,7 +473,7 @@ class _Progress:
                 flush=True,
             )
 
-# %% ../../../nbs/heart/14_files.ingest.ipynb #8fd18576
+# %% ../../../nbs/heart/14b_files.ingest.report.ipynb #8fd18576
 _MOST_WORKOUTS = 2**15 - 1  # of one person, whose names are numbered in 16 bits
 
 

@@ -9,9 +9,7 @@ __all__ = ['xml_root', 'is_xml', 'looks_like_xml', 'clean_xml', 'XmlStream']
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterator
 from typing import IO, BinaryIO
-from xml.parsers import expat
 
 from .points import Unreadable
 
@@ -106,7 +104,11 @@ def looks_like_xml(head: bytes) -> bool:
     mark = next((each for each in marks if head.startswith(each)), b'')
     return head.removeprefix(mark).lstrip(b' \t\r\n\0')[:1] == b'<'
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #205efd99
+# %% ../../../nbs/heart/03b_files.markup.root.ipynb #5b491ccb
+from collections.abc import Callable, Iterator
+from xml.parsers import expat
+
+# %% ../../../nbs/heart/03b_files.markup.root.ipynb #205efd99
 _CONTROLS = bytes(set(range(32)) - {9, 10, 13})
 _AMPERSAND = re.compile(rb'&(?!(?:amp|lt|gt|quot|apos);)(#(?:\d{1,7}|x[0-9A-Fa-f]{1,6});)?')
 
@@ -137,7 +139,7 @@ def clean_xml(
         if piece:
             yield _AMPERSAND.sub(_reference, piece) if b'&' in piece else piece
 
-# %% ../../../nbs/heart/03_files.markup.ipynb #3701e0ff
+# %% ../../../nbs/heart/03b_files.markup.root.ipynb #3701e0ff
 _MOST_TAG_BYTES, _MOST_DEEP, _MOST_NAMES, _MOST_RESTARTS = 2**20, 1000, 10_000, 100_000
 _RESTART, _NAME = b'<restart>', re.compile(rb'[^\s/>]+')
 _CODES = expat.errors.codes

@@ -7,26 +7,12 @@ __all__ = ['FORMATS', 'refusal_of', 'read_source', 'found', 'read_recordings', '
 
 # %% ../../../nbs/heart/12_files.readers.ipynb #b6754707
 import io
-import os
-import re
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
-from itertools import groupby
-from pathlib import Path, PurePosixPath
-from shutil import copyfileobj
-from typing import Any
 
-from ...core import UserError
 from . import apple, documents, endomondo, fit, tables, tracks
 from .markup import looks_like_xml, xml_root
-from .points import Recording, Refusal, Unreadable
-from .sources import Format, Source, disk_source, most_in_zip, zip_members
-from .sports import sport_name
+from .points import Unreadable
+from .sources import Format
 from ...naming import printable
-from ...workers import Workers, in_order
 
 # %% ../../../nbs/heart/12_files.readers.ipynb #f45f0e27
 FORMATS = [format for module in (fit, tracks, apple, endomondo, documents, tables) for format in module.FORMATS]
@@ -87,7 +73,26 @@ def _other_xml(root):
         return 'It is a web page, perhaps one that asks to log in; download the file itself again.'
     return f'It is XML of the kind {printable(root, 40)}; {_EXPECTED}'
 
-# %% ../../../nbs/heart/12_files.readers.ipynb #036c0c4b
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #efe200ca
+import os
+import re
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+from shutil import copyfileobj
+from typing import Any
+
+from ...core import UserError
+from .points import Recording, Refusal
+from .sources import Source, disk_source, most_in_zip, zip_members
+from .sports import sport_name
+from ...workers import Workers, in_order
+
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #036c0c4b
 _WHY = {
     Unreadable: '{0}',
     MemoryError: 'The file needs more memory than there is; it was not read.',
@@ -124,7 +129,7 @@ def read_source(
     except Exception as error:
         yield refusal_of(source.name, error, expected=isinstance(error, _Other) and bool(source.export))
 
-# %% ../../../nbs/heart/12_files.readers.ipynb #ca610d32
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #ca610d32
 _DEEPEST = 64  # folders
 
 
@@ -153,7 +158,7 @@ def _below(folder):
         except OSError as error:
             yield refusal_of(name, error)
 
-# %% ../../../nbs/heart/12_files.readers.ipynb #4a450db5
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #4a450db5
 _EXPORTS = {  # what only such an archive holds -> whose it is; the group is the archive's folder
     r'(|.*/)activities\.csv': 'Strava',
     r'(|.*/)DI_CONNECT/.*': 'Garmin',
@@ -235,7 +240,7 @@ def _is_apple(file):
     except (Unreadable, OSError):
         return False  # it is refused when its turn comes
 
-# %% ../../../nbs/heart/12_files.readers.ipynb #38f7a1ea
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #38f7a1ea
 def found(
     path: str | Path,  # a file, a folder or a zip, packed or not
     scratch: Path,  # an empty folder, for zips in zips
@@ -290,7 +295,7 @@ def recorded_workouts(
         raise UserError(f"{printable(Path(path).name)} holds no workout: {why}")
     return recordings
 
-# %% ../../../nbs/heart/12_files.readers.ipynb #c332a284
+# %% ../../../nbs/heart/12b_files.readers.one-file.ipynb #c332a284
 _BATCH_FILES, _BATCH_BYTES, _LARGE_BYTES, _STREAM_BYTES = 64, 8 * 2**20, 16 * 2**20, 256 * 2**20
 _MOST_WORKERS = 8  # one process writes what they read
 

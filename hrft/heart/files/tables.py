@@ -6,28 +6,21 @@
 __all__ = ['FORMATS', 'strava_sports']
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #ab8e9b8f
-import csv
 import functools
-import io
 import itertools
 import re
-import sqlite3
-import tempfile
-from contextlib import closing
 from pathlib import PurePosixPath
-from time import monotonic
 
 import numpy as np
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #b0eba89c
-from .documents import SeriesWorkout, cheetah_time, listed_numbers, numbered_sports
-from .headings import UNITS, Heading, encoding_of, find_heading, first_lines, known_column
-from .points import MOST_POINTS, POINT_DTYPES, POSITION_COLUMNS, Refusal, Unreadable, as_recording
-from .sources import Format
+from .documents import cheetah_time
+from .headings import UNITS, known_column
+from .points import POINT_DTYPES, POSITION_COLUMNS, Unreadable, as_recording
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #888f82d0
 from .documents import TAKEN_AS_UTC, parsed_json, start_of_name
-from .headings import line_cells, read_cells, rows_below, written_clock, written_moment
+from .headings import read_cells, written_clock, written_moment
 
 # %% ../../../nbs/heart/11_files.tables.ipynb #c321835e
 def _merged(cells, name):
@@ -206,7 +199,20 @@ def _read_recording(file, heading, keep_positions):
         **about,
     )
 
-# %% ../../../nbs/heart/11_files.tables.ipynb #00607b72
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #10b92561
+import csv
+import io
+import sqlite3
+import tempfile
+from contextlib import closing
+from time import monotonic
+
+from .documents import SeriesWorkout, listed_numbers, numbered_sports
+from .headings import Heading, encoding_of, find_heading, first_lines, line_cells, rows_below
+from .points import MOST_POINTS, Refusal
+from .sources import Format
+
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #00607b72
 _LISTS = [  # headings that are all there, of one kind of list, and the sentence
     (
         {'activityid activitydate activitytype', 'aktivitätsid aktivitätsdatum aktivitätsart'},
@@ -298,7 +304,7 @@ def strava_sports(
         pass  # what stood before the damage counts
     return sports
 
-# %% ../../../nbs/heart/11_files.tables.ipynb #6ff8d3a8
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #6ff8d3a8
 _SAMSUNG_SPORTS = numbered_sports(
     '1001 walking, 1002 running, 11007 cycling, 13001 hiking, 14001 swimming, 15003 indoor cycling, '
     '15005 treadmill running'
@@ -362,7 +368,7 @@ def _read_samsung(file, keep_positions):
             sport = _SAMSUNG_SPORTS.get(kind, f'samsung sport {kind}')
             yield SeriesWorkout(series, sport).recording(name, keep_positions)
 
-# %% ../../../nbs/heart/11_files.tables.ipynb #287be8c2
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #287be8c2
 def _read_table(file, keep_positions):
     "The workouts of a table, or why it has none"
     head = file.head()
@@ -380,7 +386,7 @@ def _recognises_table(head):
     "Whether a text is a table"
     return _is_samsung(head) or _is_table(head) or _list_sentence(head) is not None or find_heading(head) is not None
 
-# %% ../../../nbs/heart/11_files.tables.ipynb #46c128bf
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #46c128bf
 _HRM_COLUMNS = {  # column -> factor from metric and from imperial units
     'speed_m_s': (1 / 36, 0.044704),
     'cadence_rpm': (1, 1),
@@ -413,7 +419,7 @@ def _read_hrm(file, keep_positions):
             columns[name] = values * _HRM_COLUMNS[name][mode[7] == '1']
     yield as_recording(moment[0] + seconds, columns, None, file.name, TAKEN_AS_UTC, keep_positions)
 
-# %% ../../../nbs/heart/11_files.tables.ipynb #e77988da
+# %% ../../../nbs/heart/11b_files.tables.lists.ipynb #e77988da
 _MOST_DATABASE_BYTES = 2 * 2**30
 _CONNECT_SPORTS = numbered_sports(
     '4 biking, 5 indoor cycling, 21 hiking, 33 running, 34 treadmill running, 45 strength training, '

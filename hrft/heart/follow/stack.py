@@ -6,26 +6,23 @@
 __all__ = ['EXPERTS', 'Sums', 'Prior', 'Follower', 'rolled', 'follow', 'teach', 'load_follower']
 
 # %% ../../../nbs/heart/35_follow.stack.ipynb #f34ea927
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
-from pydantic import BaseModel, Field, FiniteFloat
 from scipy.optimize import nnls
 from torch import nn
 
-from ...core import UserError, derive_seed
-from .experts import FIRST_OWN, SHARED_FEATURES, THIN, Memory, OwnModels, View, fit_shared
-from .level import Belief
+from ...core import UserError
+from .experts import FIRST_OWN, Memory, OwnModels, View
 from ..models.baselines import BASELINE_FEATURES
 from ..models.trees import TreeSum
-from ..prepare.features import LOADS, TERMS
-from ..prepare.history import PAST_SHAPES, Known, PastWorkout, Population, Workout, population
-from ...runfolder import checked, load_weights, save_weights
+from ..prepare.history import Known, PastWorkout, Population, Workout
+from ...runfolder import save_weights
 
 # %% ../../../nbs/heart/35_follow.stack.ipynb #a650866d
 from .experts import look, tree_values
@@ -279,7 +276,20 @@ def _table(runs, predictions):
     ]
     return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)
 
-# %% ../../../nbs/heart/35_follow.stack.ipynb #f0dd6ee3
+# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #7b4ce459
+from collections.abc import Mapping
+from typing import Annotated
+
+from pydantic import BaseModel, Field, FiniteFloat
+
+from ...core import derive_seed
+from .experts import SHARED_FEATURES, THIN, fit_shared
+from .level import Belief
+from ..prepare.features import LOADS, TERMS
+from ..prepare.history import PAST_SHAPES, population
+from ...runfolder import checked, load_weights
+
+# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #f0dd6ee3
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -390,7 +400,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/35_follow.stack.ipynb #8fae8281
+# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #8fae8281
 def _trees(prefix, state, n_columns):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}
