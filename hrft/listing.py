@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['app', 'text_table', 'recipes', 'spaces', 'studies', 'run_rows', 'runs', 'named_in', 'people', 'template_parameters',
-           'templates', 'reports', 'report']
+           'parameters_in', 'templates', 'reports', 'report']
 
 # %% ../nbs/core/28_listing.ipynb #ed0af65c
 import ast
@@ -189,7 +189,13 @@ def template_parameters(
     from hrft.report import template_path
 
     cells = nbformat.read(template_path(name), as_version=4).cells
-    source = next((cell.source for cell in cells if 'parameters' in cell.metadata.get('tags', [])), '')
+    return parameters_in(next((cell.source for cell in cells if 'parameters' in cell.metadata.get('tags', [])), ''))
+
+
+def parameters_in(
+    source: str,  # of a cell of parameters, with or without types
+) -> list[tuple[str, str, str]]:  # name, default, comment
+    "Names, defaults and the comments behind them"
     said = {
         token.start[0]: token.string.lstrip('# ')
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -198,8 +204,8 @@ def template_parameters(
     return [
         (target.id, ast.unparse(node.value), said.get(node.end_lineno or 0, ''))
         for node in ast.parse(source).body
-        if isinstance(node, ast.Assign)
-        for target in node.targets
+        if isinstance(node, (ast.Assign, ast.AnnAssign)) and node.value
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         if isinstance(target, ast.Name)
     ]
 

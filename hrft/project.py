@@ -38,8 +38,7 @@ _CELLS = (
     export = ''  # such as 'export.zip' of Apple Health, Garmin, Strava ...; empty: simulated runners
     """,
     """
-    from hrft.heart.files.ingest import ingest
-    from hrft.heart.files.store import Store
+    from hrft import Store, ingest
     from hrft.heart.simulate.archives import simulated_store
 
     if export:
@@ -55,7 +54,7 @@ _CELLS = (
     judged on the last 15 %. Naive baselines stand beside it.
     """,
     """
-    from hrft.heart.study import personalize
+    from hrft import personalize
 
     run = personalize(store.path, person=person)
     run
@@ -82,7 +81,7 @@ _CELLS = (
     parameter of the report is a key here: `hrft list report heart` shows them all.
     """,
     """
-    from hrft.report import render
+    from hrft import render
 
     quick = dict(recipes=[], members=[], seeds=1, amounts=[0, 5])
     render('heart', dict(store=str(store.path), person=person, **quick), title='heart-first', show=False)
