@@ -223,9 +223,11 @@ def _written(value):
     return f'{value:.4g}' if isinstance(value, float) else str(value)
 
 # %% ../nbs/core/24b_sweep.results.ipynb #67121f16
+import sys
 from contextlib import contextmanager
 
 from filelock import Timeout
+from tqdm import tqdm
 
 from .core import digest, project_root, read_json, write_json
 from .evaluate import interval_text, scoring_of
@@ -468,10 +470,13 @@ def _alone(folder):
 def _run(plan, workers, show):
     "Train what is to be trained"
     lost = []
-    for each in ended(_train_begun, _tasks(plan), workers):
+    trials = ended(_train_begun, _tasks(plan), workers)
+    hidden = None if show else True  # the bar, which is of a terminal alone
+    for each in tqdm(trials, total=plan.trials, unit=' trials', leave=False, disable=hidden):
         lost += [each] if each.error else []
         if show:
-            print(each.result or f'trial {int(each.task) + 1}/{plan.trials}  {each.error}', flush=True)
+            tqdm.write(each.result or f'trial {int(each.task) + 1}/{plan.trials}  {each.error}')
+            sys.stdout.flush()
     if lost:
         raise UserError(
             f"{len(lost)} trials did not end; the first, {int(lost[0].task) + 1}: {lost[0].error} The same sweep "

@@ -10,12 +10,15 @@ import logging
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
+
+from tqdm import tqdm
 
 from .core import UserError, extra
 from .naming import printable
@@ -268,13 +271,12 @@ def ended(
         calls: Iterable[Ended] = (_called(function, os.getcwd(), *task) for task in waiting)
     else:
         calls = _apart(function, waiting, workers, 2 if known else 1)
-    for n, done in enumerate(calls, 1):
+    total = len(tasks) if isinstance(tasks, Mapping) else None
+    bar = tqdm(calls, total=total, unit=' tasks', leave=False, disable=None if show else True)  # in a terminal alone
+    for n, done in enumerate(bar, 1):
         if show:
-            print(
-                f'{n}{f"/{len(tasks)}" if isinstance(tasks, Mapping) else ""}  {done.task}{": " * bool(done.error)}'
-                f'{done.error}',
-                flush=True,
-            )
+            tqdm.write(f'{n}{f"/{total}" * known}  {done.task}{": " * bool(done.error)}{done.error}')
+            sys.stdout.flush()
         yield done
 
 # %% ../nbs/core/18_workers.ipynb #0cafc31f

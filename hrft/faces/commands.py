@@ -8,15 +8,15 @@ __all__ = ['app', 'submit']
 # %% ../../nbs/faces/10_commands.ipynb #67fcbd19
 from cyclopts import App
 
-from ..command import command, named_run, say_next, say_written
+from ..command import TASKS, command, named_run, say_next, say_written
 
 # %% ../../nbs/faces/10_commands.ipynb #cd8ac007
 app = App()
-_faces = App(name='faces', help='Face parsing: what is handed in')
+_faces = App(name='faces', help='Face parsing: what is handed in', group=TASKS['Share'])
 app.command(_faces)
 
 
-@command(_faces, 'hrft faces submit runs/faces/base-s0-1a2b3c4d --images data/test --out submission.zip')
+@command(_faces, 'hrft faces submit faces/base-s0 --images data/test --out submission.zip')
 def submit(
     run: str,  # a finished run, or `latest`
     *,
@@ -29,4 +29,4 @@ def submit(
     for line in submitted(named_run(run), images, out):
         print(line)
     say_written(out)
-    say_next('hand', 'it', 'in')
+    say_next('unzip', '-l', out, why='then hand it in')

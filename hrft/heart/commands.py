@@ -12,9 +12,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ..command import Changes, checked_picture, command, named_run, say_next, say_written, show_run
-from ..core import UserError, atomic_path, project_root, shown_path
+from ..command import Changes, checked_picture, command, named_run, say_next
+from ..core import UserError, atomic_path, project_root
 from ..naming import printable
+
+# %% ../../nbs/heart/58_commands.ipynb #81641054
+from ..command import say_open, say_written, show_run, waiting
 
 # %% ../../nbs/heart/58_commands.ipynb #5650954b
 app = App()
@@ -23,7 +26,7 @@ _All = Annotated[bool, Parameter(name='--all', negative='')]
 _Rule = Annotated[tuple[str, ...], Parameter(name='--rule', consume_multiple=(1, None))]  # `--rule a=1 b=2`
 
 
-@command(app, 'hrft ingest export.zip activities/ --out data/me')
+@command(app, 'hrft ingest export.zip activities/ --out data/me', 'Start')
 def ingest(
     sources: list[str],  # exports and files of watches and apps (FIT, TCX, GPX, export.zip, ...), or folders of them
     *,
@@ -41,17 +44,17 @@ def ingest(
     again = ['hrft', 'ingest', *map(printable, sources), '--out', printable(out)]
     again += [*(['--person', person] if person else []), *['--keep-positions'] * keep_positions]
     if not report.counts['added'] + report.counts['duplicate']:
-        why = 'recordings with heart rate; the lines above say what these lack'
-        say_next(*again[:2], 'FILE', *again[2 + len(sources) :], why=why)
+        why = 'what it reads: recordings with heart rate; the lines above say what these lack'
+        say_next('hrft', 'ingest', '--help', why=why)
         return 1
     if dry_run:
         say_next(*again)
         return 0
-    _say_what_is_usable(out, list(report.table.person[report.table.person != ''].unique()))
+    _say_what_is_usable(out, list(report.table.person[report.table.person != ''].unique()), again)
     return 0
 
 
-def _say_what_is_usable(out, people):
+def _say_what_is_usable(out, people, again):
     "Which of the workouts of these people count, and what can be done with them"
     from hrft.heart.files.store import Store
     from hrft.heart.prepare.usable import usable_sentence, usable_workouts
@@ -67,10 +70,10 @@ def _say_what_is_usable(out, people):
         if len(table) >= 3:
             say_next('hrft', 'store', printable(out), '--person', owner, '--workouts', why=why)
         else:
-            say_next('hrft', 'ingest', 'MORE', '--out', printable(out), '--person', owner, why=why)
+            say_next(*again, why=f'with more runs: {why}')
 
 
-@command(app, 'hrft store data/me --workouts')
+@command(app, 'hrft store data/me --workouts', 'Start')
 def store(
     store: str,  # a store
     *,
@@ -111,7 +114,8 @@ def store(
         own = ['--person', person] if person else []
         say_next('hrft', 'store', printable(store), *own, '--workouts')
     else:
-        say_next('hrft', 'ingest', 'MORE', '--out', printable(store), why='personalize needs 3 usable runs of a person')
+        why = 'what you run next: personalize needs 3 usable runs of a person'
+        say_next('hrft', 'ingest', 'export.zip', '--out', printable(store), why=why)
 
 
 def _lines(table, most):
@@ -123,7 +127,7 @@ def _lines(table, most):
     return [form.format(*row).rstrip() for row in rows] + more
 
 
-@command(app, 'hrft personalize data/me --person me')
+@command(app, 'hrft personalize data/me --person me', 'Train')
 def personalize(
     store: str,  # a store that holds the person
     *,
@@ -143,7 +147,7 @@ def personalize(
     scheduler: str | None = None,  # with --all, a Dask scheduler instead, such as tcp://host:8786
     out: str | None = None,  # with --all, the folder to write; a second call goes on (default: runs/cohorts/STORE)
 ) -> int:
-    "Follow one person from the base, fine-tune its network where that may pay, and say what to use; or --all people"
+    "Follow one person from the base, and say what to use; with --all everybody of a store"
     if everybody:
         if person or seed or changes or runs:
             raise UserError("--all takes no --person, --seed, --set or --runs; name people with --people FILE.")
@@ -158,12 +162,14 @@ def personalize(
 
     start, named = named_run(base) if base else None, any(change.startswith('stages') for change in changes)
     tune = True if named and fine_tune is None else fine_tune  # who sets a stage's key wants it trained
-    run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
-    show_run(run)
+    with waiting(f'reading the runs of {owner}, following them and fitting baselines'):
+        run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
+    show_run(run, store)
     if run.metrics['kept_stage'] == 'base' and len(run.metrics['stages']) == 1:
         print('the network was not fine-tuned, which was not shown to pay beside the stack; --fine-tune trains it')
     print(printable(verdict_of(run)['sentence'], 2000))
-    say_next('hrft', 'predict', 'FILE', '--run', shown_path(run.path), '--plot', 'next.png')
+    report = 'hrft', 'report', 'heart', '-p', 'store', printable(store), '-p', 'person', owner, '--title'
+    say_next(*report, f'heart-{owner}', why='of a new workout: hrft predict next.fit --run latest --plot next.png')
     return 0
 
 
@@ -190,7 +196,7 @@ def _everybody(store, base, fine_tune, people, follow, shard, jobs, scheduler, o
     _say_gains(folder, part[1])
     say_written(folder / f'metrics-{part[0]}-of-{part[1]}.parquet', folder / f'weights-{part[0]}-of-{part[1]}.parquet')
     if len(judged):
-        say_next('hrft', 'predict', 'FILE', '--run', shown_path(folder), '--person', judged.person.iloc[0])
+        say_open(folder / 'gains.md') if (folder / 'gains.md').is_file() else say_next('hrft', 'list', 'runs')
     return int(len(lost) > 0)
 
 

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from ..command import command, named_run, say_next, say_written
+from ..command import command, named_run, say_next, say_open, say_written, source_of
 from ..core import UserError, shown_path, write_json
 
 # %% ../../nbs/logs/23_commands.ipynb #e5c9143a
@@ -78,7 +78,7 @@ app = App()
 _MANY = Parameter(consume_multiple=True)  # `--names a b`
 
 
-@command(app, 'hrft compare run3.csv run4.csv --epochs 1 2 --out comparison')
+@command(app, 'hrft compare run3.csv run4.csv --epochs 1 2 --out comparison', 'Judge')
 def compare(
     # training logs of any tool, told apart by content; folders and quoted patterns stand for the logs in them
     logs: list[str],
@@ -138,7 +138,7 @@ def named_columns(
     return {key: column for key, _, column in pairs} or None
 
 # %% ../../nbs/logs/23_commands.ipynb #f86122cd
-@command(app, 'hrft diagnose runs/heart/base-s0-1a2b3c4d --next next.toml')
+@command(app, 'hrft diagnose latest --next next.toml', 'Judge')
 def diagnose(
     # a run folder, `latest`, a training log of any tool that `compare` reads, or a written report (Markdown or text)
     run: str,
@@ -156,7 +156,7 @@ def diagnose(
     # claims.json and claims.md (default: claims)
     out: str | None = None,
 ) -> None:
-    "What went wrong in a run, with evidence, and the next recipe to try; or which claims of a report its logs bear out"
+    "What went wrong in a run, and the next recipe to try; or which claims of a report its logs bear out"
     from hrft.logs.proposal import propose
 
     told = {'columns': named_columns(columns), 'metric': metric, 'lower': direction(higher, lower)}
@@ -170,13 +170,14 @@ def diagnose(
     if not next and (recipe or (source / 'run.json').exists()):
         return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
     if not next:
-        return say_next('hrft', 'compare', source, 'NEXT_LOG')
+        return say_next('hrft', 'compare', source, why='and the log of the next run beside it')
     proposal = propose(named, findings, recipe)
     proposal.save(next)
     for row in proposal.diff.itertuples():
         print(f"{row.key}: {row.old} -> {row.new}: {row.reason}")
     say_written(next)
-    say_next('hrft', 'train', next, '--data', 'DATA')
+    known = source_of(source)  # empty where it was simulated
+    say_next('hrft', 'train', next, *(['--data', shown_path(known)] if known else []))
 
 
 def _say_findings(source, recipe, told):
@@ -216,4 +217,4 @@ def _say_verdicts(report, logs, out, options):
         print(f"line {v.claim.line}: {v.verdict}: {v.claim.text}\n    {told}")
     print(checked.summary())
     say_written(*checked.save(out))
-    say_next('read', shown_path(Path(out) / 'claims.md'))
+    say_open(Path(out) / 'claims.md')

@@ -12,13 +12,17 @@ from typing import Annotated, Any, Literal
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ..command import command, named_run, say_next, say_written
+from ..command import TASKS, command, named_run, say_next, say_written
 from ..core import UserError, write_json
 from ..naming import printable
 
 # %% ../../nbs/survey/20_commands.ipynb #33450153
 app = App()
-_survey = App(name='survey', help="Survey answers: chat files, shares of answers, and how many answers a model saves")
+_survey = App(
+    name='survey',
+    help='Survey answers: chat files, shares of answers, and how many answers a model saves',
+    group=TASKS['Share'],
+)
 app.command(_survey)
 _Positive = Annotated[int, Parameter(validator=Number(gte=1))]
 
@@ -95,7 +99,7 @@ def _kept_table(predictions: Any, model: str) -> Any:
     return predictions[predictions.model == model] if 'model' in predictions else predictions
 
 
-@command(_survey, 'hrft survey shares runs/survey/scratch-s0-1a2b3c4d --data answers.csv')
+@command(_survey, 'hrft survey shares survey/scratch-s0 --data answers.csv')
 def shares(
     run: str,  # a finished run, or `latest`
     *,
@@ -118,7 +122,7 @@ def shares(
     say_next('hrft', 'survey', 'saved', run, '--n', '200')
 
 # %% ../../nbs/survey/20_commands.ipynb #af488d78
-@command(_survey, 'hrft survey saved runs/survey/scratch-s0-1a2b3c4d --n 200')
+@command(_survey, 'hrft survey saved survey/scratch-s0 --n 200')
 def saved(
     run: str,  # a finished run, or `latest`
     *,
@@ -147,7 +151,7 @@ def saved(
     say_next('hrft', 'survey', 'shares', run)
 
 # %% ../../nbs/survey/20_commands.ipynb #2cfea125
-@command(_survey, 'hrft survey results runs/survey/scratch-s0-1a2b3c4d --out results.csv')
+@command(_survey, 'hrft survey results survey/scratch-s0 --out results.csv')
 def results(
     run: str,  # a finished run, or `latest`
     *,
@@ -170,4 +174,4 @@ def results(
     right = token_accuracy(whole['accuracy'], tokens)
     print(f"{steps:,} steps; {whole['accuracy']:.1%} of the answers right are {right:.1%} of the tokens")
     say_written(path)
-    say_next('hrft', 'compare', path, 'OTHER.csv', '--tokens', str(tokens))
+    say_next('hrft', 'compare', path, '--tokens', str(tokens), why='and other result files beside it')

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ...command import checked_picture, command, named_run, say_next, say_written
+from ...command import checked_picture, command, named_run, say_next, say_open, say_written
 from ...core import UserError, atomic_path, shipped_weights, shown_path
 from ...naming import printable
 
@@ -35,7 +35,7 @@ def _last_run(file):
     return last
 
 # %% ../../../nbs/heart/60_use.commands.ipynb #ecc0651c
-@command(app, 'hrft live next.fit --run latest --so-far 10 --plot rest.png')
+@command(app, 'hrft live next.fit --run latest --so-far 10 --plot rest.png', 'Look')
 def live(
     file: str,  # a recording with heart rate; of several workouts the last run
     *,
@@ -44,7 +44,7 @@ def live(
     plot: str | None = None,  # picture of the rest to write; needs --so-far
     out: str | None = None,  # CSV file to write (default: the screen)
 ) -> None:
-    "A recording as if it were going on: 60 s ahead at every minute, or the rest from its first minutes, as CSV"
+    "A recording as if it went on: 60 s ahead at every minute, or the rest from its first minutes"
     if plot and so_far is None:
         raise UserError("--plot draws the rest of a run; say with --so-far from which minute on.")
     if plot:
@@ -60,8 +60,10 @@ def live(
         say_written(*written)
     print(note, file=sys.stderr)
     named = ['--run', shown_path(weights)] if run else []
-    then = ['look', 'at', shown_path(plot)] if plot else ['hrft', 'live', file, *named, '--so-far', '10']
-    say_next(*then, *([] if plot else ['--plot', 'rest.png']), file=sys.stderr)
+    if plot:
+        say_open(plot, file=sys.stderr)
+    else:
+        say_next('hrft', 'live', file, *named, '--so-far', '10', '--plot', 'rest.png', file=sys.stderr)
 
 
 def _lived(file, weights, minutes, plot):
@@ -84,7 +86,7 @@ def _lived(file, weights, minutes, plot):
     )
 
 # %% ../../../nbs/heart/60_use.commands.ipynb #ed34b999
-@command(app, 'hrft plan route.gpx --run latest --keep-under 150 --plot plan.png')
+@command(app, 'hrft plan route.gpx --run latest --keep-under 150 --plot plan.png', 'Look')
 def plan(
     route: str | None = None,  # a GPX file with a track or a route, with or without times
     *,
@@ -122,11 +124,15 @@ def plan(
         figure.savefig(plot, dpi=120)
     if written := [path for path in (out, plot) if path]:
         say_written(*written)
-    own = ['--run', shown_path(weights)] if weights else []
-    say_next('hrft', 'live', 'RUN.fit', *own, file=sys.stderr)
+    if plot:
+        return say_open(plot, file=sys.stderr)
+    asked = [route] if route else ['--distance', f'{distance:g}']
+    for option, value in (('--run', run), ('--pace', pace), ('--keep-under', keep_under and f'{keep_under:g}')):
+        asked += [option, value] if value else []
+    say_next('hrft', 'plan', *asked, '--plot', 'plan.png', file=sys.stderr)
 
 # %% ../../../nbs/heart/60_use.commands.ipynb #f308698c
-@command(app, 'hrft fitness data/me --person me --plot fitness.png')
+@command(app, 'hrft fitness data/me --person me --plot fitness.png', 'Look')
 def fitness(
     store: str,  # a store that holds the person
     *,
@@ -166,8 +172,8 @@ def fitness(
         say_written(*written)
     say_next('hrft', 'plan', '--distance', '10', *(['--run', run] if run else []), '--pace', '6:00')
 
-# %% ../../../nbs/heart/60_use.commands.ipynb #7dca1d98
-@command(app, 'hrft update latest data/me --person me')
+# %% ../../../nbs/heart/60b_use.commands.ipynb #7dca1d98
+@command(app, 'hrft update latest data/me --person me', 'Train')
 def update(
     run: str,  # a finished run of `hrft personalize`, or `latest`
     store: str,  # the store that it was personalised on, with the new runs added
@@ -222,8 +228,8 @@ def _told_lines(told, weights):
             'personalise again'
         )
 
-# %% ../../../nbs/heart/60_use.commands.ipynb #cd91a74c
-@command(app, 'hrft audit mymodel:predict --store data/me --inputs mymodel:inputs --plot audit.png')
+# %% ../../../nbs/heart/60b_use.commands.ipynb #cd91a74c
+@command(app, 'hrft audit mymodel:predict --store data/me --inputs mymodel:inputs --plot audit.png', 'Judge')
 def audit(
     # MODULE:FUNCTION that gives a heart rate for each point of a workout (a table of time_s, heart_rate_bpm,
     # distance_m, speed_m_s, altitude_m, ...), or for what --inputs gives; it may ask for `earlier` runs. Importing a
@@ -240,7 +246,7 @@ def audit(
     plot: str | None = None,  # picture to write
     out: str | None = None,  # CSV file to write: a row a replacement and workout
 ) -> int:
-    "Replace the heart rate of workouts, and say whether a model's prediction of it moves: exit code 1 if it does"
+    "Whether a model's prediction moves when the heart rate it is to predict is replaced: exit code 1 if so"
     if sum(map(bool, (model, fit, run))) != 1:
         raise UserError(
             "name what to audit: MODULE:FUNCTION, or --fit MODULE:FUNCTION, or --run RUN, one of the three."
