@@ -6,15 +6,19 @@
 __all__ = ['Hook', 'lr_at', 'PooledLoss', 'MonitoredMetric', 'WeightAverage', 'Pruned', 'restore_learner', 'StageCallback', 'Freeze', 'bfloat16_doubt', 'BFloat16', 'EpochLines']
 
 # %% ../nbs/core/13_callbacks.ipynb #1caa641b
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from fastai.learner import Metric as LearnerMetric
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from .core import UserError
 from .recipe import Falling, Linear, OneCycle, Stage, WarmRestarts
-from .runfolder import Run
+from .runfolder import Run, Tensors
 from .study import Data, Study
 
 Hook = Callable[[Run, str, int, float], None]  # of run, stage's name, epoch and monitored value
@@ -105,21 +109,7 @@ class MonitoredMetric(LearnerMetric):
     def name(self):
         return self.study.monitor.name
 
-# %% ../nbs/core/13b_callbacks.averages.ipynb #ee124d00
-from time import perf_counter
-
-import torch
-from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
-from torch import nn
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from .core import derive_seed, set_seed
-from .recipe import Plateau
-from .runfolder import Tensors, load_into
-from .updates import Watch
-
-# %% ../nbs/core/13b_callbacks.averages.ipynb #242e3bea
+# %% ../nbs/core/13_callbacks.ipynb #242e3bea
 class WeightAverage:
     "An exponential average of a model's weights and statistics"
 
@@ -156,7 +146,18 @@ class WeightAverage:
     def load_state_dict(self, state: Tensors) -> None:
         self.model.load_state_dict(state)
 
-# %% ../nbs/core/13b_callbacks.averages.ipynb #4ba6d644
+# %% ../nbs/core/13b_callbacks.stage.ipynb #5163b1dd
+from time import perf_counter
+
+from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from .core import derive_seed, set_seed
+from .recipe import Plateau
+from .runfolder import load_into
+from .updates import Watch, frozen_modules
+
+# %% ../nbs/core/13b_callbacks.stage.ipynb #4ba6d644
 class Pruned(Exception):
     "Raised by an `after_epoch` hook of `fit` to end a training that is not worth going on with; the run can be resumed"
 
@@ -190,7 +191,7 @@ def _first_not_finite(
             hook.remove()
     return f'layer {names[0]}' if names else ''
 
-# %% ../nbs/core/13b_callbacks.averages.ipynb #a33fabcb
+# %% ../nbs/core/13b_callbacks.stage.ipynb #a33fabcb
 def _learner_tensors(
     learn: Any,  # fastai's Learner
     average: WeightAverage | None,  # of its model's weights
@@ -381,15 +382,7 @@ class StageCallback(Callback):
         if m.plateau_wait > plateau.patience:
             m.plateau, m.plateau_wait = m.plateau * plateau.factor, 0
 
-# %% ../nbs/core/13c_callbacks.frozen.ipynb #70b9c8c8
-import copy
-
-from fastai.torch_core import to_float
-
-from .runfolder import StageMemory
-from .updates import frozen_modules
-
-# %% ../nbs/core/13c_callbacks.frozen.ipynb #ec103de2
+# %% ../nbs/core/13b_callbacks.stage.ipynb #ec103de2
 class Freeze(Callback):
     "Keep what frozen layers count along"
 
@@ -400,7 +393,12 @@ class Freeze(Callback):
             if list(module.buffers(recurse=False)):
                 module.eval()
 
-# %% ../nbs/core/13c_callbacks.frozen.ipynb #49e82bb4
+# %% ../nbs/core/13c_callbacks.precision.ipynb #04a193b4
+from fastai.torch_core import to_float
+
+from .runfolder import StageMemory
+
+# %% ../nbs/core/13c_callbacks.precision.ipynb #49e82bb4
 _TRIALS = 12  # of a model in bfloat16
 
 
@@ -470,7 +468,7 @@ class BFloat16(Callback):
             self.scope.__exit__(None, None, None)
         self.scope = None
 
-# %% ../nbs/core/13c_callbacks.frozen.ipynb #fa762dcb
+# %% ../nbs/core/13c_callbacks.precision.ipynb #fa762dcb
 class EpochLines(Callback):
     "One line an epoch, for logs without a screen"
 

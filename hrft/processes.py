@@ -6,9 +6,19 @@
 __all__ = ['Group', 'device_named', 'threads_limited', 'together', 'join', 'OwnRows', 'Onlooker']
 
 # %% ../nbs/core/16_processes.ipynb #12486412
-from collections.abc import Iterator, Sequence
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -88,30 +98,7 @@ def threads_limited(
     finally:
         torch.set_num_threads(before)
 
-# %% ../nbs/core/16b_processes.together.ipynb #0f33940a
-import os
-import pickle
-import signal
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any
-
-from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
-from torch.overrides import TorchFunctionMode
-from torch.random import fork_rng
-
-from .core import derive_seed
-from .runfolder import Run, StageMemory
-from .runlog import RunLog
-from .updates import marks, tensors_of
-
-# %% ../nbs/core/16b_processes.together.ipynb #24dd849f
+# %% ../nbs/core/16_processes.ipynb #24dd849f
 @contextmanager
 def together(
     function: Callable[..., Any],  # of a module; called in every other process with the arguments and its `Group`
@@ -224,7 +211,19 @@ def _explain(folder, others, size, error):
 
 _PATIENCE_S = 5.0  # for a process to be seen as ended after its connection broke
 
-# %% ../nbs/core/16b_processes.together.ipynb #9981e902
+# %% ../nbs/core/16b_processes.rows.ipynb #94c97dc2
+from contextlib import ExitStack
+
+from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
+from torch.overrides import TorchFunctionMode
+from torch.random import fork_rng
+
+from .core import derive_seed
+from .runfolder import Run, StageMemory
+from .runlog import RunLog
+from .updates import marks, tensors_of
+
+# %% ../nbs/core/16b_processes.rows.ipynb #9981e902
 class _Sum(torch.autograd.Function):
     "The sum over processes; its gradient is the sum of theirs"
 
@@ -338,7 +337,7 @@ class OwnRows(Callback):
         self.error = UserError(f"{reason}; train with one process.")
         raise CancelFitException()
 
-# %% ../nbs/core/16b_processes.together.ipynb #49d3e675
+# %% ../nbs/core/16b_processes.rows.ipynb #49d3e675
 class Onlooker(Run):
     "The run of a process that only trains along: it reads what the first one writes"
 

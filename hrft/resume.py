@@ -10,9 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import pandas as pd
+import torch
+from torch import nn
+
 from .core import UserError, file_digest
-from .recipe import Recipe, adopted
-from .runfolder import Header, Run, Tensors, weights_path
+from .evaluate import items_digest
+from .recipe import Recipe, Stage, adopted
+from .runfolder import Header, Run, Tensors, load_tensors, weights_path
 from .study import Study, study_weights
 
 # %% ../nbs/core/14_resume.ipynb #18de60e2
@@ -59,22 +64,7 @@ def inherited(
     theirs = {key: parent.recipe[key] for key in recipe.inherit if key in parent.recipe}
     return adopted(type(recipe), theirs, recipe.model_dump(exclude_unset=True), str(recipe))
 
-# %% ../nbs/core/14b_resume.checks.ipynb #c0161ad1
-import ast
-from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec, resolve_name
-
-import pandas as pd
-import torch
-from torch import nn
-
-from .core import digest
-from .evaluate import items_digest
-from .recipe import Stage
-from .runfolder import load_tensors
-
-# %% ../nbs/core/14b_resume.checks.ipynb #b0a4b709
+# %% ../nbs/core/14_resume.ipynb #b0a4b709
 _TOLERANCE = 0.01  # share of a score by which it may differ on another machine
 
 
@@ -133,7 +123,7 @@ def check_resumed(
             "on the same items. The model is built or fed differently."
         )
 
-# %% ../nbs/core/14b_resume.checks.ipynb #22e096b1
+# %% ../nbs/core/14_resume.ipynb #22e096b1
 @dataclass(frozen=True)
 class Moments:
     "What an optimiser remembers"
@@ -180,7 +170,15 @@ class Moments:
         optimizer.state.update(found)
         return len(found)
 
-# %% ../nbs/core/14b_resume.checks.ipynb #3e13f5df
+# %% ../nbs/core/14b_resume.interrupted.ipynb #ba61b2ae
+import ast
+from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec, resolve_name
+
+from .core import digest
+
+# %% ../nbs/core/14b_resume.interrupted.ipynb #3e13f5df
 @lru_cache
 def code_digest(
     module: str,  # of the study
@@ -227,7 +225,7 @@ def other_code(
         f"this is {now}): its scores are that code's. Delete the folder to train it again."
     )
 
-# %% ../nbs/core/14b_resume.checks.ipynb #3f532248
+# %% ../nbs/core/14b_resume.interrupted.ipynb #3f532248
 def forget_damaged(
     run: Run,  # unfinished
     stages: Sequence[Stage],  # in the order they run

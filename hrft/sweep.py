@@ -222,7 +222,7 @@ def _trial_line(plan, trial):
 def _written(value):
     return f'{value:.4g}' if isinstance(value, float) else str(value)
 
-# %% ../nbs/core/24b_sweep.result.ipynb #7be35dce
+# %% ../nbs/core/24b_sweep.results.ipynb #67121f16
 from contextlib import contextmanager
 
 from filelock import Timeout
@@ -238,7 +238,7 @@ from .space import check_space
 from .train import code_digest
 from .workers import HERE, Workers, ended
 
-# %% ../nbs/core/24b_sweep.result.ipynb #71dd65b4
+# %% ../nbs/core/24b_sweep.results.ipynb #71dd65b4
 class Sweep:
     "A sweep's folder: its trials, the best on validation, and that one's test score"
 
@@ -296,7 +296,7 @@ class Sweep:
         "Validation against each parameter"
         return _plot(self)
 
-# %% ../nbs/core/24b_sweep.result.ipynb #01322cb3
+# %% ../nbs/core/24b_sweep.results.ipynb #01322cb3
 _MARKS = {
     'complete': {'marker': 'o', 'color': 'C0'},
     'pruned': {'marker': 'x', 'color': '0.5'},
@@ -346,7 +346,7 @@ def _plot(sweep):
     plt.close(figure)
     return figure
 
-# %% ../nbs/core/24b_sweep.result.ipynb #7465911e
+# %% ../nbs/core/24b_sweep.results.ipynb #7465911e
 _STATES = {'COMPLETE': 'complete', 'PRUNED': 'pruned', 'FAIL': 'failed', 'RUNNING': 'unfinished'}
 
 
@@ -414,7 +414,7 @@ def _write(plan):
     )
     return Sweep(plan.folder)
 
-# %% ../nbs/core/24b_sweep.result.ipynb #15b1675d
+# %% ../nbs/core/24b_sweep.results.ipynb #15b1675d
 def sweep(
     study: Study,
     recipe: Recipe,

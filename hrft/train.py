@@ -260,7 +260,7 @@ def _check_order(study, data):
             "fixed order and unchanged, as `table` names them. Shuffle and augment in `loaders` alone."
         )
 
-# %% ../nbs/core/17b_train.stages.ipynb #6ee52e4b
+# %% ../nbs/core/17b_train.stages.ipynb #985d5dcf
 import math
 from collections.abc import Callable
 
@@ -282,7 +282,7 @@ from .runfolder import save_weights
 from .study import device_of
 from .updates import Watch
 
-# %% ../nbs/core/17b_train.stages.ipynb #aec4b1ba
+# %% ../nbs/core/17b_train.stages.ipynb #abd4692f
 from .callbacks import bfloat16_doubt, restore_learner
 
 # %% ../nbs/core/17b_train.stages.ipynb #a9e9c57c

@@ -244,7 +244,7 @@ def _listed(names):
     names = sorted(names)
     return ', '.join(names[:6]) + (f' and {len(names) - 6} more' if len(names) > 6 else '')
 
-# %% ../nbs/core/32b_watch.trainers.ipynb #5fd659b5
+# %% ../nbs/core/32b_watch.trainers.ipynb #0fa7c38e
 import copy
 import random
 import sys
@@ -434,7 +434,7 @@ def fastai_watch(
     callback = import_module('fastai.callback.core').Callback
     return type('FastaiWatch', (_FastaiWatch, callback), {})(Watched(folder, **settings))
 
-# %% ../nbs/core/32b_watch.trainers.ipynb #ef6ff650
+# %% ../nbs/core/32c_watch.freezing.ipynb #ef6ff650
 class _TrainerWatch:
     "What Hugging Face's Trainer calls"
 

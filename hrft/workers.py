@@ -8,10 +8,12 @@ __all__ = ['HERE', 'Workers', 'Ended', 'ended', 'results', 'in_order']
 # %% ../nbs/core/18_workers.ipynb #9d81723d
 import logging
 import os
+import pickle
 import signal
 import threading
 import time
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Executor, Future, wait
 from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
@@ -172,12 +174,7 @@ class _Processes:
         if kill:
             cast(Any, self.executor()).shutdown(kill_workers=True)  # else they serve the next call
 
-# %% ../nbs/core/18b_workers.killed.ipynb #8a580068
-import pickle
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, CancelledError, Future, wait
-
-# %% ../nbs/core/18b_workers.killed.ipynb #f14693c6
+# %% ../nbs/core/18_workers.ipynb #f14693c6
 _TRIES = 2  # of a task alone
 _LOOK_S = 3  # after so long without news a scheduler is asked whether it is still the same
 _KILLED = (
@@ -257,7 +254,7 @@ def _alone(places, function, task):
             return _outcome(future, task[0])
     return Ended(task[0], None, _KILLED)
 
-# %% ../nbs/core/18b_workers.killed.ipynb #daa2f91c
+# %% ../nbs/core/18_workers.ipynb #daa2f91c
 def ended(
     function: Callable,  # of a module, so that another process can import it
     tasks: Mapping[str, tuple] | Iterable[tuple[str, tuple]],  # name -> arguments; an iterator is asked one by one
@@ -280,7 +277,7 @@ def ended(
             )
         yield done
 
-# %% ../nbs/core/18b_workers.killed.ipynb #0cafc31f
+# %% ../nbs/core/18_workers.ipynb #0cafc31f
 def results(
     function: Callable,  # of a module
     tasks: Mapping[str, tuple] | Sequence[tuple],  # arguments of each call, maybe with names
@@ -296,7 +293,7 @@ def results(
         raise UserError(f"{len(failed)} of {len(named)} failed; the first, {failed[0].task}: {failed[0].error}")
     return [done[name].result for name in named]
 
-# %% ../nbs/core/18b_workers.killed.ipynb #eeece2c9
+# %% ../nbs/core/18_workers.ipynb #eeece2c9
 def in_order(
     function: Callable,  # of a module
     calls: Iterable[tuple],  # arguments of each call; a stream is read only a little ahead

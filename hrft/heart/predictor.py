@@ -8,20 +8,27 @@ __all__ = ['Predictor', 'predict_file', 'predict_rest', 'Expected', 'expected']
 # %% ../../nbs/heart/43_predictor.ipynb #27ca2828
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from ..core import UserError
+from .asked import doubts, one_recording, plot_prediction, refuse_unlike
+from .files.readers import recorded_workouts
 from .follow.stack import Follower
 from .judge.intervals import heart_intervals
 from .models.network import HeartNet, PhysiologyNet, TreesNet, predict_items
 from .prepare.data import HeartItems, new_item
 from .prepare.history import Known, Population, Workout, known_past
 from .recipe import HeartHeader
+from .use.live import LiveModel, plot_so_far, so_far
+from ..intervals import source_text
+from ..naming import printable
 
 # %% ../../nbs/heart/43_predictor.ipynb #c232d0cc
-# | export
+from .asked import error_texts, familiarity, mean_text
 
 # %% ../../nbs/heart/43_predictor.ipynb #d50da665
 @dataclass(frozen=True, eq=False)
@@ -103,27 +110,7 @@ class Predictor:
         "The expected heart rate"
         return self.table(self.items(run)).predicted_bpm.to_numpy(float)
 
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #d7916b6f
-from dataclasses import replace
-from pathlib import Path
-
-import torch
-
-from ..core import UserError
-from .asked import doubts, error_texts, familiarity, mean_text, one_recording, plot_prediction
-from .files.readers import recorded_workouts
-from .follow.stack import rolled
-from .prepare.data import pad_batch, split_by_date
-from .prepare.history import known_pasts, refuse_copies
-from .prepare.packed import Person
-from .use.live import LiveModel, plot_so_far, so_far
-from ..intervals import source_text
-from ..naming import printable
-
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #b2b509ab
-from .asked import refuse_unlike
-
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #3ab3306f
+# %% ../../nbs/heart/43_predictor.ipynb #3ab3306f
 def predict_file(
     file: str | Path,  # workouts in any format that hrft reads
     predictor: Predictor,
@@ -159,7 +146,7 @@ def predict_file(
         plot_prediction(table, title).savefig(plot, dpi=120)
     return table, '; '.join(filter(None, notes))
 
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #b7bb91ed
+# %% ../../nbs/heart/43_predictor.ipynb #b7bb91ed
 def predict_rest(
     file: str | Path,  # workouts in any format that hrft reads, with heart rate
     predictor: Predictor,
@@ -187,7 +174,17 @@ def predict_rest(
         f'{"; " if known else ""}{known}'
     )
 
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #4d88d6a7
+# %% ../../nbs/heart/43b_predictor.expected.ipynb #c90af838
+from dataclasses import replace
+
+import torch
+
+from .follow.stack import rolled
+from .prepare.data import pad_batch, split_by_date
+from .prepare.history import known_pasts, refuse_copies
+from .prepare.packed import Person
+
+# %% ../../nbs/heart/43b_predictor.expected.ipynb #4d88d6a7
 @torch.no_grad()
 def _network(
     model: HeartNet,
@@ -209,7 +206,7 @@ def _network(
         hook.remove()
     return bpm, hidden
 
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #5e153760
+# %% ../../nbs/heart/43b_predictor.expected.ipynb #5e153760
 _OWN_RUNS, _RIDGE = 30.0, 0.1  # runs that the base's head counts as; share of it that holds in every direction alike
 
 
@@ -234,7 +231,7 @@ def _refitted(
                 products, moments = products + rows.T @ rows / len(off), moments + rows.T @ off / len(off)
     return np.array(added)
 
-# %% ../../nbs/heart/43b_predictor.new-workout.ipynb #0fecdea3
+# %% ../../nbs/heart/43b_predictor.expected.ipynb #0fecdea3
 @dataclass(eq=False)
 class Expected:
     "What each candidate expects of a person's later runs, each as of it"

@@ -276,7 +276,7 @@ def _table(runs, predictions):
     ]
     return pd.concat(parts or [pd.DataFrame(columns=columns)], ignore_index=True)
 
-# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #7b4ce459
+# %% ../../../nbs/heart/35b_follow.stack.teaching.ipynb #e3c2b923
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -289,7 +289,7 @@ from ..prepare.features import LOADS, TERMS
 from ..prepare.history import PAST_SHAPES, population
 from ...runfolder import checked, load_weights
 
-# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #f0dd6ee3
+# %% ../../../nbs/heart/35b_follow.stack.teaching.ipynb #f0dd6ee3
 _PARTS, _EVERY = 3, 2  # shares of the people that are left out in turn; of so many remembered steps one is learned from
 _STALE_SHARE = 0.3  # of the earlier runs, the most that a stale past lacks at its end
 
@@ -400,7 +400,7 @@ def _rolling(person, own, prior):
         sums = sums + seen.sums
     return pd.concat(tables, ignore_index=True)
 
-# %% ../../../nbs/heart/35b_follow.stack.taught.ipynb #8fae8281
+# %% ../../../nbs/heart/35b_follow.stack.teaching.ipynb #8fae8281
 def _trees(prefix, state, n_columns):
     "The tree sum of these arrays"
     own = {name.removeprefix(f'{prefix}_'): values for name, values in state.items() if name.startswith(f'{prefix}_')}

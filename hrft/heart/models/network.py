@@ -228,7 +228,7 @@ class TreesModel(HeartModel):
             raise ValueError("loss is 'huber', which the trees do not know; expected l1 or mse")
         return self
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #20a38303
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #9f77e484
 from collections.abc import Callable
 from typing import Any
 
@@ -242,7 +242,7 @@ from .recurrent import real_steps
 from .trees import TreeSum, fit_trees
 from ..prepare.data import HeartItems
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #c58ade1a
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #c58ade1a
 class _FromStart(nn.Module):
     "What all kinds share: a start, and what they add to it"
 
@@ -283,7 +283,7 @@ class _FromStart(nn.Module):
             added = added - ((added * real).sum(1) / real.sum(1))[:, None]
         return start + added
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #97daefd7
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #97daefd7
 class HeartNet(_FromStart):
     "A backbone between normalised inputs and a linear head, from raw features to bpm"
 
@@ -351,7 +351,7 @@ class HeartNet(_FromStart):
             | {'head': [*last, *self.head.parameters()]}
         )
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #bc0360f7
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #bc0360f7
 class PhysiologyNet(_FromStart):
     "Equations of a body in place of backbone and head"
 
@@ -382,7 +382,7 @@ class PhysiologyNet(_FromStart):
         found = self.body.groups()
         return found if self.expected is None else found | {'level': [*found['level'], self.trust]}
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #e388fbb7
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #e388fbb7
 class TreesNet(_FromStart):
     "Boosted trees in place of backbone and head"
 
@@ -433,7 +433,7 @@ class TreesNet(_FromStart):
     def groups(self):
         return {}
 
-# %% ../../../nbs/heart/30b_models.network.start.ipynb #7d6d07f0
+# %% ../../../nbs/heart/30b_models.network.networks.ipynb #7d6d07f0
 def build(
     options: HeartModel,
     normalisation: dict,  # as `fit_normalisation` gives it: features and their statistics
@@ -451,13 +451,13 @@ def groups(model: HeartNet | PhysiologyNet | TreesNet) -> dict:  # layer0, layer
     "Parameter groups from the input to the head"
     return model.groups()
 
-# %% ../../../nbs/heart/30c_models.network.ahead.ipynb #696d3e84
+# %% ../../../nbs/heart/30c_models.network.training.ipynb #d5d69609
 from functools import partial
 
 from ..prepare.data import WorkoutLoader, scored_batches
 from ...study import run_batches
 
-# %% ../../../nbs/heart/30c_models.network.ahead.ipynb #22ccf7d8
+# %% ../../../nbs/heart/30c_models.network.training.ipynb #22ccf7d8
 def step_loss(
     predicted_bpm: torch.Tensor,  # `(B, T)`
     measured_bpm: torch.Tensor,  # `(B, T)`, NaN where padded or unmeasured

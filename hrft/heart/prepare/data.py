@@ -116,7 +116,7 @@ def fit_normalisation(
         **({'people': list(items.people)} if 'person' in items.names else {}),
     }
 
-# %% ../../../nbs/heart/23b_prepare.data.splits.ipynb #b806666d
+# %% ../../../nbs/heart/23b_prepare.data.splits.ipynb #047b192f
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
@@ -395,7 +395,7 @@ def split_people(
     key = digest([content, options.model_dump(mode='json'), seed, shares], 16)
     return HeartSplits(train, validation, test, normalisation, key, options, shares, everyone)
 
-# %% ../../../nbs/heart/23c_prepare.data.no-leak.ipynb #f21b8113
+# %% ../../../nbs/heart/23c_prepare.data.batches.ipynb #1256d81b
 from collections.abc import Iterable
 from itertools import chain
 
@@ -408,7 +408,7 @@ from .history import known_past
 from .options import Augment
 from .workouts import on_grid, recording_digest
 
-# %% ../../../nbs/heart/23c_prepare.data.no-leak.ipynb #df4ce7ee
+# %% ../../../nbs/heart/23c_prepare.data.batches.ipynb #df4ce7ee
 def pad_batch(
     items: Sequence[
         tuple[torch.Tensor, ...]
@@ -491,7 +491,7 @@ def workout_loaders(
     train = WorkoutLoader(splits.train, batch_size, True, options.workouts_per_person, n_workouts, options.augment)
     return DataLoaders(train, WorkoutLoader(splits.validation))
 
-# %% ../../../nbs/heart/23c_prepare.data.no-leak.ipynb #234ce5b0
+# %% ../../../nbs/heart/23c_prepare.data.batches.ipynb #234ce5b0
 def new_item(
     points: pd.DataFrame,  # points as recorded, of one workout
     options: HeartData,

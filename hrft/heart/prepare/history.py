@@ -302,13 +302,13 @@ def _regressions(
         weights = recency / np.maximum(np.abs(error) / outlier_bpm, 1)
     return np.where(ends[:, None] > 0, fitted, everybody.stranger)
 
-# %% ../../../nbs/heart/20b_prepare.history.held.ipynb #78fbe230
+# %% ../../../nbs/heart/20b_prepare.history.past.ipynb #9ab1f614
 from collections import Counter
 from typing import Any
 
 from .features import HISTORY_FEATURES, later_loads
 
-# %% ../../../nbs/heart/20b_prepare.history.held.ipynb #cd75b942
+# %% ../../../nbs/heart/20b_prepare.history.past.ipynb #cd75b942
 def _history_summary(
     past: Sequence[PastWorkout],  # in order of date; may be empty
     day: float,  # of the workout to predict
@@ -323,7 +323,7 @@ def _history_summary(
         levels += [mean, high, power, mean - slope_bpm * (power - 10)]
     return dict(zip(HISTORY_FEATURES[1:], [0.0, np.log1p(max(0.0, day - past[-1].day)), *levels], strict=True))
 
-# %% ../../../nbs/heart/20b_prepare.history.held.ipynb #fee9eee9
+# %% ../../../nbs/heart/20b_prepare.history.past.ipynb #fee9eee9
 @dataclass(frozen=True, eq=False)
 class Past:
     "What is known of a person before a workout"
@@ -409,7 +409,7 @@ def rolling_pasts(
         pasts.append([known_past(own, each, everybody, options) for own in (known, earlier)])
     return pasts
 
-# %% ../../../nbs/heart/20b_prepare.history.held.ipynb #61060112
+# %% ../../../nbs/heart/20b_prepare.history.past.ipynb #61060112
 @dataclass(frozen=True, eq=False)
 class Known:
     "All that is known of a person, kept with the weights for the workouts to come"

@@ -219,7 +219,7 @@ def clean(
     columns = {name: values.astype(np.float32) for name, values in cleaned.items() if name in points}
     return points.assign(**columns), pd.Series(counts, dtype=np.int64)
 
-# %% ../../../nbs/heart/15b_prepare.workouts.grid.ipynb #de2c3192
+# %% ../../../nbs/heart/15b_prepare.workouts.grid.ipynb #c401a028
 from hashlib import sha256
 
 # %% ../../../nbs/heart/15b_prepare.workouts.grid.ipynb #bd0de0fb

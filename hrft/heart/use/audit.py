@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ...core import set_seed
-from .pipelines import Answer, Pipeline
+from ...core import UserError, set_seed
+from .pipelines import REPLACEMENTS, Answer, Pipeline, another_run
 from ...naming import printable
 
 # %% ../../../nbs/heart/59_use.audit.ipynb #80c584e0
 from .pipelines import HEART_RATE, input_parts, predicted_steps, replaced, share_changed, with_part
 
 # %% ../../../nbs/heart/59_use.audit.ipynb #9708abe0
-# | export
+from .pipelines import workout_name
 
 # %% ../../../nbs/heart/59_use.audit.ipynb #1a625b59
 _LEAST_BPM, _TIMES_NOISE = 0.01, 3
@@ -111,13 +111,7 @@ def _input_rows(run: _Run, base: Answer, answer: Answer, replacement: str) -> li
             rows.append({'replacement': replacement, 'input': str(name), 'changed': share, 'moved_bpm': moved})
     return rows
 
-# %% ../../../nbs/heart/59b_use.audit.run.ipynb #558ab850
-from collections.abc import Mapping
-
-from ...core import UserError
-from .pipelines import ABSENT, REPLACEMENTS, another_run, derived_columns, workout_name
-
-# %% ../../../nbs/heart/59b_use.audit.run.ipynb #badc8bab
+# %% ../../../nbs/heart/59_use.audit.ipynb #badc8bab
 _N_OTHERS = 5  # runs whose heart rate is put in place of the run's own
 _MEAN = "mean over other runs'"  # of the predictions with these
 _HISTORY = 'low', 'high', 'raised', 'lowered', 'reversed'
@@ -193,7 +187,12 @@ def _audit_run(run: _Run) -> tuple[list[dict], list[dict]]:
             look(whose, name, run.fitted_again, run.with_hr(REPLACEMENTS[name], indices), whose == 'fit')
     return rows, inputs
 
-# %% ../../../nbs/heart/59b_use.audit.run.ipynb #9b0556d4
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #1879da50
+from collections.abc import Mapping
+
+from .pipelines import ABSENT, derived_columns
+
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #9b0556d4
 _CANNOT = (
     "This cannot find weights that were trained on these very runs (give `fit` for that), answers remembered by "
     "anything but a name, and other columns or times that were made of heart rate."
@@ -331,7 +330,7 @@ def _sentence(table: pd.DataFrame, inputs: pd.DataFrame, findings: Sequence[str]
         said.append(f"Replaced along with heart rate: {', '.join(printable(name, 40) for name in derived)}.")
     return ' '.join([*said, *[_CANNOT] * (not {'own', 'fit', 'later'} & set(findings))])
 
-# %% ../../../nbs/heart/59b_use.audit.run.ipynb #ebe1412d
+# %% ../../../nbs/heart/59b_use.audit.findings.ipynb #ebe1412d
 @dataclass(frozen=True)
 class Audit:
     "What an audit saw, and what it says"

@@ -6,7 +6,7 @@
 __all__ = ['stranger_by', 'Reference', 'followed_runs', 'Trend', 'trend', 'monthly', 'anomalies', 'Fitness', 'fitness_of', 'trend_sentence', 'drift_sentence', 'findings_table', 'plot_fitness', 'fitness_section']
 
 # %% ../../../nbs/heart/47_use.fitness.ipynb #4edb7f08
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -231,7 +231,13 @@ def _level_at(followed, day):
     variance = max(_LASTING + 1.0 - weight @ weight + unsure, 0.0)
     return fit.line[0] + weight @ rest, fit.sd_bpm * np.sqrt(variance)
 
-# %% ../../../nbs/heart/47_use.fitness.ipynb #5cc9d510
+# %% ../../../nbs/heart/47b_use.fitness.findings.ipynb #217531cb
+from collections.abc import Iterator
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+# %% ../../../nbs/heart/47b_use.fitness.findings.ipynb #5cc9d510
 _AROUND, _LEAST_SIDE, _SPELL_RUNS, _SPELL_DAYS = 15, 4, (2, 3, 4, 5, 6), 21.0
 _P, _DRAWN, _MOST = 0.02, 999, 10
 _REASONS = {
@@ -268,7 +274,7 @@ def _contrasts(kind, day, covariance):
         errors.append(np.sqrt(inverse[1, 1]))
     return marks, np.array(rows).reshape(-1, len(day)), np.array(errors)
 
-# %% ../../../nbs/heart/47_use.fitness.ipynb #5b0a029a
+# %% ../../../nbs/heart/47b_use.fitness.findings.ipynb #5b0a029a
 def _found(kind, day, level_bpm, fit, rng):
     "Stretches of a kind that chance does not make, one after the other; `level_bpm` is left without them"
     marks, rows, errors = _contrasts(kind, day, fit.root @ fit.root.T)
@@ -320,11 +326,7 @@ def anomalies(
     about = followed[['workout', 'day']].iloc[table.run].reset_index(drop=True)
     return about.join(table.drop(columns='run')).assign(reason=table.kind.map(_REASONS))
 
-# %% ../../../nbs/heart/47b_use.fitness.planted.ipynb #4fff46f3
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-
-# %% ../../../nbs/heart/47b_use.fitness.planted.ipynb #5fd74adc
+# %% ../../../nbs/heart/47b_use.fitness.findings.ipynb #5fd74adc
 @dataclass(frozen=True, eq=False)
 class Fitness:
     "Everything that is said of a person's fitness"
@@ -424,7 +426,7 @@ def findings_table(fitness: Fitness) -> pd.DataFrame:  # a row a finding
         }
     )
 
-# %% ../../../nbs/heart/47b_use.fitness.planted.ipynb #60323584
+# %% ../../../nbs/heart/47b_use.fitness.findings.ipynb #60323584
 def plot_fitness(fitness: Fitness) -> Figure:  # closed
     "Levels run by run and month by month with what was found, and the drift of each run"
     figure, (top, low) = plt.subplots(2, 1, figsize=(8, 5.4), sharex=True, height_ratios=(2, 1), layout='constrained')

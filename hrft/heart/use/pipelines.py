@@ -145,7 +145,7 @@ def replaced(
     more = {name: points[name] * (share if points[name].nunique() > 1 else whole) for name in derived}
     return points.assign(**{HEART_RATE: new}, **more)
 
-# %% ../../../nbs/heart/48b_use.pipelines.anybody.ipynb #602e7f87
+# %% ../../../nbs/heart/48b_use.pipelines.models.ipynb #2e0b68e6
 from collections.abc import Mapping
 from copy import deepcopy
 from importlib import import_module
@@ -161,7 +161,7 @@ from ..prepare.history import Workout
 from ..prepare.options import USUAL, HeartData
 from ..prepare.workouts import on_grid, recording_digest
 
-# %% ../../../nbs/heart/48b_use.pipelines.anybody.ipynb #67317cad
+# %% ../../../nbs/heart/48b_use.pipelines.models.ipynb #67317cad
 _OTHERS = 'earlier', 'later'
 
 
@@ -274,7 +274,7 @@ class Pipeline:
         fed = deepcopy(found) if self.inputs else None
         return Answer(*predicted_steps(predict(found) if self.inputs else found, runs[at]), fed)
 
-# %% ../../../nbs/heart/48b_use.pipelines.anybody.ipynb #5c8b5a3e
+# %% ../../../nbs/heart/48b_use.pipelines.models.ipynb #5c8b5a3e
 def input_parts(
     fed: Any,  # what somebody's `inputs` gave
 ) -> dict[Any, np.ndarray]:
@@ -311,7 +311,7 @@ def share_changed(
     same = pd.Series(before.ravel()) == pd.Series(after.ravel())
     return float(1 - (same | (pd.isna(before.ravel()) & pd.isna(after.ravel()))).mean())
 
-# %% ../../../nbs/heart/48b_use.pipelines.anybody.ipynb #96fdba22
+# %% ../../../nbs/heart/48b_use.pipelines.models.ipynb #96fdba22
 def as_workouts(
     recordings: Sequence[pd.DataFrame],  # a person's, in order of date
     options: HeartData = USUAL,

@@ -7,20 +7,26 @@ __all__ = ['Route', 'read_route', 'pace_speed', 'pace_text', 'even_effort', 'pla
 
 # %% ../../../nbs/heart/46_use.plan.ipynb #270c45da
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from scipy.ndimage import median_filter, uniform_filter1d
+from scipy.stats import norm
 
 from ...core import UserError, require_memory
 from ..files.markup import XmlStream
 from ..files.points import MOST_POINTS, Unreadable
+from ..models.baselines import HEART_RATE
 from ..prepare.features import running_cost
 from ..prepare.history import Workout
 from ..prepare.options import USUAL, HeartData
+from ..study import predictor_of
+from ...intervals import interval_levels
 from ...naming import printable
+from ...runfolder import Run
 
 # %% ../../../nbs/heart/46_use.plan.ipynb #45e4216a
 _NODE_M, _SHORTEST_M, _LONGEST_M = 10.0, 500.0, 300_000.0
@@ -187,20 +193,7 @@ def planned_run(
     grid = pd.DataFrame({'speed_m_s': np.diff(reached) / np.diff(edges), 'altitude_m': height})
     return Workout.from_grid(grid, route.name, day=day, grid_step_s=step_s, loads=loads)
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #4902c832
-from collections.abc import Callable
-
-import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
-from scipy.stats import norm
-
-from ..judge.intervals import plot_intervals
-from ..models.baselines import HEART_RATE
-from ..study import predictor_of
-from ...intervals import interval_levels
-from ...runfolder import Run
-
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #a37e4243
+# %% ../../../nbs/heart/46_use.plan.ipynb #a37e4243
 def _quantiles(table):
     "Normal scores of the quantiles that a table holds, `(Q,)`, and the quantiles, `(T, Q)`, bpm"
     levels = sorted(interval_levels(table, HEART_RATE))
@@ -230,7 +223,7 @@ def _limit_with(table, chance):
     share = (norm.ppf(chance) - scores[right - 1]) / (scores[right] - scores[right - 1])
     return bpm[:, right - 1] + share * (bpm[:, right] - bpm[:, right - 1])
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #1639017d
+# %% ../../../nbs/heart/46_use.plan.ipynb #1639017d
 @dataclass(frozen=True)
 class Forecaster:
     "What predicts a planned run, and how it reads one"
@@ -276,7 +269,13 @@ def forecaster_of(
 
     return Forecaster(bounds, header.options, loads, predictor.name + about, *speeds, day)
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #03c6b526
+# %% ../../../nbs/heart/46b_use.plan.route.ipynb #333aa6d7
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from ..judge.intervals import plot_intervals
+
+# %% ../../../nbs/heart/46b_use.plan.route.ipynb #03c6b526
 @dataclass(frozen=True, eq=False)
 class Plan:
     "A route at a pace, with its heart rate"
@@ -295,7 +294,7 @@ class Plan:
         "How long it takes"
         return float(self.route.distance_m[-1] / self.run.steps[:, 0].mean())
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #4fda8256
+# %% ../../../nbs/heart/46b_use.plan.route.ipynb #4fda8256
 _BISECTIONS, _TELLS_BPM = 12, 10.0
 
 
@@ -378,7 +377,7 @@ def _fastest(effort, slow, fast):
         middle = (slow + fast) / 2
     return best
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #da05f9c0
+# %% ../../../nbs/heart/46b_use.plan.route.ipynb #da05f9c0
 def plan_table(plan: Plan) -> pd.DataFrame:  # a row a kilometre
     "Distance, climb, pace, heart rate with its intervals and the chance to be over the limit, by kilometre"
     splits, route = _splits(plan.steps), plan.route
@@ -426,7 +425,7 @@ def _duration(minutes):
     "Minutes as a runner says them, such as `54 min` or `1 h 05 min`"
     return f'{minutes:.0f} min' if minutes < 90 else '{:.0f} h {:02.0f} min'.format(*divmod(round(minutes), 60))
 
-# %% ../../../nbs/heart/46b_use.plan.limit.ipynb #a5b4a207
+# %% ../../../nbs/heart/46b_use.plan.route.ipynb #a5b4a207
 def plot_plan(plan: Plan) -> Figure:  # closed
     "Heart rate with its intervals, the pace and the climbs along the route"
     figure, (top, middle, low) = plt.subplots(
@@ -464,7 +463,7 @@ def plan_section(plan: Plan) -> tuple[str, pd.DataFrame, Figure]:  # Markdown, t
         shown[f'chance above {plan.limit_bpm:g} bpm'] = [f'{share:.0%}' for share in table.over_limit]
     return f'{plan_sentence(plan)} Predicted by {plan.by}.', shown, plot_plan(plan)
 
-# %% ../../../nbs/heart/46c_use.plan.judged.ipynb #de8b96ca
+# %% ../../../nbs/heart/46c_use.plan.scores.ipynb #de8b96ca
 def plan_scores(
     table: pd.DataFrame,  # predictions with intervals by run and step, with person, workout, high_bpm (highest before)
     share: float = 0.8,  # of the highest heart rate so far: the threshold of time in zone
