@@ -149,7 +149,7 @@ class WeightAverage:
 # %% ../nbs/core/13b_callbacks.stage.ipynb #5163b1dd
 from time import perf_counter
 
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from .core import derive_seed, set_seed

@@ -214,7 +214,7 @@ _PATIENCE_S = 5.0  # for a process to be seen as ended after its connection brok
 # %% ../nbs/core/16b_processes.rows.ipynb #94c97dc2
 from contextlib import ExitStack
 
-from fastai.callback.core import Callback, CancelFitException
+from fastai.callback.core import Callback, CancelFitException  # pyright: ignore[reportAttributeAccessIssue]
 from torch.overrides import TorchFunctionMode
 from torch.random import fork_rng
 
