@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['PEOPLE', 'KINDS', 'Contender', 'model_kind', 'contenders', 'ranking', 'by_type', 'summary', 'time_to_reach',
-           'recommendation', 'plot_workouts', 'plot_scatter', 'explore']
+           'recommendation', 'plot_workouts', 'plot_scatter']
 
 # %% ../../../nbs/heart/50_results.tables.ipynb #1281801b
 from dataclasses import dataclass
@@ -17,8 +17,6 @@ from ...core import UserError
 from ...evaluate import FEW, score, span_text, step_sums
 from ..judge.intervals import plot_intervals
 from ..models.baselines import HEART_RATE, heart_scores
-from ..study import kept_predictions
-from ...report import image
 from ...runfolder import Run
 from ...tables import mark
 
@@ -101,7 +99,7 @@ def ranking(
         row = by_name[place['model']]
         scores, few = heart_scores(row.predictions), place['n'] < FEW
         low, median, high = scores['workout_mae_bpm']
-        behind = 'behind' if place['verdict'] == 'behind the first' else 'tied'
+        behind = 'behind' if place['verdict'] == 'behind the first' else 'tied'  # paired by workout
         table.append(
             {
                 'rank': place['rank'],
@@ -118,7 +116,9 @@ def ranking(
                 'R2 95 %': span_text(scores['r2_ci95'], 2, few),
                 'data': row.dataset,
                 'workouts': scores['n_workouts'],
-                'against the first': 'first' if place['rank'] == 1 else f"{behind}, {p_text(place['p_against_first'])}",
+                'against the first': 'first'
+                if place['rank'] == 1
+                else f"{behind}, paired {p_text(place['p_against_first'])}",
                 'test_set': place['test_set'],
             }
         )
@@ -268,59 +268,3 @@ def plot_scatter(
     right.set(xlabel='time since the start (min)', ylabel='predicted - measured (bpm)')
     right.legend()
     return mark(figure, simulated)
-
-# %% ../../../nbs/heart/50_results.tables.ipynb #1b5a79ab
-def explore(
-    run: Run,  # finished
-    simulated: bool = False,
-):  # ipywidgets' box
-    "Menus of splits, models and workouts above the chosen workout's measured and predicted heart rate"
-    import ipywidgets as widgets
-
-    predictions, with_bands, kept, picture = (
-        run.predictions,
-        kept_predictions(run),
-        run.metrics['kept_stage'],
-        widgets.Output(),
-    )
-    split = widgets.Dropdown(
-        options=[name for name in ('test', 'validation') if (predictions.split == name).any()], description='split'
-    )
-    model, workout = widgets.Dropdown(description='model'), widgets.Dropdown(description='workout')
-
-    def narrow(_=None):
-        own, chosen = predictions[predictions.split == split.value], model.value
-        model.options, workout.options = list(own.model.unique()), list(own.workout.unique())
-        model.value, workout.value = chosen if chosen in model.options else kept, workout.options[0]
-        draw()
-
-    def draw(_=None):
-        own = (
-            with_bands
-            if (split.value, model.value) == ('test', kept)
-            else predictions[(predictions.split == split.value) & (predictions.model == model.value)]
-        )
-        own = own[own.workout == workout.value]
-        if not len(own):
-            return  # the menus change one after the other
-        picture.outputs = ()
-        picture.append_display_data(_workout_image(own, f'{workout.value} ({split.value}), {model.value}', simulated))
-
-    narrow()
-    split.observe(narrow, 'value')
-    for menu in (model, workout):
-        menu.observe(draw, 'value')
-    return widgets.VBox([widgets.HBox([split, model, workout]), picture])
-
-
-def _workout_image(own, name, simulated):
-    "One workout's measured and predicted heart rate as an image"
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(8, 3.4), layout='constrained')
-    plot_intervals(axes, own)
-    known = own.dropna(subset='measured_bpm')
-    mae = (known.predicted_bpm - known.measured_bpm).abs().mean()
-    axes.set_title(title := f'{name}: {f"MAE {mae:.1f} bpm" if len(known) else "heart rate not measured"}')
-    axes.legend(loc='lower right', fontsize='small')
-    return image(mark(figure, simulated), title)
