@@ -244,7 +244,7 @@ def _without_tags(markdown):
     parts = _FENCE.split(markdown)
     return ''.join(part if i % 2 else _TAG.sub('&lt;', part) for i, part in enumerate(parts))
 
-# %% ../nbs/core/26b_report.shown.ipynb #1c06180f
+# %% ../nbs/core/26b_report.shown.ipynb #27788488
 import pandas as pd
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
@@ -253,16 +253,17 @@ from .core import versions
 from .evidence import markdown_list, markdown_table
 from .naming import page_text
 
-# %% ../nbs/core/26b_report.shown.ipynb #04af04fb
+# %% ../nbs/core/26b_report.shown.ipynb #f8d6ea5d
 def answer(
     *sentences: str,  # Markdown; empty ones are left out
 ) -> Markdown:
     "What a report says first: at most three sentences"
     said = [sentence for sentence in sentences if sentence]
     assert 1 <= len(said) <= 3, f'{len(said)} sentences'
-    return Markdown('## The answer\n\n' + '\n'.join(f'- {sentence}' for sentence in said))
+    mark = '- ' if said[1:] else ''
+    return Markdown('## The answer\n\n' + '\n'.join(f'{mark}{sentence}' for sentence in said))
 
-# %% ../nbs/core/26b_report.shown.ipynb #16223139
+# %% ../nbs/core/26b_report.shown.ipynb #ced8e068
 def table(
     frame: pd.DataFrame,
     digits: int | dict = 2,  # decimals, for all columns or by column
@@ -271,7 +272,7 @@ def table(
     "A data frame as a Markdown table"
     return Markdown(markdown_table(frame.reset_index(drop=not index), decimals=digits))
 
-# %% ../nbs/core/26b_report.shown.ipynb #31069b00
+# %% ../nbs/core/26b_report.shown.ipynb #ae0a9279
 def image(
     figure: Figure,  # closed
     words: str,  # what it shows, for those who cannot see it
@@ -293,7 +294,7 @@ def picture(
     "Show a figure with its words"
     display(image(figure, words))
 
-# %% ../nbs/core/26b_report.shown.ipynb #e700ffb1
+# %% ../nbs/core/26b_report.shown.ipynb #eaf59a5b
 def made_from(
     runs: dict,  # name, as the tables of the report have it -> Run
     *notes: str,  # sentences on how it was measured
@@ -332,13 +333,13 @@ def _parameters_cell(name, values, given):
         f'### Parameters\n\n{markdown_table(pd.DataFrame(rows))}\n\n{said}', id='parameters'
     )
 
-# %% ../nbs/core/26c_report.page.ipynb #bd07ea4d
+# %% ../nbs/core/26c_report.page.ipynb #20817521
 import html
 from collections import Counter
 
 from .core import atomic_path
 
-# %% ../nbs/core/26c_report.page.ipynb #da68e31e
+# %% ../nbs/core/26c_report.page.ipynb #d77f8ba5
 _STYLE = '''
 :root { color-scheme: light }
 body { margin: 0; color: #222; background: #fff; overflow-wrap: break-word;
@@ -406,7 +407,7 @@ _PAGE = '''<!DOCTYPE html>
 </html>
 '''
 
-# %% ../nbs/core/26c_report.page.ipynb #ffc75e99
+# %% ../nbs/core/26c_report.page.ipynb #76a62e7b
 def _write(notebook, target, formats):
     "The report's files"
     _name_pictures(notebook)
@@ -423,6 +424,9 @@ def _write(notebook, target, formats):
     return written
 
 
+_WORD = re.compile('[a-z0-9]+')
+
+
 def _name_pictures(notebook):
     "Each picture's words (those it was shown with, else the heading above it), and a file name made of them"
     heading, taken = 'Report', Counter()
@@ -431,7 +435,10 @@ def _name_pictures(notebook):
         for shown in [o for o in cell.get('outputs', []) if 'image/png' in o.get('data', {})]:
             words = shown.metadata.setdefault('image/png', {}).setdefault('alt', f'Figure: {heading}')
             head = re.split('[,:;(]', words.removeprefix('Figure: ').lower())[0]
-            name = '-'.join(re.findall('[a-z0-9]+', head)[:7]) or 'figure'
+            name = re.sub(
+                '(-(a|an|and|as|by|each|for|from|in|its|of|on|the|to|with))+$', '', '-'.join(_WORD.findall(head)[:7])
+            )
+            name = name or 'figure'
             taken[name] += 1
             shown.metadata['filename'] = name + (f'-{taken[name]}' if taken[name] > 1 else '') + '.png'
 
@@ -461,7 +468,7 @@ def _markdown(notebook, target):
     text = re.sub(r'!\[png\]', lambda _: f'![{next(words)}]', text)
     return re.sub(r'\n{3,}', '\n\n', re.sub(r'^ +$', '', text, flags=re.M)).strip() + '\n'
 
-# %% ../nbs/core/26c_report.page.ipynb #2bd074f8
+# %% ../nbs/core/26c_report.page.ipynb #b758e499
 _FOLD = 10  # rows from which on a table folds
 _NAMES = {'run', 'model', 'recipe', 'name', 'candidate'}  # columns that may name a run
 
