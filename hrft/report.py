@@ -244,7 +244,7 @@ def _without_tags(markdown):
     parts = _FENCE.split(markdown)
     return ''.join(part if i % 2 else _TAG.sub('&lt;', part) for i, part in enumerate(parts))
 
-# %% ../nbs/core/26b_report.shown.ipynb #27788488
+# %% ../nbs/core/26b_report.shown.ipynb #a7c07c88
 import pandas as pd
 from IPython.display import Image, Markdown, display
 from matplotlib.figure import Figure
@@ -253,7 +253,7 @@ from .core import versions
 from .evidence import markdown_list, markdown_table
 from .naming import page_text
 
-# %% ../nbs/core/26b_report.shown.ipynb #f8d6ea5d
+# %% ../nbs/core/26b_report.shown.ipynb #3005d035
 def answer(
     *sentences: str,  # Markdown; empty ones are left out
 ) -> Markdown:
@@ -263,7 +263,7 @@ def answer(
     mark = '- ' if said[1:] else ''
     return Markdown('## The answer\n\n' + '\n'.join(f'{mark}{sentence}' for sentence in said))
 
-# %% ../nbs/core/26b_report.shown.ipynb #ced8e068
+# %% ../nbs/core/26b_report.shown.ipynb #fabb2488
 def table(
     frame: pd.DataFrame,
     digits: int | dict = 2,  # decimals, for all columns or by column
@@ -272,7 +272,7 @@ def table(
     "A data frame as a Markdown table"
     return Markdown(markdown_table(frame.reset_index(drop=not index), decimals=digits))
 
-# %% ../nbs/core/26b_report.shown.ipynb #ae0a9279
+# %% ../nbs/core/26b_report.shown.ipynb #36bac5ba
 def image(
     figure: Figure,  # closed
     words: str,  # what it shows, for those who cannot see it
@@ -294,7 +294,7 @@ def picture(
     "Show a figure with its words"
     display(image(figure, words))
 
-# %% ../nbs/core/26b_report.shown.ipynb #eaf59a5b
+# %% ../nbs/core/26b_report.shown.ipynb #919134b0
 def made_from(
     runs: dict,  # name, as the tables of the report have it -> Run
     *notes: str,  # sentences on how it was measured
@@ -333,13 +333,13 @@ def _parameters_cell(name, values, given):
         f'### Parameters\n\n{markdown_table(pd.DataFrame(rows))}\n\n{said}', id='parameters'
     )
 
-# %% ../nbs/core/26c_report.page.ipynb #20817521
+# %% ../nbs/core/26c_report.page.ipynb #d2b6d07b
 import html
 from collections import Counter
 
 from .core import atomic_path
 
-# %% ../nbs/core/26c_report.page.ipynb #d77f8ba5
+# %% ../nbs/core/26c_report.page.ipynb #9dfc6acb
 _STYLE = '''
 :root { color-scheme: light }
 body { margin: 0; color: #222; background: #fff; overflow-wrap: break-word;
@@ -384,7 +384,7 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   thead { display: table-header-group }
   .scroll, .output_png { overflow: visible }
   table { font-size: 7.5pt; width: 100% }
-  th, td { padding: .1rem .25rem }
+  th, td { padding: .1rem .25rem; overflow-wrap: anywhere }
   .short { white-space: normal }
   .output_png img { width: auto; max-width: 100% }
   details::details-content { content-visibility: visible; display: block; block-size: auto }
@@ -407,7 +407,7 @@ _PAGE = '''<!DOCTYPE html>
 </html>
 '''
 
-# %% ../nbs/core/26c_report.page.ipynb #76a62e7b
+# %% ../nbs/core/26c_report.page.ipynb #3909706d
 def _write(notebook, target, formats):
     "The report's files"
     _name_pictures(notebook)
@@ -468,7 +468,7 @@ def _markdown(notebook, target):
     text = re.sub(r'!\[png\]', lambda _: f'![{next(words)}]', text)
     return re.sub(r'\n{3,}', '\n\n', re.sub(r'^ +$', '', text, flags=re.M)).strip() + '\n'
 
-# %% ../nbs/core/26c_report.page.ipynb #b758e499
+# %% ../nbs/core/26c_report.page.ipynb #38a150bb
 _FOLD = 10  # rows from which on a table folds
 _NAMES = {'run', 'model', 'recipe', 'name', 'candidate'}  # columns that may name a run
 
