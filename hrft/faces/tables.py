@@ -36,13 +36,14 @@ def train_sweep(
     seeds: int = 3,  # of each recipe
     changes: Sequence[str] = (),  # to all recipes, such as `stages.0.epochs=10`
     runs: str | Path | None = None,  # folder of run folders
+    seed: int = 0,  # the first
 ) -> dict[str, list[Run]]:  # recipe's name -> its runs, one a seed
     "Every recipe with every seed; finished runs are not trained again"
 
-    def run(name, seed):
-        return fit(STUDY, read_recipe(name, FacesRecipe, (*changes, f'seed={seed}')), source, runs, show=False)
+    def run(name, s):
+        return fit(STUDY, read_recipe(name, FacesRecipe, (*changes, f'seed={s}')), source, runs, show=False)
 
-    return {name.split('/')[-1]: [run(name, seed) for seed in range(seeds)] for name in recipes}
+    return {name.split('/')[-1]: [run(name, s) for s in range(seed, seed + seeds)] for name in recipes}
 
 # %% ../../nbs/faces/08_tables.ipynb #a355aeaa
 def _compared(sweep: dict[str, list[Run]]) -> Comparison:

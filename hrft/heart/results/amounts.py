@@ -223,19 +223,19 @@ def cold_start_answer(
     table: pd.DataFrame,  # of `cold_start_table`
     model: str,  # candidate
     reference: str = 'own trees',
-) -> str:  # Markdown
+) -> list[str]:  # three sentences, Markdown
     "What a candidate is worth by the number of workouts, in words"
     mine = table[table.candidate == model].set_index('workouts known')
     last, other = mine.iloc[-1], table[table.candidate == reference].iloc[-1]
     errors = ', '.join(f'{mae:.2f} with {known}' for known, mae in mine['MAE (bpm)'].items())
     worse = ', '.join(f'{n:.0f} with {known}' for known, n in mine['worse for'].dropna().items())
-    return (
-        f"- **{model}**: **{last['MAE (bpm)']:.2f} bpm** with {mine.index[-1]} workouts known (95 % interval for "
-        f"somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} of {reference}.\n"
-        f'- By the number of workouts known, bpm: {errors}.\n'
-        f'- Of {last.people} people, those for whom the better of own trees and own ridge, '
-        f'picked after the test, has less: {worse}.'
-    )
+    return [
+        f"**{model}**: **{last['MAE (bpm)']:.2f} bpm** with {mine.index[-1]} workouts known (95 % interval for "
+        f"somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} of {reference}.",
+        f'By the number of workouts known, bpm: {errors}.',
+        f'Of {last.people} people, those for whom the better of own trees and own ridge, '
+        f'picked after the test, has less: {worse}.',
+    ]
 
 
 def plot_cold_start(

@@ -6,21 +6,14 @@
 __all__ = ['judged_people', 'mean_gain', 'candidates_table', 'runs_table', 'plot_gains', 'Gains', 'read_metrics', 'write_gains']
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #7648b460
-import re
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy import stats
 
-from ...core import UserError, atomic_path, require_memory
+from ...core import UserError
 from ...evaluate import FEW, mean_interval, span_text
-from ...evidence import markdown_table
-from ...naming import page_text, printable
 
 # %% ../../../nbs/heart/55_results.gains.ipynb #00527834
 _GAINED, _HARMED, _UNSHOWN = 'gained', 'harmed', 'no difference shown'
@@ -185,7 +178,18 @@ def _plot_runs(axes: Axes, own: pd.DataFrame) -> None:
     axes.set_xticks(_RUNS[1:-1], [f'{n:g}' for n in _RUNS[1:-1]])
     axes.legend(loc='lower right', fontsize='small')
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #24480b11
+# %% ../../../nbs/heart/55b_results.gains.page.ipynb #e479ec21
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from ...core import atomic_path, require_memory
+from ...evidence import markdown_table
+from ...naming import page_text, printable
+
+# %% ../../../nbs/heart/55b_results.gains.page.ipynb #24480b11
 _NAMED = 20
 
 
@@ -308,7 +312,7 @@ def _failures(judged):
     more = [f'- and {len(n) - _NAMED:,} other reasons'] * (len(n) > _NAMED)
     return ['## Not judged', '', *lines, *more, '']
 
-# %% ../../../nbs/heart/55_results.gains.ipynb #832e6348
+# %% ../../../nbs/heart/55b_results.gains.page.ipynb #832e6348
 def read_metrics(
     cohort: str | Path,  # a folder of metrics.parquet, or of one a shard
 ) -> pd.DataFrame:
