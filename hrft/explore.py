@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'EXPLORERS', 'rgba', 'panels', 'thinned', 'curve', 'band', 'static_picture', 'has_front_end', 'Browser',
            'menu', 'offer', 'ranked', 'Explorer', 'things', 'is_run', 'explore']
 
-# %% ../nbs/core/33_explore.ipynb #14e84c51
+# %% ../nbs/core/33_explore.ipynb #61b4b798
 import html
 import os
 import sys
@@ -25,7 +25,7 @@ from .leaderboard import finished_runs, leaderboard
 from .naming import page_text, plot_text, printable
 from .tables import mark
 
-# %% ../nbs/core/33_explore.ipynb #3660ca37
+# %% ../nbs/core/33_explore.ipynb #d39ff9de
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#F0E442')
 
 
@@ -79,7 +79,7 @@ def panels(
         )
     return figure
 
-# %% ../nbs/core/33_explore.ipynb #9790f3b6
+# %% ../nbs/core/33_explore.ipynb #9213338a
 _MOST_POINTS = 1500  # of a curve, about what a screen shows
 
 
@@ -144,7 +144,7 @@ def band(
         showlegend=row == 1,
     )
 
-# %% ../nbs/core/33_explore.ipynb #6990fb1f
+# %% ../nbs/core/33_explore.ipynb #13fe2294
 def static_picture(
     figure: Any,  # plotly's, of `panels`
     title: str = '',
@@ -194,7 +194,7 @@ def _draw(ax, trace):
             x, y, style, color=trace.line.color, label=name, drawstyle=steps, linewidth=(trace.line.width or 2) * 0.7
         )
 
-# %% ../nbs/core/33_explore.ipynb #4fb0b6e6
+# %% ../nbs/core/33_explore.ipynb #b44a9708
 def has_front_end() -> bool:
     "Whether somebody can click: JupyterLab, Notebook, Voilà, VS Code or Colab, and neither papermill nor nbconvert"
     served = os.environ.get('JPY_SESSION_NAME') or os.environ.get('SERVER_SOFTWARE', '').startswith('voila')
@@ -282,7 +282,7 @@ def _page_table(table):
     written = cells.to_html(index=False, escape=False, border=0, classes='dataframe hrft-table')
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
-# %% ../nbs/core/33_explore.ipynb #e5cb85d2
+# %% ../nbs/core/33_explore.ipynb #99b3a936
 def menu(
     label: str,
     options: Sequence[Any],  # values, or pairs of a label and a value
@@ -308,7 +308,7 @@ def offer(
 
 _CONTROL = widgets.Layout(width='auto', min_width='230px', max_width='100%')
 
-# %% ../nbs/core/33_explore.ipynb #74c1644b
+# %% ../nbs/core/33_explore.ipynb #f3c727ee
 def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
@@ -342,7 +342,7 @@ def _standing(table, metric):
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     return f'{first.recipe} has {metric} {first.score:.3g}; {tied} tied with the first, {behind} behind it.'
 
-# %% ../nbs/core/33_explore.ipynb #0e931119
+# %% ../nbs/core/33_explore.ipynb #3426e47f
 class Explorer(NamedTuple):
     "One way of looking at a thing"
 
@@ -382,10 +382,9 @@ class _Tabs(widgets.Tab):
     def __init__(self, builders):
         self._builders = list(builders.values())
         self._built = {0: self._builders[0]()}  # what is wrong with the thing is raised here
-        super().__init__([widgets.VBox() for _ in builders], titles=list(builders))
+        super().__init__([self._built[0], *[widgets.VBox() for _ in self._builders[1:]]], titles=list(builders))
         self.observe(self._open, 'selected_index')
         self.selected_index = 0
-        self._open()
 
     def _open(self, _=None):
         i = self.selected_index or 0
