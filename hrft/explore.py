@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'EXPLORERS', 'rgba', 'panels', 'thinned', 'curve', 'band', 'static_picture', 'has_front_end', 'Browser',
            'menu', 'offer', 'ranked', 'Explorer', 'things', 'is_run', 'explore']
 
-# %% ../nbs/core/33_explore.ipynb #61b4b798
+# %% ../nbs/core/33_explore.ipynb #593b8046
 import html
 import os
 import sys
@@ -25,7 +25,7 @@ from .leaderboard import finished_runs, leaderboard
 from .naming import page_text, plot_text, printable
 from .tables import mark
 
-# %% ../nbs/core/33_explore.ipynb #d39ff9de
+# %% ../nbs/core/33_explore.ipynb #c71fed5e
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#F0E442')
 
 
@@ -79,7 +79,7 @@ def panels(
         )
     return figure
 
-# %% ../nbs/core/33_explore.ipynb #9213338a
+# %% ../nbs/core/33_explore.ipynb #ee168cad
 _MOST_POINTS = 1500  # of a curve, about what a screen shows
 
 
@@ -144,7 +144,7 @@ def band(
         showlegend=row == 1,
     )
 
-# %% ../nbs/core/33_explore.ipynb #13fe2294
+# %% ../nbs/core/33_explore.ipynb #1cb88f44
 def static_picture(
     figure: Any,  # plotly's, of `panels`
     title: str = '',
@@ -194,7 +194,7 @@ def _draw(ax, trace):
             x, y, style, color=trace.line.color, label=name, drawstyle=steps, linewidth=(trace.line.width or 2) * 0.7
         )
 
-# %% ../nbs/core/33_explore.ipynb #b44a9708
+# %% ../nbs/core/33_explore.ipynb #16524522
 def has_front_end() -> bool:
     "Whether somebody can click: JupyterLab, Notebook, Voilà, VS Code or Colab, and neither papermill nor nbconvert"
     served = os.environ.get('JPY_SESSION_NAME') or os.environ.get('SERVER_SOFTWARE', '').startswith('voila')
@@ -279,10 +279,11 @@ def _page_table(table):
         lambda v: '-' if v is None or v != v else page_text(f'{v:.4g}' if isinstance(v, float) else str(v), 300)
     )
     cells.columns = [page_text(str(name)) for name in cells]
-    written = cells.to_html(index=False, escape=False, border=0, classes='dataframe hrft-table')
+    written = cells.to_html(index=False, escape=False, border=0, justify='left')
+    written = written.replace('<table', '<table style="border-spacing:10px 1px;margin-left:-10px"', 1)
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
-# %% ../nbs/core/33_explore.ipynb #99b3a936
+# %% ../nbs/core/33_explore.ipynb #f42921f0
 def menu(
     label: str,
     options: Sequence[Any],  # values, or pairs of a label and a value
@@ -290,7 +291,12 @@ def menu(
 ) -> widgets.Dropdown:
     "A drop-down menu"
     own = {'value': value} if value is not None else {}
-    return widgets.Dropdown(description=label, options=list(options), layout=_CONTROL, **own)
+    return widgets.Dropdown(description=label, options=_pairs(options), layout=_CONTROL, **own)
+
+
+def _pairs(options):
+    "Options as pairs of a label and a value"
+    return [each if isinstance(each, tuple) else (str(each), each) for each in options]
 
 
 def offer(
@@ -298,8 +304,8 @@ def offer(
     options: Sequence[Any],  # the new ones
 ) -> None:
     "New options, and what was chosen stays where it can"
-    chosen, options = control.value, list(options)
-    values = [each[1] if isinstance(each, tuple) else each for each in options]
+    chosen, options = control.value, _pairs(options)
+    values = [value for _, value in options]
     if [*control.options] != options:
         control.options = options
         if values:
@@ -308,7 +314,7 @@ def offer(
 
 _CONTROL = widgets.Layout(width='auto', min_width='230px', max_width='100%')
 
-# %% ../nbs/core/33_explore.ipynb #f3c727ee
+# %% ../nbs/core/33_explore.ipynb #e201c6f7
 def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
@@ -342,7 +348,7 @@ def _standing(table, metric):
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     return f'{first.recipe} has {metric} {first.score:.3g}; {tied} tied with the first, {behind} behind it.'
 
-# %% ../nbs/core/33_explore.ipynb #3426e47f
+# %% ../nbs/core/33_explore.ipynb #d63828c4
 class Explorer(NamedTuple):
     "One way of looking at a thing"
 

@@ -24,7 +24,7 @@ from .study import open_store, predictor_of
 from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, plan_table, read_route
 from ..runfolder import Run
 
-# %% ../../nbs/heart/61_explore.ipynb #a5f863d2
+# %% ../../nbs/heart/61_explore.ipynb #26cd1fbc
 class Shelf:
     "A store's workouts, each person read when asked for"
 
@@ -79,7 +79,10 @@ def _draw_heart(figure, table, name, colour=COLOURS[1]):
             )
     curve(figure, minutes, table.predicted_bpm, name, line_color=colour)
 
-# %% ../../nbs/heart/61_explore.ipynb #6d34b518
+# %% ../../nbs/heart/61_explore.ipynb #6fdcca05
+_WIDE = widgets.Layout(width='420px', max_width='98%')
+
+
 class _Oracle:
     "What predicts the workouts that are browsed"
 
@@ -124,7 +127,7 @@ def _chosen(listed, judged, days, sport, usable, minutes):
     fails = judged.fails.reindex(listed.workout).to_numpy() != ''
     return listed[keep & ((usable == 'all') | (fails == (usable == 'refused')))]
 
-# %% ../../nbs/heart/61_explore.ipynb #7f6634a7
+# %% ../../nbs/heart/61_explore.ipynb #afe62ab0
 def workouts(
     store: Any,  # a store or its folder
     run: Run | str | Path | None = None,  # that predicts; the shipped base by default
@@ -140,7 +143,7 @@ def workouts(
     )
     who = _choice_of_people(shelf.store.people, first)
     longest = int(np.ceil(shelf.store.workouts.duration_s.max() / 60)) + 1
-    days = widgets.SelectionRangeSlider(description='dates', options=[('', 0)], index=(0, 0), continuous_update=False)
+    days = widgets.SelectionRangeSlider(description='dates', options=[('', 0)], index=(0, 0), layout=_WIDE)
     sport, usable = menu('sport', ['any']), menu('usable', ['all', 'usable', 'refused'])
     length = widgets.IntRangeSlider(
         description='minutes', min=0, max=longest, value=(0, longest), continuous_update=False
@@ -206,7 +209,7 @@ def _draw_workout(figure, shelf, oracle, row, judged):
     errors = ', '.join(error_texts(table)) if table is not None else ''
     return f'Refused: {why}.' if why else f'{row.workout} is a usable run.', f'{by} {errors}'.strip()
 
-# %% ../../nbs/heart/61_explore.ipynb #eea24a07
+# %% ../../nbs/heart/61_explore.ipynb #781fbf74
 def stages(
     run: Run | str | Path,  # finished
     store: Any = None,  # its store, for speed and altitude
@@ -279,7 +282,7 @@ def _errors(metrics, tables, kept):
     ]
     return pd.DataFrame(rows)
 
-# %% ../../nbs/heart/61_explore.ipynb #9f24013b
+# %% ../../nbs/heart/61_explore.ipynb #2f030552
 def hill(
     distance_km: float,  # km
     climb_m: float,  # up to the middle, and down again, m
@@ -346,7 +349,7 @@ def _draw_plan(figure, made):
     curve(figure, km, 1000 / 60 / made.run.steps[:, 0], 'pace', 2, line_color=COLOURS[2])
     curve(figure, made.route.distance_m / 1000, made.route.altitude_m, 'altitude', 3, line_color=COLOURS[4])
 
-# %% ../../nbs/heart/61_explore.ipynb #847d887b
+# %% ../../nbs/heart/61_explore.ipynb #832dd242
 def _is_store(places):
     (place, *more) = places
     return not more and isinstance(place, Path) and (place / 'workouts.csv').is_file()

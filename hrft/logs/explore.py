@@ -25,7 +25,7 @@ from .rows import TrainingLog
 from ..recipe import flat_settings
 from ..runfolder import Run
 
-# %% ../../nbs/logs/24_explore.ipynb #8b09706e
+# %% ../../nbs/logs/24_explore.ipynb #d6a06fb1
 def trainings(
     thing: Any,  # a run, a folder of runs, or logs of any tool
 ) -> dict[str, Any]:  # name -> run or log
@@ -89,7 +89,7 @@ def recipe_diff(run: Run, other: Run) -> pd.DataFrame:  # setting, and a column 
     rows = [(key, str(first.get(key, '-')), str(second.get(key, '-'))) for key in keys]
     return pd.DataFrame(rows, columns=['setting', run.path.name, other.path.name])
 
-# %% ../../nbs/logs/24_explore.ipynb #496e79f8
+# %% ../../nbs/logs/24_explore.ipynb #6faa8376
 def training(
     thing: Any,  # a run, a folder of runs, or logs of any tool
     against: str | Path | None = None,  # another run; its folder joins the menu
@@ -131,7 +131,7 @@ def _differences(one, other):
         return []
     return [('What the settings differ in', recipe_diff(one, other))]
 
-# %% ../../nbs/logs/24_explore.ipynb #01dd5357
+# %% ../../nbs/logs/24_explore.ipynb #47026262
 def smoothed(
     values: pd.Series,  # by step; finite
     window: int,  # evaluations
@@ -153,7 +153,7 @@ def over_seeds(
     mean = together.mean(axis=1)
     return pd.DataFrame({'mean': mean, 'low': mean - half, 'high': mean + half})[n > 1]
 
-# %% ../../nbs/logs/24_explore.ipynb #9bb6862d
+# %% ../../nbs/logs/24_explore.ipynb #bb4a5864
 def comparison(
     logs: Any,  # files, folders or logs
     **options,  # of `compare`, such as `group='(.+)-seed'`, `metric` or `lower`
@@ -223,7 +223,7 @@ def _draw_curves(figure, own, recipes):
     seeds = any(len(several) > 1 for several in groups.values())
     return 'Bands: 95 % of the mean ' + ('over seeds.' if seeds else 'of a tenth of the evaluations.')
 
-# %% ../../nbs/logs/24_explore.ipynb #66054b79
+# %% ../../nbs/logs/24_explore.ipynb #437b7066
 _OTHERS = {'.fit', '.tcx', '.gpx', '.hrm', '.zip', '.gz', '.xml', '.parquet', '.png', '.md', '.toml', '.ipynb'}
 
 
