@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'EXPLORERS', 'rgba', 'panels', 'thinned', 'curve', 'band', 'static_picture', 'has_front_end', 'Browser',
            'menu', 'offer', 'ranked', 'Explorer', 'things', 'is_run', 'explore']
 
-# %% ../nbs/core/33_explore.ipynb #593b8046
+# %% ../nbs/core/33_explore.ipynb #1187d981
 import html
 import os
 import sys
@@ -25,7 +25,7 @@ from .leaderboard import finished_runs, leaderboard
 from .naming import page_text, plot_text, printable
 from .tables import mark
 
-# %% ../nbs/core/33_explore.ipynb #c71fed5e
+# %% ../nbs/core/33_explore.ipynb #4d29568e
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#F0E442')
 
 
@@ -62,6 +62,7 @@ def panels(
         legend=dict(orientation='h', y=1.02, yanchor='bottom', x=0),
         autosize=True,
     )
+    figure._config = figure._config | {'responsive': True, 'displaylogo': False}  # as wide as the page
     for row, label in enumerate(labels, 1):
         figure.update_yaxes(title_text=label, title_font_size=12, row=row, col=1)
     figure.update_xaxes(title_text=across, row=rows, col=1)
@@ -79,7 +80,7 @@ def panels(
         )
     return figure
 
-# %% ../nbs/core/33_explore.ipynb #ee168cad
+# %% ../nbs/core/33_explore.ipynb #e0b5abf5
 _MOST_POINTS = 1500  # of a curve, about what a screen shows
 
 
@@ -144,7 +145,7 @@ def band(
         showlegend=row == 1,
     )
 
-# %% ../nbs/core/33_explore.ipynb #1cb88f44
+# %% ../nbs/core/33_explore.ipynb #822c18a1
 def static_picture(
     figure: Any,  # plotly's, of `panels`
     title: str = '',
@@ -194,7 +195,7 @@ def _draw(ax, trace):
             x, y, style, color=trace.line.color, label=name, drawstyle=steps, linewidth=(trace.line.width or 2) * 0.7
         )
 
-# %% ../nbs/core/33_explore.ipynb #16524522
+# %% ../nbs/core/33_explore.ipynb #04ff1863
 def has_front_end() -> bool:
     "Whether somebody can click: JupyterLab, Notebook, Voilà, VS Code or Colab, and neither papermill nor nbconvert"
     served = os.environ.get('JPY_SESSION_NAME') or os.environ.get('SERVER_SOFTWARE', '').startswith('voila')
@@ -283,7 +284,7 @@ def _page_table(table):
     written = written.replace('<table', '<table style="border-spacing:10px 1px;margin-left:-10px"', 1)
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
-# %% ../nbs/core/33_explore.ipynb #f42921f0
+# %% ../nbs/core/33_explore.ipynb #e130cc96
 def menu(
     label: str,
     options: Sequence[Any],  # values, or pairs of a label and a value
@@ -314,7 +315,7 @@ def offer(
 
 _CONTROL = widgets.Layout(width='auto', min_width='230px', max_width='100%')
 
-# %% ../nbs/core/33_explore.ipynb #e201c6f7
+# %% ../nbs/core/33_explore.ipynb #a4761631
 def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
@@ -348,7 +349,7 @@ def _standing(table, metric):
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     return f'{first.recipe} has {metric} {first.score:.3g}; {tied} tied with the first, {behind} behind it.'
 
-# %% ../nbs/core/33_explore.ipynb #d63828c4
+# %% ../nbs/core/33_explore.ipynb #1b9d2459
 class Explorer(NamedTuple):
     "One way of looking at a thing"
 
