@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'EXPLORERS', 'rgba', 'panels', 'thinned', 'curve', 'band', 'static_picture', 'has_front_end', 'Browser',
            'menu', 'offer', 'ranked', 'Explorer', 'things', 'is_run', 'explore']
 
-# %% ../nbs/core/33_explore.ipynb #1187d981
+# %% ../nbs/core/33_explore.ipynb #7efd3e22
 import html
 import os
 import sys
@@ -25,7 +25,7 @@ from .leaderboard import finished_runs, leaderboard
 from .naming import page_text, plot_text, printable
 from .tables import mark
 
-# %% ../nbs/core/33_explore.ipynb #4d29568e
+# %% ../nbs/core/33_explore.ipynb #872cb186
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#F0E442')
 
 
@@ -42,7 +42,7 @@ def panels(
     across: str,  # label of the horizontal axis, which they share
     heights: Sequence[float] = (),  # relative; the first is three times the others by default
     simulated: bool = False,  # marked on the plot
-):  # plotly's FigureWidget
+) -> Any:  # plotly's FigureWidget
     "Empty plots above each other; zooming one zooms all"
     with extra('lab'):
         import plotly.graph_objects as go
@@ -80,7 +80,7 @@ def panels(
         )
     return figure
 
-# %% ../nbs/core/33_explore.ipynb #e0b5abf5
+# %% ../nbs/core/33_explore.ipynb #794020ef
 _MOST_POINTS = 1500  # of a curve, about what a screen shows
 
 
@@ -145,7 +145,7 @@ def band(
         showlegend=row == 1,
     )
 
-# %% ../nbs/core/33_explore.ipynb #822c18a1
+# %% ../nbs/core/33_explore.ipynb #d914008d
 def static_picture(
     figure: Any,  # plotly's, of `panels`
     title: str = '',
@@ -195,7 +195,7 @@ def _draw(ax, trace):
             x, y, style, color=trace.line.color, label=name, drawstyle=steps, linewidth=(trace.line.width or 2) * 0.7
         )
 
-# %% ../nbs/core/33_explore.ipynb #04ff1863
+# %% ../nbs/core/33_explore.ipynb #b6102a61
 def has_front_end() -> bool:
     "Whether somebody can click: JupyterLab, Notebook, Voilà, VS Code or Colab, and neither papermill nor nbconvert"
     served = os.environ.get('JPY_SESSION_NAME') or os.environ.get('SERVER_SOFTWARE', '').startswith('voila')
@@ -284,12 +284,12 @@ def _page_table(table):
     written = written.replace('<table', '<table style="border-spacing:10px 1px;margin-left:-10px"', 1)
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
-# %% ../nbs/core/33_explore.ipynb #e130cc96
+# %% ../nbs/core/33_explore.ipynb #17bfeffc
 def menu(
     label: str,
     options: Sequence[Any],  # values, or pairs of a label and a value
     value: Any = None,  # the first by default
-) -> widgets.Dropdown:
+) -> Any:  # ipywidgets' Dropdown
     "A drop-down menu"
     own = {'value': value} if value is not None else {}
     return widgets.Dropdown(description=label, options=_pairs(options), layout=_CONTROL, **own)
@@ -315,7 +315,7 @@ def offer(
 
 _CONTROL = widgets.Layout(width='auto', min_width='230px', max_width='100%')
 
-# %% ../nbs/core/33_explore.ipynb #a4761631
+# %% ../nbs/core/33_explore.ipynb #f38d761f
 def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
@@ -349,7 +349,7 @@ def _standing(table, metric):
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     return f'{first.recipe} has {metric} {first.score:.3g}; {tied} tied with the first, {behind} behind it.'
 
-# %% ../nbs/core/33_explore.ipynb #1b9d2459
+# %% ../nbs/core/33_explore.ipynb #3fd125bd
 class Explorer(NamedTuple):
     "One way of looking at a thing"
 
