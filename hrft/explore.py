@@ -6,7 +6,7 @@
 __all__ = ['COLOURS', 'EXPLORERS', 'rgba', 'panels', 'thinned', 'curve', 'band', 'static_picture', 'has_front_end', 'Browser',
            'menu', 'offer', 'ranked', 'Explorer', 'things', 'is_run', 'explore']
 
-# %% ../nbs/core/33_explore.ipynb #7efd3e22
+# %% ../nbs/core/33_explore.ipynb #c54499d9
 import html
 import os
 import sys
@@ -25,7 +25,7 @@ from .leaderboard import finished_runs, leaderboard
 from .naming import page_text, plot_text, printable
 from .tables import mark
 
-# %% ../nbs/core/33_explore.ipynb #872cb186
+# %% ../nbs/core/33_explore.ipynb #6d7c7527
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000', '#F0E442')
 
 
@@ -80,7 +80,7 @@ def panels(
         )
     return figure
 
-# %% ../nbs/core/33_explore.ipynb #794020ef
+# %% ../nbs/core/33_explore.ipynb #4baeb7df
 _MOST_POINTS = 1500  # of a curve, about what a screen shows
 
 
@@ -145,7 +145,7 @@ def band(
         showlegend=row == 1,
     )
 
-# %% ../nbs/core/33_explore.ipynb #d914008d
+# %% ../nbs/core/33_explore.ipynb #e00ff992
 def static_picture(
     figure: Any,  # plotly's, of `panels`
     title: str = '',
@@ -195,7 +195,7 @@ def _draw(ax, trace):
             x, y, style, color=trace.line.color, label=name, drawstyle=steps, linewidth=(trace.line.width or 2) * 0.7
         )
 
-# %% ../nbs/core/33_explore.ipynb #b6102a61
+# %% ../nbs/core/33_explore.ipynb #f8785cc9
 def has_front_end() -> bool:
     "Whether somebody can click: JupyterLab, Notebook, Voilà, VS Code or Colab, and neither papermill nor nbconvert"
     served = os.environ.get('JPY_SESSION_NAME') or os.environ.get('SERVER_SOFTWARE', '').startswith('voila')
@@ -270,7 +270,7 @@ class Browser(widgets.VBox):
         elif self.table.value:
             shown['text/html'] = self.words.value + self.table.value
         if has_front_end():
-            shown |= super()._repr_mimebundle_(**kwargs) | {'text/plain': self.text}
+            shown |= dict(super()._repr_mimebundle_(**kwargs) or {}) | {'text/plain': self.text}
         return shown, about
 
 
@@ -284,7 +284,7 @@ def _page_table(table):
     written = written.replace('<table', '<table style="border-spacing:10px 1px;margin-left:-10px"', 1)
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
-# %% ../nbs/core/33_explore.ipynb #17bfeffc
+# %% ../nbs/core/33_explore.ipynb #d4f2812a
 def menu(
     label: str,
     options: Sequence[Any],  # values, or pairs of a label and a value
@@ -315,17 +315,17 @@ def offer(
 
 _CONTROL = widgets.Layout(width='auto', min_width='230px', max_width='100%')
 
-# %% ../nbs/core/33_explore.ipynb #f38d761f
+# %% ../nbs/core/33_explore.ipynb #3586e004
 def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
     "A leaderboard that sorts and filters, with what is tied and what is behind in words"
     table = leaderboard(finished_runs(folder))
     names = {
-        items: f'{own.recipe.iloc[0].split("/")[0]}, {int(own.n.max())} test items'
+        items: f'{str(own.recipe.iloc[0]).split("/")[0]}, {int(own.n.max())} test items'
         for items, own in table.groupby('test_items', sort=False)
     }
-    among = menu('judged on', [(f'{name} ({items[:6]})', items) for items, name in names.items()])
+    among = menu('judged on', [(f'{name} ({str(items)[:6]})', items) for items, name in names.items()])
     order = menu('sort by', ['rank', 'recipe', 'score', 'seeds', 'best_baseline'])
     words = widgets.Text(description='filter', placeholder='words of a recipe', layout=_CONTROL)
 
@@ -345,11 +345,11 @@ def _standing(table, metric):
     "Who is first, tied and behind"
     if table.empty:
         return 'No run has these words.'
-    first = table.sort_values('rank').iloc[0]
+    first: Any = table.sort_values('rank').iloc[0]
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     return f'{first.recipe} has {metric} {first.score:.3g}; {tied} tied with the first, {behind} behind it.'
 
-# %% ../nbs/core/33_explore.ipynb #3fd125bd
+# %% ../nbs/core/33_explore.ipynb #54208320
 class Explorer(NamedTuple):
     "One way of looking at a thing"
 

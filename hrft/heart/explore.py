@@ -24,7 +24,7 @@ from .study import open_store, predictor_of
 from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, plan_table, read_route
 from ..runfolder import Run
 
-# %% ../../nbs/heart/61_explore.ipynb #1fd1e71a
+# %% ../../nbs/heart/61_explore.ipynb #02aa1173
 widgets: Any = ipywidgets  # whose traits have no types that a checker could follow
 
 
@@ -82,8 +82,12 @@ def _draw_heart(figure, table, name, colour=COLOURS[1]):
             )
     curve(figure, minutes, table.predicted_bpm, name, line_color=colour)
 
-# %% ../../nbs/heart/61_explore.ipynb #b4a09665
+# %% ../../nbs/heart/61_explore.ipynb #279fcdd3
 _WIDE = widgets.Layout(width='420px', max_width='98%')
+
+
+def _run(run):
+    return run if isinstance(run, Run) else Run(run)
 
 
 class _Oracle:
@@ -91,7 +95,7 @@ class _Oracle:
 
     def __init__(self, run):
         self.predictor = predictor_of(run)
-        own = Run(getattr(run, 'path', run)) if run else None
+        own = _run(run) if run else None
         self.person = own.info['settings'].get('person', '') if own else ''
         self.tested = own.predictions.query('split == "test"') if own else None
 
@@ -130,7 +134,7 @@ def _chosen(listed, judged, days, sport, usable, minutes):
     fails = judged.fails.reindex(listed.workout).to_numpy() != ''
     return listed[keep & ((usable == 'all') | (fails == (usable == 'refused')))]
 
-# %% ../../nbs/heart/61_explore.ipynb #2e66da75
+# %% ../../nbs/heart/61_explore.ipynb #f4aae09f
 def workouts(
     store: Any,  # a store or its folder
     run: Run | str | Path | None = None,  # that predicts; the shipped base by default
@@ -212,14 +216,14 @@ def _draw_workout(figure, shelf, oracle, row, judged):
     errors = ', '.join(error_texts(table)) if table is not None else ''
     return f'Refused: {why}.' if why else f'{row.workout} is a usable run.', f'{by} {errors}'.strip()
 
-# %% ../../nbs/heart/61_explore.ipynb #e0f9821f
+# %% ../../nbs/heart/61_explore.ipynb #7fb3f362
 def stages(
     run: Run | str | Path,  # finished
     store: Any = None,  # its store, for speed and altitude
     simulated: bool = False,  # marked; told by the store where there is one
 ) -> Browser:
     "Base, stage 1, stage 2 on the same workout, with the error of each"
-    run, shelf = Run(getattr(run, 'path', run)), Shelf(store) if store else None
+    run, shelf = _run(run), Shelf(store) if store else None
     metrics, predictions = run.metrics, run.predictions
     names, kept = [stage['name'] for stage in metrics['stages']], metrics['kept_stage']
     own = predictions[predictions.model.isin(names)]
@@ -285,7 +289,7 @@ def _errors(metrics, tables, kept):
     ]
     return pd.DataFrame(rows)
 
-# %% ../../nbs/heart/61_explore.ipynb #92c69118
+# %% ../../nbs/heart/61_explore.ipynb #58a8f650
 def hill(
     distance_km: float,  # km
     climb_m: float,  # up to the middle, and down again, m
@@ -352,7 +356,7 @@ def _draw_plan(figure, made):
     curve(figure, km, 1000 / 60 / made.run.steps[:, 0], 'pace', 2, line_color=COLOURS[2])
     curve(figure, made.route.distance_m / 1000, made.route.altitude_m, 'altitude', 3, line_color=COLOURS[4])
 
-# %% ../../nbs/heart/61_explore.ipynb #38113295
+# %% ../../nbs/heart/61_explore.ipynb #868607fe
 def _is_store(places):
     (place, *more) = places
     return not more and isinstance(place, Path) and (place / 'workouts.csv').is_file()

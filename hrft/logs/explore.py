@@ -25,7 +25,7 @@ from .rows import TrainingLog
 from ..recipe import flat_settings
 from ..runfolder import Run
 
-# %% ../../nbs/logs/24_explore.ipynb #d6a06fb1
+# %% ../../nbs/logs/24_explore.ipynb #36f02126
 def trainings(
     thing: Any,  # a run, a folder of runs, or logs of any tool
 ) -> dict[str, Any]:  # name -> run or log
@@ -89,7 +89,7 @@ def recipe_diff(run: Run, other: Run) -> pd.DataFrame:  # setting, and a column 
     rows = [(key, str(first.get(key, '-')), str(second.get(key, '-'))) for key in keys]
     return pd.DataFrame(rows, columns=['setting', run.path.name, other.path.name])
 
-# %% ../../nbs/logs/24_explore.ipynb #6faa8376
+# %% ../../nbs/logs/24_explore.ipynb #95b1328d
 def training(
     thing: Any,  # a run, a folder of runs, or logs of any tool
     against: str | Path | None = None,  # another run; its folder joins the menu
@@ -112,7 +112,7 @@ def training(
         if not placed:
             raise UserError(f'{chosen.value} has no finite values of training or validation; train for an epoch.')
         records, watched = evidence.log.records, placed[0][0].metric
-        offer(metric, dict.fromkeys([watched, *sorted(records.metric[records.split != 'lr'].unique())]))
+        offer(metric, list(dict.fromkeys([watched, *sorted(records.metric.unique())])))
         with figure.batch_update():
             figure.data = ()
             _draw_stages(figure, placed, metric.value)
@@ -131,7 +131,7 @@ def _differences(one, other):
         return []
     return [('What the settings differ in', recipe_diff(one, other))]
 
-# %% ../../nbs/logs/24_explore.ipynb #47026262
+# %% ../../nbs/logs/24_explore.ipynb #4e00c2b6
 def smoothed(
     values: pd.Series,  # by step; finite
     window: int,  # evaluations
@@ -153,7 +153,7 @@ def over_seeds(
     mean = together.mean(axis=1)
     return pd.DataFrame({'mean': mean, 'low': mean - half, 'high': mean + half})[n > 1]
 
-# %% ../../nbs/logs/24_explore.ipynb #bb4a5864
+# %% ../../nbs/logs/24_explore.ipynb #a2ac9d5c
 def comparison(
     logs: Any,  # files, folders or logs
     **options,  # of `compare`, such as `group='(.+)-seed'`, `metric` or `lower`
@@ -223,7 +223,7 @@ def _draw_curves(figure, own, recipes):
     seeds = any(len(several) > 1 for several in groups.values())
     return 'Bands: 95 % of the mean ' + ('over seeds.' if seeds else 'of a tenth of the evaluations.')
 
-# %% ../../nbs/logs/24_explore.ipynb #437b7066
+# %% ../../nbs/logs/24_explore.ipynb #8b9b6f3f
 _OTHERS = {'.fit', '.tcx', '.gpx', '.hrm', '.zip', '.gz', '.xml', '.parquet', '.png', '.md', '.toml', '.ipynb'}
 
 
