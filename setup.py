@@ -33,7 +33,8 @@ setup(
     packages=[*find_packages(include=["hrft", "hrft.*"]), "hrft.templates"],
     package_dir={"hrft.templates": "nbs/reports"},  # report templates travel with the package
     package_data={  # what a study brings lies beside its module
-        "": ["py.typed", "*.json", "recipes/*.toml", "recipes/spaces/*.toml", "weights/*/*", "codebooks/*.toml", "reports/*.ipynb"],
+        "": ["py.typed", "*.json", "recipes/*.toml", "recipes/spaces/*.toml", "weights/*/*", "codebooks/*.toml"]
+        + ["reports/*.ipynb"],
         "hrft.templates": ["*.ipynb"],
     },
     install_requires=cfg["requirements"].split(),

@@ -166,6 +166,7 @@ def _execute(template, target, parameters, show):
 
     logging.getLogger('papermill').setLevel(logging.ERROR)  # it warns of parameters that its own reading misses
     secret = Config({'KernelManager': {'transport_encryption': 'auto'}}) if zmq.has('curve') else Config()
+    bar = {'disable': None, 'desc': template.stem, 'unit': 'cell'} if show else False
     with warnings.catch_warnings(), _figures():
         warnings.simplefilter('ignore')
         papermill.execute_notebook(
@@ -173,7 +174,7 @@ def _execute(template, target, parameters, show):
             _braced(target),
             parameters,
             kernel_name='python3',
-            progress_bar={'disable': None, 'desc': template.stem, 'unit': 'cell'} if show else False,
+            progress_bar=bar,  # pyright: ignore[reportArgumentType]
             cwd=str(Path.cwd()),
             request_save_on_cell_execute=False,
             extra_arguments=['--log-level=CRITICAL'],
