@@ -374,7 +374,7 @@ _REPORTS = {  # case -> template and parameters; `store` is filled in
         "base_epochs": 1,
         "personal_epochs": 1,
         "personal_workouts": [4],
-        "ablation_seeds": [0],
+        "ablation_seeds": 1,
         "base_topics": ["loss"],
         "personal_topics": ["stage"],
     },
