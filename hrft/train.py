@@ -16,16 +16,13 @@ import torch
 from filelock import FileLock, Timeout
 
 from .callbacks import Copies, Hook, Logger
-from .core import UserError, derive_seed, digest, project_root, set_seed, versions
+from .core import UserError, derive_seed, digest, project_root, set_seed, versions, write_json
+from .processes import Group, Onlooker, device_named, threads_limited, together
 from .recipe import Recipe, recipe_digest, validate
 from .registry import find_parent
 from .resume import Moments, Parent, check_resumed, check_start, code_digest, forget_damaged, inherited, other_code
 from .runfolder import Run, load_into
 from .study import Data, DataFacts, Recordings, Study, check_size
-
-# %% ../nbs/core/17_train.ipynb #92c52488
-from .core import write_json
-from .processes import Group, Onlooker, device_named, threads_limited, together
 
 # %% ../nbs/core/17_train.ipynb #29566b7d
 def fit(

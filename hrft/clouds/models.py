@@ -120,7 +120,6 @@ class _ShadowCorrelation(nn.Module):
         return (curve - curve.mean(1, keepdim=True)) / (curve.std(1, keepdim=True) + 1e-4)
 
 
-# | export
 def _peak_px(curve):  # `(N, D)` by distance from 1 px -> `(N,)` px
     "Where each curve is highest, between its points"
     at = curve.argmax(1, keepdim=True)

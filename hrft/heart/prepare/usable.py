@@ -18,9 +18,6 @@ from ...recipe import Bounds, Options, Share
 # %% ../../../nbs/heart/16_prepare.usable.ipynb #e0db4078
 from .workouts import Limits
 
-# %% ../../../nbs/heart/16_prepare.usable.ipynb #784246cb
-# | export
-
 # %% ../../../nbs/heart/16_prepare.usable.ipynb #47d212a4
 class _Part(NamedTuple):
     "One part of the rule: a measure between two limits"
