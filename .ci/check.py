@@ -471,7 +471,7 @@ LONGEST = [  # tasks that begin first: then none of the two processes waits for 
     "tutorials/00_my_watch",
     "tutorials/02_new_study",
     "trials/11_jupyterlab",
-    "core/34b_loggers",
+    "core/31b_loggers.tested",
     "core/17c_train.promises",
 ]
 

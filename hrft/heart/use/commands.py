@@ -172,7 +172,7 @@ def fitness(
         say_written(*written)
     say_next('hrft', 'plan', '--distance', '10', *(['--run', run] if run else []), '--pace', '6:00')
 
-# %% ../../../nbs/heart/60b_use.commands.ipynb #7dca1d98
+# %% ../../../nbs/heart/60b_use.commands.new-runs.ipynb #7dca1d98
 @command(app, 'hrft update latest data/me --person me', 'Train')
 def update(
     run: str,  # a finished run of `hrft personalize`, or `latest`
@@ -228,7 +228,7 @@ def _told_lines(told, weights):
             'personalise again'
         )
 
-# %% ../../../nbs/heart/60b_use.commands.ipynb #cd91a74c
+# %% ../../../nbs/heart/60b_use.commands.new-runs.ipynb #cd91a74c
 @command(app, 'hrft audit mymodel:predict --store data/me --inputs mymodel:inputs --plot audit.png', 'Judge')
 def audit(
     # MODULE:FUNCTION that gives a heart rate for each point of a workout (a table of time_s, heart_rate_bpm,
