@@ -18,6 +18,7 @@ $(STAMP): settings.ini setup.py constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $(STAMP)
+	@echo 'hrft is installed; next: . $(BIN)/activate && hrft'
 
 test: $(STAMP)  ## modules match notebooks, notebooks run, repository rules hold
 	$(BIN)/python .ci/check.py

@@ -548,6 +548,8 @@ def main(
             raise  # which torch says where Python has a MemoryError
         return _say(f"there is not enough memory ({said}); close other programs, or ask for less.")
     except KeyboardInterrupt as ended:
-        kept = 'what is finished is kept; go on with' if words[0] in _RESUMED else 'begin again with'
-        _say(f'interrupted; {kept}: {shlex.join(["hrft", *words])}')
+        kept = 'what is finished is kept; go on with' if words[:1] and words[0] in _RESUMED else 'begin again with'
+        again = shlex.join(['hrft', *words])
+        pasted = len(again) < 1000 and again == printable(' '.join(again.split()), 2000)
+        _say(f'interrupted; {kept}: {again if pasted else "the same command"}')
         return 128 + (ended.args[0] if isinstance(ended, _Ended) else signal.SIGINT)

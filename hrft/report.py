@@ -466,7 +466,7 @@ def _markdown(notebook, target):
     text = re.sub(r'<style scoped>.*?</style>\n?', '', text, flags=re.S)  # which pandas puts before a table
     shown = (o for cell in notebook.cells for o in cell.get('outputs', []) if 'image/png' in o.get('data', {}))
     words = (o.metadata['image/png']['alt'].translate({91: '(', 93: ')'}) for o in shown)
-    text = re.sub(r'!\[png\]', lambda _: f'![{next(words)}]', text)
+    text = re.sub(r'!\[png\](?=\([^)]*_files/)', lambda _: f'![{next(words)}]', text)
     return re.sub(r'\n{3,}', '\n\n', re.sub(r'^ +$', '', text, flags=re.M)).strip() + '\n'
 
 # %% ../nbs/core/26c_report.page.ipynb #38a150bb
