@@ -133,11 +133,12 @@ def _told_runs() -> list[tuple[str, str]]:  # folder and data of what commands e
 
 def _latest_run():
     "The folder that `latest` stands for"
-    found = Path((_told_runs() or [('', '')])[-1][0])
-    if not os.path.isfile(found / 'metrics.json'):
+    found = next((run for run, _ in reversed(_told_runs()) if os.path.isfile(f'{run}/metrics.json')), '')
+    if not found:
         raise UserError(
             "there is no latest run; make one with `hrft personalize` or `hrft train`, or name a run's folder."
         )
+    found = Path(found)
     of = f', trained on {shown_path(data)}' if (data := source_of(found)) else ''
     print(f'latest: {printable(shown_path(found), 1000)}{printable(of, 1000)}', file=sys.stderr)
     return found

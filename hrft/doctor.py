@@ -19,7 +19,16 @@ from typing import NamedTuple
 from cyclopts import App
 
 from .command import command, named_run, run_folders, say_next
-from .core import UserError, free_memory, package_path, project_root, shipped_weights, shown_path, versions
+from hrft.core import (
+    UserError,
+    free_memory,
+    package_path,
+    project_root,
+    read_json,
+    shipped_weights,
+    shown_path,
+    versions,
+)
 from .naming import printable
 
 # %% ../nbs/core/29_doctor.ipynb #6bb94cbd
@@ -90,7 +99,7 @@ def _places() -> Iterator[Told]:
     "Where data, runs, weights and templates are, and whether there is room"
     root = project_root()
     yield Told('ok', 'project', str(root))
-    stores = sorted({path.parent for path in root.glob('data/*/*.csv')})
+    stores = sorted({path.parent for path in root.glob('data/**/workouts.csv')})
     listed = ', '.join(shown_path(path) for path in stores[:5]) + ', ...' * (len(stores) > 5)
     make = 'hrft ingest export.zip --out data/me --person me'
     yield (
@@ -121,6 +130,18 @@ def _places() -> Iterator[Told]:
         yield Told('problem', 'writing', f'{root}: {error.strerror}', 'start hrft in a folder that is yours')
 
 
+def _damaged() -> Iterator[Told]:
+    "Runs that have ended and lack a part of themselves"
+    for path in sorted((project_root() / 'runs').glob('*/*/metrics.json')):
+        try:
+            whole = all(isinstance(read_json(path.with_name(name)), dict) for name in ('run.json', path.name))
+            lack = '' if whole and path.with_name('model.safetensors').is_file() else 'it is not whole'
+        except UserError as error:
+            lack = str(error)
+        if lack:
+            yield Told('problem', 'run', f'{shown_path(path.parent)}: {lack}', 'train it again, or remove its folder')
+
+
 def _latest() -> Iterator[Told]:
     "The run that `latest` stands for"
     try:
@@ -136,7 +157,7 @@ app = App()
 @command(app, 'hrft doctor', 'Start')
 def doctor() -> int:
     "What is installed, where things lie and what is missing; exit code 1 for a problem"
-    told = [line for lines in (_libraries(), _machine(), _places(), _latest()) for line in lines]
+    told = [line for lines in (_libraries(), _machine(), _places(), _damaged(), _latest()) for line in lines]
     for each in told:
         remedy = f' -> {each.remedy}' * bool(each.remedy)
         print(f'{each.state:<8} {each.what:<18} {printable(each.found, 1000)}{remedy}'.rstrip())

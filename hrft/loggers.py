@@ -8,6 +8,7 @@ __all__ = ['Row', 'Rows', 'RunCopy', 'TensorBoard', 'MLflow', 'Trackio', 'logger
 # %% ../nbs/core/31_loggers.ipynb #35247372
 import json
 import os
+import sqlite3
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -190,6 +191,8 @@ class MLflow(RunCopy):
         with extra('mlflow'):
             from mlflow.entities import Metric, Param
             from mlflow.tracking import MlflowClient
+        if self.uri.startswith('sqlite:///'):  # what cannot be opened is said at once; MLflow would try for minutes
+            sqlite3.connect(self.uri.removeprefix('sqlite:///')).close()
         self.metric, client = Metric, MlflowClient(self.uri)
         name = self.experiment or run.path.parent.name
         found = client.get_experiment_by_name(name)

@@ -24,7 +24,9 @@ def own_recipe(
     text = study_file(source, 'recipes', 'recipe').read_text(encoding='utf-8')
     whose = ' --set person=me' * (Path(source).name.startswith('personal'))
     head = f'# Yours to change; it began as {source}. Train it: hrft train recipes/mine.toml --data data/me{whose}\n'
-    return head + re.sub(r'^name = .*$', 'name = "mine"', text, count=1, flags=re.M)
+    own, *tables = re.split(r'^(?=\[)', text, maxsplit=1, flags=re.M)
+    own = re.sub(r'^name = .*$', 'name = "mine"', own, flags=re.M)
+    return head + ('' if 'name = "mine"' in own else 'name = "mine"\n') + own + ''.join(tables)
 
 # %% ../nbs/core/30_project.ipynb #2ef54ab2
 _CELLS = (
@@ -126,7 +128,9 @@ def init(
     "A project folder of your own: data, runs, reports, a recipe and a first notebook"
     import nbformat
 
-    root = Path(name)
+    root = Path(name).expanduser()
+    if not name.strip():
+        raise UserError("the project has no name; expected that of a new folder, such as `hrft init mine`.")
     checked_name(root.resolve().name, 'the project')
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise UserError(f"{name} is there already; expected the name of a new folder, or an empty one.")

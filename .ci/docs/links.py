@@ -1,24 +1,33 @@
 "The check of links: every link and anchor of built pages leads somewhere within them, and no page asks another site."
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lxml import html
 
+_NO_LINKS = ("cite", "longdesc", "profile", "usemap", "classid", "codebase")
+_IN_CSS = re.compile(r"""(?:url\(\s*|@import\s+)["']?((?!data:|#|url)[^"')\s;]+)""")
+
 
 def read_pages(folder: Path) -> dict:  # path -> (anchors, links as (address, whether the browser asks for it))
-    "The anchors and the links of each page of a folder"
+    "The anchors and the links of each page and style sheet of a folder"
     pages = {}
     for path in sorted(folder.resolve().rglob("*.html")):
         tree = html.document_fromstring(path.read_bytes())
-        links = {(link, _asked(element)) for element, name, link, _ in tree.iterlinks() if name in ("href", "src")}
+        links = {(link, _asked(element)) for element, name, link, _ in tree.iterlinks() if name not in _NO_LINKS}
+        links |= {
+            (each.split()[0], True) for text in tree.xpath("//@srcset") for each in text.split(",") if each.strip()
+        }
         pages[path] = set(tree.xpath("//@id")) | set(tree.xpath("//a/@name")), links
+    for path in sorted(folder.resolve().rglob("*.css")):
+        pages[path] = set(), {(link, True) for link in _IN_CSS.findall(path.read_text("utf-8"))}
     return pages
 
 
 def _asked(element) -> bool:
     "Whether the browser fetches what an element links to"
-    return element.tag != "a" and element.get("rel") not in ("canonical", "prev", "next")
+    return element.tag not in ("a", "form") and element.get("rel") not in ("canonical", "prev", "next")
 
 
 def check_links(
