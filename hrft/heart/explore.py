@@ -296,7 +296,7 @@ def _errors(metrics, tables, kept):
 
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #82899a53
 from ..core import read_json
-from ..explore import Explorer, is_run, stores_of
+from ..explore import Explorer, is_run
 from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, plan_table, read_route
 
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #58a8f650
