@@ -15,12 +15,13 @@ import numpy as np
 import pandas as pd
 
 from ..core import UserError
-from ..explore import COLOURS, Browser, band, curve, menu, offer, panels
+from ..explore import COLOURS, Browser, band, curve, menu, offer, panels, stores_of
 from .asked import error_texts, refuse_unlike
 from .judge.intervals import heart_intervals
 from .prepare.usable import usable_sentence, usable_workouts
 from .prepare.workouts import on_grid
 from .study import open_store, predictor_of
+from ..naming import printable
 from ..runfolder import Run
 
 # %% ../../nbs/heart/61_explore.ipynb #02aa1173
@@ -31,7 +32,12 @@ class Shelf:
     "A store's workouts, each person read when asked for"
 
     def __init__(self, place: Any):  # a store or its folder
-        self.store, self.simulated = open_store(getattr(place, 'path', place))
+        place = Path(getattr(place, 'path', place))
+        found = stores_of(place) or [place]  # opening says what is wrong with a place that is no store
+        if len(found) > 1:
+            names = ', '.join(printable(each.name) for each in found[:20])
+            raise UserError(f'{printable(place.name)} holds {len(found)} stores; expected one of {names}.')
+        self.store, self.simulated = open_store(found[0])
         self.judged = lru_cache(8)(lambda person: usable_workouts(self.store, person).set_index('workout'))
         self._points = lru_cache(2)(self._read)
         self.first_s = lru_cache(100)(self.store.first_second)
@@ -212,8 +218,8 @@ def _draw_workout(figure, shelf, oracle, row, judged):
         curve(figure, measured.time_s / 60, measured.heart_rate_bpm, 'measured', line_color=COLOURS[6], line_width=1.3)
         _draw_body(figure, points)
     why = judged.why[row.workout]
-    errors = ', '.join(error_texts(table)) if table is not None else ''
-    return f'Refused: {why}.' if why else f'{row.workout} is a usable run.', f'{by} {errors}'.strip()
+    errors = f" {', '.join(error_texts(table))}." if table is not None else ''
+    return f'Refused: {why}.' if why else f'{row.workout} is a usable run.', by + errors
 
 # %% ../../nbs/heart/61_explore.ipynb #7fb3f362
 def stages(
@@ -363,7 +369,7 @@ def _draw_plan(figure, made):
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #868607fe
 def _is_store(places):
     (place, *more) = places
-    return not more and isinstance(place, Path) and (place / 'workouts.csv').is_file()
+    return not more and bool(stores_of(place)) and not any(True for _ in place.rglob('metrics.json'))
 
 
 def _is_heart_run(places):
@@ -371,9 +377,14 @@ def _is_heart_run(places):
     return not more and is_run(place) and read_json(place / 'run.json').get('settings', {}).get('study') == 'heart'
 
 
+def _plan_of_store(store, run=None, route=None):
+    "A planned run, marked where the store is simulated"
+    return plan(run, route, simulated=Shelf(store).simulated)
+
+
 EXPLORERS = [
     Explorer('workouts', _is_store, workouts, 10),
     Explorer('stages', _is_heart_run, stages, 10),
     Explorer('what if', _is_heart_run, plan, 40),
-    Explorer('what if', _is_store, lambda store, run=None, route=None: plan(run, route), 40),
+    Explorer('what if', _is_store, _plan_of_store, 40),
 ]

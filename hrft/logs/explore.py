@@ -14,7 +14,7 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ..core import UserError
-from ..explore import COLOURS, Browser, Explorer, band, curve, is_run, menu, offer, panels, things
+from ..explore import COLOURS, Browser, Explorer, band, curve, is_run, menu, offer, panels, stores_of, things
 from ..leaderboard import finished_runs
 from .commands import find_logs
 from .compare import compare
@@ -232,7 +232,7 @@ def _is_log(place):
     if not isinstance(place, Path):
         return isinstance(place, TrainingLog) or hasattr(place, 'records') or hasattr(place, 'epochs')
     if place.is_dir():
-        return is_run(place) or (not (place / 'workouts.csv').is_file() and find_logs(place) != [place])
+        return is_run(place) or (not stores_of(place) and find_logs(place) != [place])
     return place.is_file() and place.suffix.lower() not in _OTHERS
 
 
