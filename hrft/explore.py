@@ -188,10 +188,12 @@ def _draw(ax, trace):
         )
 
 # %% ../nbs/core/33b_explore.browser.ipynb #4bdb82bb
+import difflib
 import os
 import sys
 from base64 import b64encode
 from collections.abc import Callable
+from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
@@ -232,6 +234,8 @@ class Browser(widgets.VBox):
             control.observe(self.redraw, 'value')
         self.redraw()
 
+    failed = ''  # what went wrong with the last drawing, in a sentence
+
     def redraw(self, change: Any = None) -> None:
         "Draw what the controls say; what goes wrong is shown"
         if self._drawing or self._drawer is None:
@@ -239,9 +243,10 @@ class Browser(widgets.VBox):
         self._drawing = True
         try:
             self._drawer(self)
-            self.error.value = ''
+            self.failed = self.error.value = ''
         except Exception as error:  # of whatever was asked for; a callback has nobody else to tell
             said = str(error) if isinstance(error, UserError) else f'{type(error).__name__}: {error}'
+            self.failed = said
             self.error.value = f'<p role="alert" style="color:#B00020;line-height:1.4">{page_text(said, 500)}</p>'
         finally:
             self._drawing = False
@@ -265,12 +270,12 @@ class Browser(widgets.VBox):
     def text(self) -> str:
         "The title and the words, as alt text and for terminals"
         told = html.unescape(' '.join(part.split('>', 1)[-1] for part in self.words.value.split('</p>') if part))
-        return f'{self.title}. {told}'.strip()
+        return f'{self.title}. {self.failed or told}'.strip()
 
     def _repr_mimebundle_(self, **kwargs):
         about = {}
         shown: dict[str, Any] = {'text/plain': self.text}
-        if self.figure is not None:
+        if self.figure is not None and not self.failed:
             picture = static_picture(self.figure, self.title, self.simulated)
             shown['image/png'] = b64encode(picture).decode()
             about = {'image/png': {'alt': self.text}}
@@ -436,13 +441,12 @@ def explore(
         raise UserError(
             f"{printable(str(thing))} cannot be explored; expected a store, a run, a folder of runs or a log."
         )
-    if len(found) == 1:
-        return next(iter(found.values())).show(thing, **options)
-    return _Tabs({name: (lambda e=e: e.show(thing, **_own(e.show, options))) for name, e in found.items()})
-
-
-def _own(show, options):
-    "The options that one explorer takes"
-    import inspect
-
-    return {name: value for name, value in options.items() if name in inspect.signature(show).parameters}
+    taken = {name: [*signature(each.show).parameters][1:] for name, each in found.items()}
+    every = list(dict.fromkeys(option for own in taken.values() for option in own))
+    if unknown := [option for option in options if option not in every]:
+        near = difflib.get_close_matches(unknown[0], every, 1)
+        what = f'did you mean `{near[0]}`?' if near else f"expected {', '.join(every) or 'none'}."
+        raise UserError(f"explore has no option `{unknown[0]}` for this; {what}")
+    own = {name: {option: options[option] for option in takes if option in options} for name, takes in taken.items()}
+    builders = {name: (lambda name=name: found[name].show(thing, **own[name])) for name in found}
+    return _Tabs(builders) if len(found) > 1 else next(iter(builders.values()))()

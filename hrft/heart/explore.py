@@ -374,7 +374,11 @@ def _is_store(places):
 
 def _is_heart_run(places):
     (place, *more) = places
-    return not more and is_run(place) and read_json(place / 'run.json').get('settings', {}).get('study') == 'heart'
+    if more or not is_run(place) or not (place / 'metrics.json').is_file():
+        return False
+    told = read_json(place / 'run.json')
+    settings = told.get('settings') if isinstance(told, dict) else None
+    return isinstance(settings, dict) and settings.get('study') == 'heart'
 
 
 def _plan_of_store(store, run=None, route=None):

@@ -51,6 +51,8 @@ def _logs_in(folder):
     inside = sorted((p for p in folder.iterdir() if p.name[0] not in '._' and not p.is_symlink()), key=_natural)
     if _is_log(folder, inside):
         return [folder]
+    if {'run.json', 'metrics.json'} <= {p.name for p in inside}:
+        return []  # a run of hrft in which nothing was trained
     if checkpoints := [p / 'trainer_state.json' for p in inside if re.fullmatch(r'checkpoint-\d+', p.name)]:
         last = [p for p in (*checkpoints, folder / 'trainer_state.json') if p.is_file()]
         return last[-1:]  # each holds all that the ones before it do

@@ -63,7 +63,9 @@ def gather(
         return source
     run = _run(source)
     if run and not run.log.path.exists():
-        raise UserError(f"{run.path.name} has no log yet; train it first.")
+        ended = (run.path / 'metrics.json').is_file()
+        why = 'nothing was trained in it, so that no curve can be judged; train a recipe, or fine-tune' if ended else ''
+        raise UserError(f"{run.path.name} has no log{f': {why}' if ended else ' yet; train it first'}.")
     settings = _own(run) if run and recipe is None else _settings(recipe)
     return Evidence(
         read_log(run.log if run else source),

@@ -156,32 +156,37 @@ def over_seeds(
 # %% ../../nbs/logs/24_explore.ipynb #a2ac9d5c
 def comparison(
     logs: Any,  # files, folders or logs
-    **options,  # of `compare`, such as `group='(.+)-seed'`, `metric` or `lower`
+    group: str = '',  # regular expression whose first group names the recipe that a run is one seed of
+    metric: str = '',  # to judge by; the first whose direction is known by default
+    lower: bool | None = None,  # whether that metric is better when lower
 ) -> Browser:
     "Curves of several trainings over each other, with their uncertainty, and the table of figures"
     found = logs if isinstance(logs, dict) else [log for place in things(logs) for log in _found(place)]
-    result = compare(found, **options)
+    result = compare(found, group=group, metric=metric, lower=lower)
     every = {name: _series(log) for name, log in result.logs.items()}
     names = sorted({key for own in every.values() for key in own}, key=lambda key: (key[0] == 'train', key))
-    first = (result.watched.split, result.metric)
-    labels = [(f'{metric}, {split}', (split, metric)) for split, metric in names]
-    metric, order = menu('metric', labels, first), menu('sort by', [('as given', ''), *result.table().columns])
+    if not names:
+        raise UserError('the logs hold no finite values; expected curves of training or validation.')
+    watched = (result.watched.split, result.metric)
+    first = watched if watched in names else names[0]
+    labels = [(f'{name}, {split}', (split, name)) for split, name in names]
+    shown, order = menu('metric', labels, first), menu('sort by', [('as given', ''), *result.table().columns])
     across = menu('counted by', ['step', 'epoch'])
     figure = panels([''], 'step')
 
     def draw(browser):
-        own = {name: series[metric.value][across.value] for name, series in every.items() if metric.value in series}
+        own = {name: series[shown.value][across.value] for name, series in every.items() if shown.value in series}
         with figure.batch_update():
             figure.data = ()
             note = _draw_curves(figure, own, result.recipes)
-            figure.layout.yaxis.title.text = ', '.join(metric.value[::-1])
+            figure.layout.yaxis.title.text = ', '.join(shown.value[::-1])
             figure.layout.xaxis.title.text = across.value
         lines = [f'{f.severity}: {f.claim}' for f in result.findings]
         unread = [f'{name} could not be read: {why}' for name, why in result.unread.items()]
         browser.say(f'Judged by {result.watched}. {note}', *lines[:8], *unread)
         browser.show(('Figures', result.table(order.value).reset_index()))
 
-    return Browser(f'{len(every)} trainings', [metric, across, order], figure, draw)
+    return Browser(f'{len(every)} trainings', [shown, across, order], figure, draw)
 
 
 def _found(place):
