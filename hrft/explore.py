@@ -118,6 +118,7 @@ def band(
     colour: str = COLOURS[1],
     alpha: float = 0.2,
     row: int = 1,
+    group: str = '',  # of the legend, which then shows its curve alone
 ) -> None:
     "Add what lies between two curves"
     x, low, high = (np.asarray(each, float) for each in (x, low, high))
@@ -134,7 +135,8 @@ def band(
         fillcolor=rgba(colour, alpha),
         line_width=0,
         hoverinfo='skip',
-        showlegend=row == 1,
+        legendgroup=group,
+        showlegend=row == 1 and not group,
     )
 
 # %% ../nbs/core/33_explore.ipynb #e00ff992

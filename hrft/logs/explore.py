@@ -222,8 +222,7 @@ def _draw_curves(figure, own, recipes):
         line = over_seeds(several) if len(several) > 1 else smoothed(several[0], window)
         if len(several) == 1 and len(several[0]) < 6:  # too few for a mean
             line = line.assign(mean=several[0], low=np.nan, high=np.nan)
-        band(figure, line.index, line.low, line.high, f'{name}, 95 %', colour)
-        figure.data[-1].update(showlegend=False, legendgroup=name)
+        band(figure, line.index, line.low, line.high, f'{name}, 95 %', colour, group=name)
         curve(figure, line.index, line['mean'], name, line_color=colour, line_dash=dash, legendgroup=name)
     seeds = any(len(several) > 1 for several in groups.values())
     return 'Bands: 95 % of the mean ' + ('over seeds.' if seeds else 'of a tenth of the evaluations.')
