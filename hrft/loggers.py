@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from .core import UserError, extra
+from .recipe import flat_settings
 from .runfolder import Run
 
 # %% ../nbs/core/31_loggers.ipynb #fdf1dcfe
@@ -110,16 +111,8 @@ class RunCopy:
 
 def _parameters(info):
     "What decided a run, flat: the recipe with its defaults, the study, digests of data and parent"
-    flat, queue = {}, [('', info['settings'])]
-    while queue:
-        name, value = queue.pop()
-        if isinstance(value, dict) or isinstance(value, list) and any(isinstance(each, dict) for each in value):
-            inner = value.items() if isinstance(value, dict) else enumerate(value)
-            queue += [(f'{name}.{key}' if name else str(key), each) for key, each in inner]
-        else:
-            flat[name] = value
     more = {key: info[key] for key in ('data', 'parent', 'code')}
-    return dict(sorted((flat | more).items()))
+    return dict(sorted((flat_settings(info['settings']) | more).items()))
 
 
 def _scores(metrics):

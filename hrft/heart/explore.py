@@ -71,21 +71,13 @@ def _draw_body(figure, points):
     curve(figure, minutes, grid.altitude_m, 'altitude', 3, line_color=COLOURS[4])
 
 
-def _draw_heart(figure, table, name, colour=COLOURS[1]):
-    "Predicted heart rate with the intervals that it has"
-    minutes = table.time_s / 60
+def _draw_heart(figure, x, table, name, colour=COLOURS[1]):
+    "Predicted heart rate along x with the intervals that it has"
     for level, alpha in ((95, 0.15), (80, 0.25)):
         if f'lower_{level}_bpm' in table:
-            band(
-                figure,
-                minutes,
-                table[f'lower_{level}_bpm'],
-                table[f'upper_{level}_bpm'],
-                f'{level} % interval',
-                colour,
-                alpha,
-            )
-    curve(figure, minutes, table.predicted_bpm, name, line_color=colour)
+            low, high = (table[f'{side}_{level}_bpm'] for side in ('lower', 'upper'))
+            band(figure, x, low, high, f'{level} % interval', colour, alpha)
+    curve(figure, x, table.predicted_bpm, name, line_color=colour)
 
 # %% ../../nbs/heart/61_explore.ipynb #279fcdd3
 _WIDE = widgets.Layout(width='420px', max_width='98%')
@@ -213,7 +205,7 @@ def _draw_workout(figure, shelf, oracle, row, judged):
     with figure.batch_update():
         figure.data = ()
         if table is not None:
-            _draw_heart(figure, table, 'predicted')
+            _draw_heart(figure, table.time_s / 60, table, 'predicted')
         measured = points.dropna(subset='heart_rate_bpm')
         curve(figure, measured.time_s / 60, measured.heart_rate_bpm, 'measured', line_color=COLOURS[6], line_width=1.3)
         _draw_body(figure, points)
@@ -273,7 +265,8 @@ def _missing(beside, tables):
 def _draw_stage(figure, tables, stage, intervals, beside):
     "Measured heart rate, a stage, and what stands beside it"
     table = tables[stage].drop(columns=['frozen_bpm', 'person'], errors='ignore')
-    _draw_heart(figure, heart_intervals(table.assign(gap_days=np.nan), intervals) if intervals else table, stage)
+    bounded = heart_intervals(table.assign(gap_days=np.nan), intervals) if intervals else table
+    _draw_heart(figure, bounded.time_s / 60, bounded, stage)
     if beside in tables:
         other = tables[beside]
         curve(figure, other.time_s / 60, other.predicted_bpm, beside, line_color=COLOURS[0], line_dash='dash')
@@ -351,17 +344,7 @@ def _draw_plan(figure, made):
     "Heart rate, pace and altitude along the way"
     steps = made.steps
     km = steps.distance_m / 1000
-    for level, alpha in ((95, 0.15), (80, 0.25)):
-        band(
-            figure,
-            km,
-            steps[f'lower_{level}_bpm'],
-            steps[f'upper_{level}_bpm'],
-            f'{level} % interval',
-            COLOURS[1],
-            alpha,
-        )
-    curve(figure, km, steps.predicted_bpm, 'expected', line_color=COLOURS[1])
+    _draw_heart(figure, km, steps, 'expected')
     curve(figure, km.iloc[[0, -1]], [made.limit_bpm] * 2, 'limit', line_color=COLOURS[0], line_dash='dash')
     curve(figure, km, 1000 / 60 / made.run.steps[:, 0], 'pace', 2, line_color=COLOURS[2])
     curve(figure, made.route.distance_m / 1000, made.route.altitude_m, 'altitude', 3, line_color=COLOURS[4])

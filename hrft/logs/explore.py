@@ -37,8 +37,7 @@ def trainings(
         elif isinstance(place, Path) and place.is_dir() and any(True for _ in place.rglob('metrics.json')):
             own = finished_runs(place)
         else:
-            logs = find_logs(place) if isinstance(place, Path) else [place]
-            own = [part for log in logs for part in read_log(log).trainings()]
+            own = [part for log in _found(place) for part in read_log(log).trainings()]
         for each in own:
             name = each.path.name if isinstance(each, Run) else each.name
             found[name if name not in found else f'{name} ({len(found) + 1})'] = each
