@@ -63,7 +63,8 @@ def _draw_stages(figure, placed, metric, rated):
         colour, name = COLOURS[i % len(COLOURS)], f'{one.stage}, ' * (len(placed) > 1)
         valid, train = one.evaluations(metric), one.training(metric)
         dots = 'lines+markers' if len(valid) < 40 else 'lines'
-        curve(figure, train.index + begin, train, f'{name}training', line_color=colour, line_dash='dot')
+        if len(train):
+            curve(figure, train.index + begin, train, f'{name}training', line_color=colour, line_dash='dot')
         curve(figure, valid.index + begin, valid, f'{name}validation', line_color=colour, mode=dots)
         if metric == one.metric and len(valid):
             at = valid.index[one.best] + begin
