@@ -62,7 +62,7 @@ def panels(
             xref='paper',
             yref='paper',
             xanchor='right',
-            yanchor='top',
+            yanchor='bottom',
             showarrow=False,
             font=dict(color='crimson', size=13),
         )
@@ -283,7 +283,8 @@ class Browser(widgets.VBox):
         self.redraw()
         if figure is not None:
             self._plots = _shown(self.figure)
-        plots = [] if self._plots is None else [self._plots, _fitter()(layout=widgets.Layout(width='100%'))]
+        wide = widgets.Layout(width='100%', min_width='0', overflow='hidden')  # a plot must not widen its page
+        plots = [] if self._plots is None else [widgets.VBox([self._plots, _fitter()(layout=wide)], layout=wide)]
         parts = [row, self.error, self.words, *plots, self.table]
         super().__init__(parts, layout=widgets.Layout(width='100%'))
         for control in controls:
@@ -351,7 +352,9 @@ def _page_table(table):
     )
     cells.columns = [page_text(str(name)) for name in cells]
     written = cells.to_html(index=False, escape=False, border=0, justify='left')
-    written = written.replace('<table', '<table style="border-spacing:10px 1px;margin-left:-10px"', 1)
+    short = all(len(str(value)) < 40 for value in [*cells.columns, *cells.to_numpy().ravel()])
+    style = 'border-spacing:10px 1px;margin-left:-10px' + ';white-space:nowrap' * short
+    written = written.replace('<table', f'<table style="{style}"', 1)
     return f'<div style="overflow-x:auto;line-height:1.4">{written}</div>'
 
 # %% ../nbs/core/33b_explore.browser.ipynb #d4f2812a

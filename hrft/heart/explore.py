@@ -334,7 +334,7 @@ def plan(
     paces = [pace_text(1000 / s) for s in range(fast, slow + 1, 5)]
     how = widgets.ToggleButtons(options=['pace', 'keep under'])
     late = {'continuous_update': False, 'style': {'description_width': '90px'}}
-    pace = widgets.SelectionSlider(description='pace (min/km)', options=paces, value=paces[len(paces) // 2], **late)
+    pace = widgets.SelectionSlider(description='pace (/km)', options=paces, value=paces[len(paces) // 2], **late)
     limit = widgets.IntSlider(description='limit (bpm)', min=100, max=200, value=165, **late)
     chance = widgets.FloatSlider(description='chance', min=0.5, max=0.95, step=0.05, value=0.8, **late)
     km = widgets.FloatSlider(description='way (km)', min=1, max=42, step=0.5, value=10, **late)

@@ -20,7 +20,7 @@ from .commands import find_logs
 from .compare import compare
 from .curves import curves
 from .diagnose import diagnose, gather
-from .pages import summary
+from .pages import foremost, summary
 from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import flat_settings
@@ -180,9 +180,10 @@ def comparison(
         own = {name: series[shown.value][across.value] for name, series in every.items() if shown.value in series}
         note = _draw_curves(browser.figure, own, result.recipes)
         browser.figure.update_layout(yaxis_title_text=', '.join(shown.value[::-1]), xaxis_title_text=across.value)
-        lines = [f'{f.severity}: {f.claim}' for f in result.findings]
+        answer_first = sorted(summary(result), key=lambda said: not said.startswith(('Keep ', 'No ')))
+        lines = [f'{f.severity}: {f.claim}' for f in foremost(result.findings) if f.severity != 'note']
         unread = [f'{name} could not be read: {why}' for name, why in result.unread.items()]
-        browser.say(*summary(result), note, *lines[:8], *unread)
+        browser.say(*answer_first, note, *lines, *unread)
         browser.show(('Figures', result.table(order.value).reset_index()))
 
     return Browser(f'{len(every)} trainings', [shown, across, order], figure, draw)
