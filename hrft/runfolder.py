@@ -39,7 +39,7 @@ def checked(
     said: Any,  # as JSON was read
     path: str | Path,  # of the file, to be named in an error
 ) -> T:
-    "What a file of a run says, in its form"
+    "The contents of a run's file, checked against its form"
     try:
         return _adapter(form).validate_python(said)
     except ValidationError as error:
@@ -51,7 +51,7 @@ def checked(
 
 @cache
 def _adapter(form):
-    "What checks a form: a tenth of a millisecond to make, and asked for every table of every file"
+    "The validator of a form: a tenth of a millisecond to make, and needed for every table of every file"
     return TypeAdapter(form)
 
 
@@ -61,7 +61,7 @@ def _damaged(path, wrong):
 
 
 class Kept(dict[str, Any]):
-    "What a file of a run says; a file that lacks what is asked of it, at whatever depth, is damaged"
+    "The contents of a run's file; a file that lacks what is asked of it, at whatever depth, is damaged"
 
     def __init__(
         self,
