@@ -130,7 +130,7 @@ class TensorBoard(RunCopy):
 
     def __init__(
         self,
-        folder: str | Path = 'tb',  # gets a folder a run
+        folder: str | Path = 'tb',  # gets a folder for each run
     ):
         self.folder = Path(folder)
 

@@ -253,7 +253,7 @@ class Sweep:
     def table(
         self,
     ) -> pd.DataFrame:  # trial, state, the parameters, validation, epochs, seconds, run, p_against_best, note
-        "One row a trial"
+        "One row per trial"
         outcome = ('validation', 'epochs', 'seconds', 'p_against_best', 'run', 'note')
         return pd.DataFrame(self.info['trials'], columns=['trial', 'state', *self.info['parameters'], *outcome])
 
@@ -322,7 +322,7 @@ def _scale(axes, listed, extent):
 
 
 def _plot(sweep):
-    "One panel a parameter, whole and pruned trials told apart, the best marked"
+    "One panel per parameter, whole and pruned trials told apart, the best marked"
     import matplotlib.pyplot as plt
 
     keys, table, info = sweep.info['parameters'], sweep.table, sweep.info

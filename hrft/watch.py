@@ -31,7 +31,7 @@ _SAME = 1e-3  # relative difference of two validations of the same weights that 
 
 
 class Watched:
-    "The log of a training by another trainer; each adapter tells it what happens"
+    "The log of a training by another trainer; each adapter reports to it"
 
     watch: Watch  # once the training began
 

@@ -14,7 +14,7 @@ from .readers import CLASSES
 
 # %% ../../nbs/faces/05_metrics.ipynb #bd1b6a2b
 def overlap_table(
-    names: list[str],  # one a picture
+    names: list[str],  # one per picture
     measured: np.ndarray,  # classes, `(N, H, W)`
     predicted: np.ndarray,  # classes, `(N, H, W)`
 ) -> pd.DataFrame:  # image, class, measured_px, predicted_px, both_px

@@ -29,7 +29,7 @@ def answer_table(
     probabilities: np.ndarray,  # `(N, K)`; what lies beyond a question's options is not read
     codebook: Codebook,  # its options give the labels
 ) -> pd.DataFrame:  # respondent, question, option, answer (None if unknown), predicted_answer, p1 ... pK, weight
-    "Predictions, one row an answer"
+    "Predictions, one answer per row"
     check_columns(items, 'respondent', 'question', 'option')
     labels = {name: list(own.options.values()) for name, own in codebook.questions.items()}
     question, option = items['question'].astype(str).to_numpy(), items['option'].to_numpy(int)
