@@ -206,7 +206,10 @@ def ablate(
     workers: Workers = HERE,  # that train
     show: bool = False,  # a line for each run trained in processes
 ) -> Ablation:
-    "Train a recipe and its variants, or read what was trained before"
+    """Train a recipe and its variants, or read what was trained before
+
+        ablate(study, 'lips/base', {'size: wide': ['model.channels=32']}, seeds=(0, 1, 2)).table()
+    """
     if REFERENCE in variants:
         raise UserError(f"a variant is called `{REFERENCE}`, the name of the recipe as it is; choose another.")
     seeds, named = list(seeds), {REFERENCE: [], **variants}

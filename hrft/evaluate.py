@@ -103,7 +103,10 @@ def regression_metrics(
 
 @dataclass(frozen=True)
 class Scoring:
-    "What is scored, and how"
+    """What is scored, and how
+
+        Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    """
 
     item: str  # column that names what is judged as a whole: a signal, a clip, an image
     measured: str  # column of the truth
@@ -297,7 +300,13 @@ def score(
     predictions: pd.DataFrame | list,  # one row a step, a clip, or an image and class; a list holds one table a seed
     scoring: Scoring,
 ) -> dict:  # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where true
-    "Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items"
+    """Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items
+
+        MM = Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+        score(table, MM)['mae_mm'], score(table, MM)['mae_ci95']
+
+    A table that lacks a column, or holds predictions that are not finite, is a `UserError`.
+    """
     sums = Sums.of(predictions, scoring)
     n, counts = len(sums.items), sums.counts
     result: dict = {m.name: sums.value(m) for m in scoring.metrics}

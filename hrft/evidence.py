@@ -46,7 +46,10 @@ def wilson(
     n: float,  # trials
     z: float = 1.959964,  # half width in standard errors: the normal's, or Student's where the spread was measured
 ) -> Interval:
-    "A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n"
+    """A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n
+
+        str(wilson(21, 29))  # 0.7241 (0.5428 to 0.853)
+    """
     p = hits / n
     centre, half = (
         (p + z * z / (2 * n)) / (1 + z * z / n),

@@ -189,7 +189,12 @@ def export_onnx(
     run: Run | str | Path,  # a finished run
     out: str | Path | None = None,  # file; model.onnx in the run's folder by default
 ) -> tuple[Path, float]:  # path, largest difference from torch in the unit of the form
-    "Write a finished run's model as ONNX, and compare it with torch"
+    """Write a finished run's model as ONNX, and compare it with torch
+
+        path, difference = export_onnx('runs/heart/base-s0-1a2b3c4d')
+
+    A difference that matters is a `UserError`, and leaves no file.
+    """
     predictor, header, form = _opened(run)
     folder = weights_path(run).parent
     path = Path(out or folder / 'model.onnx')

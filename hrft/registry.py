@@ -54,7 +54,12 @@ def find_recipe(
     overrides: tuple | list = (),  # changes such as `stages.0.lr=5e-4`
     settled: dict[str, Any] | None = None,  # keys that an option decides, and their values
 ) -> tuple[Any, Recipe]:  # study, recipe
-    "A study and its recipe, from a name or a file"
+    """A study and its recipe, from a name or a file
+
+        study, recipe = find_recipe('lips/base', ['stages.0.epochs=5'])
+
+    An unknown name, an unknown key or a value without effect is a `UserError` that names it.
+    """
     name = str(source).partition('/')[0]
     if str(source).endswith('.toml'):
         name = read_toml(source).get('study', '')

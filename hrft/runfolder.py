@@ -377,7 +377,13 @@ class StageMemory:
 
 
 class Run:
-    "The folder of one run, finished or not"
+    """The folder of one run, finished or not
+
+        run = Run('runs/heart/base-s0-1a2b3c4d')
+        run.metrics['test'], run.log.epochs(), run.kept_predictions()
+
+    Nothing is read before it is asked for. A file that is missing or damaged is a `UserError` that names it.
+    """
 
     def __init__(self, path: str | Path):  # folder of the run
         self.path = Path(path)

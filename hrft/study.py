@@ -267,7 +267,12 @@ class Study(ABC, Generic[R, D, H]):
         source: str | Path | Any,  # other data
         person: str | None = None,  # only one, where the data are of several
     ) -> dict[str, Any]:  # run, data, test, baselines, predictions, and people where there are some
-        "Score a finished run on other data"
+        """Score a finished run on other data
+
+            STUDY.evaluate('runs/lips/base-s0-1a2b3c4d', 'other/clips')['test']
+
+        Data that the run or its ancestors were trained or stopped on are a `UserError`.
+        """
         if person:
             raise UserError(f"runs of {self.name} are scored on all of the data; leave --person out.")
         return evaluate(self, run, source)
@@ -370,7 +375,10 @@ def load_run(
     study: Study[R, D, H],
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> tuple[Any, R, H]:  # model as `build` gives it, in evaluation mode; recipe, header
-    "A run's model, ready to predict"
+    """A run's model, ready to predict
+
+        model, recipe, header = load_run(STUDY, 'runs/lips/base-s0-1a2b3c4d')
+    """
     state, header = study_weights(study, run)
     recipe = recorded_recipe(study.recipe_type, header.recipe, header.name)
     try:

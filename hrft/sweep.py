@@ -429,7 +429,11 @@ def sweep(
     prune: bool = True,  # give up trials that fall behind the median on validation
     show: bool = True,  # a line for each trial
 ) -> Sweep:
-    "Search a space of recipes by validation; every trial is an ordinary run"
+    """Search a space of recipes by validation; every trial is an ordinary run
+
+        found = sweep(study, recipe, 'heart/batch_size', trials=5, source='data/me')
+        found.table, found.conclusion()
+    """
     _optuna()
     if not 1 <= trials <= 1_000_000:
         raise UserError(f"got {trials} trials; expected at least one.")

@@ -38,7 +38,14 @@ def fit(
     processes: int = 1,  # that train it together, each on its part of every batch; of several GPUs each takes one
     loggers: Sequence[Logger] = (),  # such as `TensorBoard()` of `hrft.loggers`; one that fails is left out
 ) -> Run:
-    "Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did"
+    """Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did
+
+        study, recipe = find_recipe('heart/base', ['seed=1'])
+        run = fit(study, recipe, 'data/me')
+        run.metrics['test']['mae_bpm']
+
+    A run that was interrupted goes on from its last epoch. What cannot be trained is a `UserError` before the first step.
+    """
     place = device_named(device or study.device, processes)
     asked = study, _refused_or_same(study, recipe, threads), source, runs, parent
     copies = Copies(loggers, after_epoch)

@@ -429,7 +429,10 @@ def fastai_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and the like, as `Watched` takes them
 ) -> Any:  # a callback of fastai
-    "Watch a training of fastai's Learner; a folder with a log is gone on with"
+    """Watch a training of fastai's Learner; where the folder has a log already, it is continued
+
+        Learner(dls, model, cbs=[fastai_watch('watched/mine', frozen=['encoder'])])
+    """
     import_module('fastai.callback.progress')  # which gives a Learner `no_bar`
     callback = import_module('fastai.callback.core').Callback
     return type('FastaiWatch', (_FastaiWatch, callback), {})(Watched(folder, **settings))

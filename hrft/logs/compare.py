@@ -346,7 +346,12 @@ def compare(
     replicates: dict | None = None,  # run -> name of its recipe, instead of `group`
     claims: tuple = (),  # pairs of runs that someone says differ
 ) -> Comparison:
-    "Compare training runs from their logs"
+    """Compare training runs from their logs
+
+        compare(['logs/base-seed0.csv', 'logs/base-seed1.csv', 'logs/wide-seed0.csv'], group='(.+)-seed')
+
+    A log that cannot be read is left out, with its reason; without any log that can, there is a `UserError`.
+    """
     sources = logs if isinstance(logs, dict) else _named(logs, names)
     told = {'columns': columns, 'metric': metric or (columns or {}).get('metric', ''), 'lower': lower}
     read, origin, unread = _read(sources, told, bool(names) or isinstance(logs, dict))

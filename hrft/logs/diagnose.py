@@ -503,7 +503,13 @@ def diagnose(
     n_items: int | None = None,  # validation items, where no scores say it
     target: float | None = None,  # score that was aimed at, for logs without scores
 ) -> list[Finding]:  # root causes first
-    "What a run shows"
+    """Findings on a run, the most serious first
+
+        for finding in diagnose('runs/heart/base-s0-1a2b3c4d'):
+            print(finding)
+
+    An empty list means that no check found anything. A log alone is checked for what a log can show.
+    """
     evidence = gather(source, recipe, scores)
     found = curves(evidence.log, *evidence.monitored(metric))
     shown = [*symptoms(found), *data_symptoms(found), *rate_symptoms(found)]
