@@ -105,7 +105,7 @@ def regression_metrics(
 class Scoring:
     """What is scored, and how
 
-        Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
     """
 
     item: str  # column that names what is judged as a whole: a signal, a clip, an image

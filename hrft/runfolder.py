@@ -379,10 +379,7 @@ class StageMemory:
 class Run:
     """The folder of one run, finished or not
 
-        run = Run('runs/heart/base-s0-1a2b3c4d')
-        run.metrics['test'], run.log.epochs(), run.kept_predictions()
-
-    Nothing is read before it is asked for. A file that is missing or damaged is a `UserError` that names it.
+    Run('runs/heart/base-s0-1a2b3c4d').metrics['test']
     """
 
     def __init__(self, path: str | Path):  # folder of the run

@@ -377,7 +377,7 @@ def load_run(
 ) -> tuple[Any, R, H]:  # model as `build` gives it, in evaluation mode; recipe, header
     """A run's model, ready to predict
 
-        model, recipe, header = load_run(STUDY, 'runs/lips/base-s0-1a2b3c4d')
+    model, recipe, header = load_run(STUDY, 'runs/lips/base-s0-1a2b3c4d')
     """
     state, header = study_weights(study, run)
     recipe = recorded_recipe(study.recipe_type, header.recipe, header.name)

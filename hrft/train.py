@@ -24,6 +24,8 @@ from .resume import Moments, Parent, check_resumed, check_start, code_digest, fo
 from .runfolder import Run, load_into
 from .study import Data, DataFacts, Recordings, Study, check_size
 
+_MOST_THREADS = 1024
+
 # %% ../nbs/core/17_train.ipynb #29566b7d
 def fit(
     study: Study,
@@ -40,11 +42,7 @@ def fit(
 ) -> Run:
     """Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did
 
-        study, recipe = find_recipe('heart/base', ['seed=1'])
-        run = fit(study, recipe, 'data/me')
-        run.metrics['test']['mae_bpm']
-
-    A run that was interrupted goes on from its last epoch. What cannot be trained is a `UserError` before the first step.
+    fit(*find_recipe('heart/base', ['seed=1']), 'data/me').metrics['test']
     """
     place = device_named(device or study.device, processes)
     asked = study, _refused_or_same(study, recipe, threads), source, runs, parent
@@ -92,9 +90,6 @@ def _refused_or_same(study, recipe, threads):
     if not 1 <= threads <= _MOST_THREADS:
         raise UserError(f"got {threads} threads; expected 1 to {_MOST_THREADS}, which is more than any machine has.")
     return validate(type(recipe), recipe.model_dump(exclude_unset=True), str(recipe))
-
-
-_MOST_THREADS = 1024
 
 
 def _returned(run, study, show):
@@ -153,10 +148,9 @@ def _train_and_score(training, device):
     ]
     if not begun:
         _write_info(training, device, {s.stage.name: s.precision for s in stages})
-    if training.show:
-        for ready in stages:
-            if ready.stage.amp and ready.precision != 'bfloat16':
-                print(f"stage {ready.stage.name} trains in {ready.precision}", flush=True)
+    for ready in stages:
+        if training.show and ready.stage.amp and ready.precision != 'bfloat16':
+            print(f"stage {ready.stage.name} trains in {ready.precision}", flush=True)
     _inspect(training)
     run.log.cut(run.log_size([stage.name for stage in recipe.stages]))  # forget what an interrupted epoch left behind
     if parent:
@@ -213,9 +207,8 @@ def _begun(training):
     except UserError:
         begun = {'code': 'damaged'}
     left = [path for path in run.path.iterdir() if path.name != '.lock']
-    if left and begun.get('code') != code_digest(
-        type(training.study).__module__
-    ):  # also where a kill left a part of what was to be removed
+    # also where a kill left a part of what was to be removed
+    if left and begun.get('code') != code_digest(type(training.study).__module__):
         if training.show and begun:
             print(f"{run.path.name} was begun by other code, or is damaged; it begins again.", flush=True)
         for path in left:

@@ -503,7 +503,7 @@ def diagnose(
     n_items: int | None = None,  # validation items, where no scores say it
     target: float | None = None,  # score that was aimed at, for logs without scores
 ) -> list[Finding]:  # root causes first
-    """Findings on a run, the most serious first
+    """Findings on a run: root causes first, and of these the most serious
 
         for finding in diagnose('runs/heart/base-s0-1a2b3c4d'):
             print(finding)
@@ -550,16 +550,5 @@ def _told(findings, evidence, found):
 
 def findings_table(findings: list) -> pd.DataFrame:
     "Findings as rows"
-    return pd.DataFrame(
-        [
-            {
-                'severity': f.severity,
-                'finding': f.code,
-                'claim': f.claim,
-                'evidence': f.numbers(),
-                'suggestion': ' '.join(f.remedy()),
-            }
-            for f in findings
-        ],
-        columns=['severity', 'finding', 'claim', 'evidence', 'suggestion'],
-    )
+    rows = [(f.severity, f.code, f.claim, f.numbers(), ' '.join(f.remedy())) for f in findings]
+    return pd.DataFrame(rows, columns=['severity', 'finding', 'claim', 'evidence', 'suggestion'])
