@@ -31,7 +31,7 @@ N_RESAMPLES = 2000  # swaps of a test; all of them where they are fewer
 
 
 def long_table(
-    tables: dict,  # model -> predictions; a list holds one table a seed
+    tables: dict,  # model -> predictions; a list holds one table per seed
 ) -> pd.DataFrame:  # with columns model and seed
     "Predictions of several models as one table"
     listed = {model: own if isinstance(own, list) else [own] for model, own in tables.items()}
@@ -120,7 +120,7 @@ class Comparison:
         return self._seeds[self.check(model)]
 
     def check(self, model: str) -> str:
-        "The model's own name, or an error that says which there are"
+        "The model's own name, or an error that lists those there are"
         if model not in self._seeds:
             raise UserError(f"there is no model {model}; expected one of {', '.join(map(str, self.models))}.")
         return model
@@ -210,7 +210,7 @@ def _interval(comparison, statistic, models, bounds=(-np.inf, np.inf), within=Fa
 
 # %% ../nbs/core/07_compare.ipynb #5dc0618a
 def seed_interval(
-    first: np.ndarray | list,  # scores of one recipe, one a seed
+    first: np.ndarray | list,  # scores of one recipe, one per seed
     second: np.ndarray | list,  # and of the other
     seed_sd: float = 0.0,  # known spread between seeds, where a recipe has but one
 ) -> list:  # low, high; None, None where nothing is known of other seeds
@@ -309,7 +309,7 @@ def _gap(sums, metric, first, second):
 
 
 def paired_test(
-    first: pd.DataFrame | list,  # predictions of the model that might be better; a list holds one table a seed
+    first: pd.DataFrame | list,  # predictions of the model that might be better; a list holds one table per seed
     second: pd.DataFrame | list,  # predictions of the other, on the same items
     scoring: Scoring,
     metric: Metric | None = None,  # the first of the scoring by default
@@ -356,7 +356,7 @@ def _place(test):
 
 
 def rank(
-    tables: dict,  # model -> predictions; a list holds one table a seed
+    tables: dict,  # model -> predictions; a list holds one table per seed
     scoring: Scoring,
 ) -> pd.DataFrame:  # test_set, and the columns of `ranking`
     "Models ranked within each test set: only what was scored on the same items stands in one ranking"
@@ -390,7 +390,7 @@ def models_table(
     comparison: Comparison,
     reference: str,  # model that the others are compared with
     models: list | None = None,  # which; all by default
-) -> pd.DataFrame:  # one row a model, best first
+) -> pd.DataFrame:  # one row per model, best first
     "Scores with intervals, ratio and difference to the reference, and the paired tests"
     metric, scores, n, rows = comparison.metric, comparison.group_scores, len(comparison.counts), []
     title = metric_text(metric.name, metric.unit)
@@ -428,7 +428,7 @@ def groups_table(
     comparison: Comparison,
     model: str,
     reference: str,  # model that it is compared with
-) -> pd.DataFrame:  # one row a group
+) -> pd.DataFrame:  # one row per group
     "Each group's score, the reference's, their ratio and a paired test by item"
     metric, rows = comparison.metric, []
     title, digits = metric_text(metric.name, metric.unit), metric.digits

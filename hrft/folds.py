@@ -53,7 +53,7 @@ class LeftOut:
     def folds(self) -> list[tuple[str, ...]]:
         return list(dict.fromkeys(fold for fold, _ in self.runs))
 
-    def of_fold(self, fold: tuple[str, ...]) -> list[Run]:  # one a seed
+    def of_fold(self, fold: tuple[str, ...]) -> list[Run]:  # one per seed
         return [run for (own, _), run in self.runs.items() if own == fold]
 
     def predictions(

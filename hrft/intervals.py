@@ -65,7 +65,7 @@ def _tails(error, weight, levels):
 
 
 def calibrate(
-    predictions: pd.DataFrame,  # of groups that the model did not see, one row a step
+    predictions: pd.DataFrame,  # of groups that the model did not see, one row per step
     scoring: Scoring,  # names item, measurement and prediction
     group: str,  # column of what is new when intervals are used, such as `speaker`
     scale: str = '',  # column with the expected size of the error; none by default
@@ -131,7 +131,7 @@ def _ends(level, scoring):
 
 
 def with_intervals(
-    predictions: pd.DataFrame,  # one row a step
+    predictions: pd.DataFrame,  # one row per step
     calibration: dict,  # of `calibrate`
     scoring: Scoring,  # names the prediction; its unit ends the columns' names
     scale: str | np.ndarray | float = '',  # column, or values, `(N,)`: the size of the error; as when calibrating

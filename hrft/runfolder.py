@@ -100,7 +100,7 @@ Named = Annotated[str, AfterValidator(_named)]  # of a recipe, a stage, or of a 
 
 
 def _scores(scores: dict[str, Any]) -> dict[str, Any]:
-    "Numbers, intervals of two, quantiles of more, and tables with a row a class"
+    "Numbers, intervals of two, quantiles of more, and tables with a row per class"
     for name, value in scores.items():
         form: Any = list[Number] if name.endswith('_ci95') else Number | bool | list[Number] | dict[str, dict[str, Any]]
         found = TypeAdapter(form).validate_python(value, strict=True)
@@ -119,7 +119,7 @@ class _Form(BaseModel):
 
 
 class _Settings(_Form):
-    "What any recipe says"
+    "Keys of any recipe"
 
     study: Named = ''
     name: Named = ''
@@ -154,7 +154,7 @@ class _StageScores(_Form):
 
 
 class _Metric(_Form):
-    "As `Metric.about` says"
+    "As `Metric.about` gives it"
 
     lower_is_better: bool
     unit: str
@@ -164,7 +164,7 @@ class _Metric(_Form):
 
 
 class _Scoring(_Form):
-    "As `Scoring.about` says"
+    "As `Scoring.about` gives it"
 
     metric: str
     item: str

@@ -73,9 +73,9 @@ class OnnxForm:
     tolerance: float  # what the largest difference must be smaller than
     unit: str = ''  # of the output and of the difference
     traced: bool = False  # recorded in one pass over the first batch, instead of taken apart by torch.export
-    said: dict[str, Any] = field(default_factory=dict)  # what the file tells beside the header, JSON-able
+    said: dict[str, Any] = field(default_factory=dict)  # what the file holds beside the header, JSON-able
     measured: Callable[..., torch.Tensor] = lambda output, *inputs: output  # what is compared, such as no padding
-    note: str = ''  # what whoever exports should know
+    note: str = ''  # a remark for the person who exports
 
 # %% ../nbs/core/11_study.ipynb #23487cdf
 R = TypeVar('R', bound=Recipe)  # its recipes

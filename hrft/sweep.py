@@ -32,7 +32,7 @@ def _optuna():
     return optuna
 
 
-_STARTUP_TRIALS = 3  # whole trials before one is compared with their median; that of fewer says nothing
+_STARTUP_TRIALS = 3  # whole trials before one is compared with their median; that of fewer means nothing
 
 
 def _storage(folder):
@@ -131,7 +131,7 @@ def _logged(run, recipe, monitor):
 
 @dataclass
 class _Plan:
-    "What a worker has to know"
+    "What a worker needs"
 
     study: Study
     recipe: Recipe
@@ -148,7 +148,7 @@ class _Plan:
 
 
 def _train_trial(plan, trial):
-    "Train one trial and tell how it ended"
+    "Train one trial and report how it ended"
     recipe, TrialState = trial_recipe(plan.recipe, plan.space, _suggest(trial, plan.space)), _optuna().trial.TrialState
     told = set(trial.study.trials[trial.number].intermediate_values)
     last = sum(stage.epochs for stage in recipe.stages)
@@ -204,7 +204,7 @@ def _tasks(plan):
 
 
 def _train_begun(plan, number):
-    "Train a trial that was begun, here or where it was lost, and say how it ended"
+    "Train a trial that was begun, here or where it was lost, and report how it ended"
     journal = plan.journal()
     trial = journal.get_trials(deepcopy=False)[number]
     if not trial.state.is_finished():

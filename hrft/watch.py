@@ -104,7 +104,7 @@ class Watched:
     def stepped(
         self,
         epoch: int,  # from 1
-        loss: Any = None,  # of the step, where the trainer tells it
+        loss: Any = None,  # of the step, where the trainer gives it
     ) -> None:
         "The optimiser took a step"
         if loss is not None:
@@ -166,7 +166,7 @@ class Watched:
         values: Mapping[str, float],  # such as the loss over some steps, or the gradient's norm before it was clipped
         epoch: int,  # from 1
     ) -> None:
-        "The trainer says something of the training itself; its own word counts"
+        "Values that the trainer logs itself, which count before the watch's own"
         self.own_words |= set(values)
         self._record(epoch, 'train', list(values.items()))
 
@@ -260,7 +260,7 @@ _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
 def _validation(metrics):
-    "Metrics of a validation without the word that says so"
+    "Metrics of a validation without their prefix"
     found = {}
     for name, value in metrics.items():
         word = next((w for w in _VALIDATION if name.startswith((f'{w}_', f'{w}/'))), None)

@@ -43,7 +43,7 @@ def read_module(source: str) -> tuple:  # (docstring, list of `Entry`, constants
             values += [
                 (n, ast.unparse(node.value), comments.get(node.end_lineno, "")) for n in _targets(node, exported)
             ]
-    return ast.get_docstring(tree) or "", entries, values
+    return _docstring(tree), entries, values
 
 
 def _exported(tree) -> set:
@@ -76,7 +76,13 @@ def _function(node, comments: dict) -> Entry:
         default = ast.unparse(defaults[a.arg]) if a.arg in defaults else ""
         rows.append((a.arg, kind, default, "" if shared else _comment(comments, end, node.lineno)))
     returns = (ast.unparse(node.returns), comments.get(last, "")) if node.returns else ()
-    return Entry(node.name, f"{node.name}{_call(node)}", ast.get_docstring(node) or "", rows, returns)
+    return Entry(node.name, f"{node.name}{_call(node)}", _docstring(node), rows, returns)
+
+
+def _docstring(node) -> str:
+    "As written: Python's own cleaning would lose the indentation of an example at the end"
+    text = ast.get_docstring(node, clean=False)
+    return "\n".join(t.removeprefix(" " * node.body[0].col_offset) for t in text.split("\n")).rstrip() if text else ""
 
 
 def _comment(comments: dict, line: int, first: int) -> str:
@@ -115,7 +121,7 @@ def _class(node, comments: dict) -> Entry:
             fields.append((inner.target.id, ast.unparse(inner.annotation), default, comments.get(inner.end_lineno, "")))
         elif isinstance(inner, ast.FunctionDef) and (not inner.name.startswith("_") or inner.name == "__init__"):
             methods.append(_method(inner, comments))
-    about = ast.get_docstring(node) or ""
+    about = _docstring(node)
     return Entry(node.name, f"class {node.name}" + (f"({bases})" if bases else ""), about, fields, (), methods)
 
 

@@ -196,7 +196,7 @@ def changes(
     findings: list,
     shown: dict,  # stage -> what its log `reached`
 ) -> list[dict]:  # stage, key, old, new, finding, claim, reason
-    "The changes of a recipe that findings call for, at most one a stage and key"
+    "The changes of a recipe that findings call for, at most one per stage and key"
     rows = []
     for i, stage in enumerate(stages):
         mine = [
@@ -498,9 +498,9 @@ def diagnose(
     source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     recipe: Recipe | dict | str | Path | None = None,  # by default the run's own
     scores: dict | None = None,  # as metrics.json; by default the run's own
-    metric: str = '',  # monitored validation metric; what the run says counts, or the first one logged, by default
+    metric: str = '',  # monitored validation metric; by default the run's own, or the first one logged
     steps_per_epoch: int | None = None,  # of a log by epoch
-    n_items: int | None = None,  # validation items, where no scores say it
+    n_items: int | None = None,  # validation items, where no scores give the number
     target: float | None = None,  # score that was aimed at, for logs without scores
 ) -> list[Finding]:  # root causes first
     """Findings on a run: root causes first, and of these the most serious

@@ -471,7 +471,7 @@ def _read_any(source, name, columns):
 
 
 def _read(source, name, columns):
-    "The log as its content says"
+    "The log that the content is"
     path = Path(getattr(source, 'path', source))
     if not path.exists():
         raise UserError(f"{path} does not exist; expected a training log.")

@@ -20,11 +20,11 @@ def known_ceiling(
     probabilities: pd.DataFrame,  # respondent, question, p1, p2, ... as `Answers.probabilities`
 ) -> (
     pd.DataFrame
-):  # a row a question and `all questions`: best_accuracy, best_log_loss, agreement (the mean of sum p^2)
+):  # a row per question and `all questions`: best_accuracy, best_log_loss, agreement (the mean of sum p^2)
     "The best accuracy and log loss that facts allow, from the probabilities that answers were drawn from"
     p = probabilities[probability_columns(probabilities)].fillna(0).to_numpy(float)
     if not np.allclose(p.sum(1), 1, atol=1e-4):
-        raise UserError("some probabilities do not add up to 1; expected one row a respondent and question.")
+        raise UserError("some probabilities do not add up to 1; expected one row per respondent and question.")
     best = {'best_accuracy': p.max(1), 'best_log_loss': entr(p).sum(1), 'agreement': (p**2).sum(1)}
     table = pd.DataFrame(best).groupby(probabilities['question'].to_numpy(), sort=False).mean()
     table.loc['all questions'] = {name: values.mean() for name, values in best.items()}
@@ -66,7 +66,7 @@ def twin_table(
     options: dict[str, int],  # question -> number of options
 ) -> (
     pd.DataFrame
-):  # a row a question and `all questions`: frequent, agreement, at_most with their ends, log_loss_at_least
+):  # a row per question and `all questions`: frequent, agreement, at_most with their ends, log_loss_at_least
     "Agreement of people with equal facts, and what it says of the best accuracy, with 95 % intervals over personas"
     questions, rows = list(options), []
     if strange := sorted(set(answers['question']) - set(questions)):
@@ -109,7 +109,9 @@ def twin_gap(
     predictions: pd.DataFrame,  # of `answer_table`, of people whom the model never saw
     personas: pd.Series,  # index respondent, as `personas_of` gives them
     answers: pd.DataFrame | None = None,  # of the whole survey: respondent, question, option; those predicted without
-) -> pd.DataFrame:  # a row a question and `all questions`: answers, personas, accuracy, brier, best, excess, low, high
+) -> (
+    pd.DataFrame
+):  # a row per question and `all questions`: answers, personas, accuracy, brier, best, excess, low, high
     "How far a model's Brier score is from the best that the facts allow, with 95 % intervals over personas"
     own = asked(predictions)
     everybody = predictions[predictions['answer'].notna()] if answers is None else answers

@@ -104,7 +104,7 @@ def _bins(p):
 def _answer_sums(
     predictions: pd.DataFrame,  # of `answer_table`
     scoring: Scoring,
-) -> pd.DataFrame:  # one row a respondent: n, right, surprise; hit, said and true of each option; bins
+) -> pd.DataFrame:  # one row per respondent: n, right, surprise; hit, said and true of each option; bins
     "What adds up over respondents"
     owner, respondents, question, questions, option, _, p, _ = asked(predictions)
     rows, said = np.arange(len(p)), p.argmax(1)
