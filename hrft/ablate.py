@@ -208,7 +208,7 @@ def ablate(
 ) -> Ablation:
     """Train a recipe and its variants, or read what was trained before
 
-    ablate(study, 'lips/base', {'size: wide': ['model.channels=32']}, seeds=(0, 1, 2)).table()
+    >>> ablate(study, 'lips/base', {'size: wide': ['model.channels=32']}, seeds=(0, 1, 2)).table()
     """
     if REFERENCE in variants:
         raise UserError(f"a variant is called `{REFERENCE}`, the name of the recipe as it is; choose another.")

@@ -105,7 +105,7 @@ def regression_metrics(
 class Scoring:
     """What is scored, and how
 
-    Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    >>> Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
     """
 
     item: str  # column that names what is judged as a whole: a signal, a clip, an image
@@ -302,8 +302,8 @@ def score(
 ) -> dict:  # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where true
     """Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items
 
-        MM = Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
-        score(table, MM)['mae_mm'], score(table, MM)['mae_ci95']
+    >>> MM = Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    >>> score(table, MM)['mae_mm'], score(table, MM)['mae_ci95']
 
     A table that lacks a column, or holds predictions that are not finite, is a `UserError`.
     """

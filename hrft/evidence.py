@@ -48,7 +48,7 @@ def wilson(
 ) -> Interval:
     """A share with Wilson's score interval (Wilson 1927), which stays inside 0 and 1 and holds for small n
 
-    str(wilson(21, 29))  # 0.7241 (0.5428 to 0.853)
+    >>> str(wilson(21, 29))  # 0.7241 (0.5428 to 0.853)
     """
     p = hits / n
     centre, half = (

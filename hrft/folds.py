@@ -121,8 +121,8 @@ def leave_groups_out(
 ) -> LeftOut:
     """Train a recipe without each fold, or read what was trained before
 
-    folds = draw_folds(['v01', 'v02', 'v03'])
-    leave_groups_out(study, 'lips/base', folds, lambda fold, after: [f'data.test_speakers={list(fold)}'])
+    >>> folds = draw_folds(['v01', 'v02', 'v03'])
+    >>> leave_groups_out(study, 'lips/base', folds, lambda fold, after: [f'data.test_speakers={list(fold)}'])
     """
     source, overrides = source or study.default_source(), list(overrides)
     changes = {fold: leave_out(fold, following) for fold, following in zip(folds, (*folds[1:], *folds[:1]))}

@@ -191,7 +191,7 @@ def export_onnx(
 ) -> tuple[Path, float]:  # path, largest difference from torch in the unit of the form
     """Write a finished run's model as ONNX, and compare it with torch
 
-        path, difference = export_onnx('runs/heart/base-s0-1a2b3c4d')
+    >>> path, difference = export_onnx('runs/heart/base-s0-1a2b3c4d')
 
     A difference that matters is a `UserError`, and leaves no file.
     """

@@ -56,7 +56,7 @@ def find_recipe(
 ) -> tuple[Any, Recipe]:  # study, recipe
     """A study and its recipe, from a name or a file
 
-        study, recipe = find_recipe('lips/base', ['stages.0.epochs=5'])
+    >>> study, recipe = find_recipe('lips/base', ['stages.0.epochs=5'])
 
     An unknown name, an unknown key or a value without effect is a `UserError` that names it.
     """

@@ -379,7 +379,7 @@ class StageMemory:
 class Run:
     """The folder of one run, finished or not
 
-    Run('runs/heart/base-s0-1a2b3c4d').metrics['test']
+    >>> Run('runs/heart/base-s0-1a2b3c4d').metrics['test']
     """
 
     def __init__(self, path: str | Path):  # folder of the run

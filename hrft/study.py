@@ -269,7 +269,7 @@ class Study(ABC, Generic[R, D, H]):
     ) -> dict[str, Any]:  # run, data, test, baselines, predictions, and people where there are some
         """Score a finished run on other data
 
-            STUDY.evaluate('runs/lips/base-s0-1a2b3c4d', 'other/clips')['test']
+        >>> STUDY.evaluate('runs/lips/base-s0-1a2b3c4d', 'other/clips')['test']
 
         Data that the run or its ancestors were trained or stopped on are a `UserError`.
         """
@@ -377,7 +377,7 @@ def load_run(
 ) -> tuple[Any, R, H]:  # model as `build` gives it, in evaluation mode; recipe, header
     """A run's model, ready to predict
 
-    model, recipe, header = load_run(STUDY, 'runs/lips/base-s0-1a2b3c4d')
+    >>> model, recipe, header = load_run(STUDY, 'runs/lips/base-s0-1a2b3c4d')
     """
     state, header = study_weights(study, run)
     recipe = recorded_recipe(study.recipe_type, header.recipe, header.name)

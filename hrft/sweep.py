@@ -431,8 +431,8 @@ def sweep(
 ) -> Sweep:
     """Search a space of recipes by validation; every trial is an ordinary run
 
-    found = sweep(study, recipe, 'heart/batch_size', trials=5, source='data/me')
-    found.table, found.conclusion()
+    >>> found = sweep(study, recipe, 'heart/batch_size', trials=5, source='data/me')
+    >>> found.table, found.conclusion()
     """
     _optuna()
     if not 1 <= trials <= 1_000_000:

@@ -42,7 +42,7 @@ def fit(
 ) -> Run:
     """Train a recipe's stages, keep the one that validates best, and score it; or return the run that already did
 
-    fit(*find_recipe('heart/base', ['seed=1']), 'data/me').metrics['test']
+    >>> fit(*find_recipe('heart/base', ['seed=1']), 'data/me').metrics['test']
     """
     place = device_named(device or study.device, processes)
     asked = study, _refused_or_same(study, recipe, threads), source, runs, parent

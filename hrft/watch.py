@@ -431,7 +431,7 @@ def fastai_watch(
 ) -> Any:  # a callback of fastai
     """Watch a training of fastai's Learner; where the folder has a log already, it is continued
 
-    Learner(dls, model, cbs=[fastai_watch('watched/mine', frozen=['encoder'])])
+    >>> Learner(dls, model, cbs=[fastai_watch('watched/mine', frozen=['encoder'])])
     """
     import_module('fastai.callback.progress')  # which gives a Learner `no_bar`
     callback = import_module('fastai.callback.core').Callback

@@ -43,7 +43,7 @@ def read_module(source: str) -> tuple:  # (docstring, list of `Entry`, constants
             values += [
                 (n, ast.unparse(node.value), comments.get(node.end_lineno, "")) for n in _targets(node, exported)
             ]
-    return _docstring(tree), entries, values
+    return ast.get_docstring(tree) or "", entries, values
 
 
 def _exported(tree) -> set:
@@ -76,13 +76,7 @@ def _function(node, comments: dict) -> Entry:
         default = ast.unparse(defaults[a.arg]) if a.arg in defaults else ""
         rows.append((a.arg, kind, default, "" if shared else _comment(comments, end, node.lineno)))
     returns = (ast.unparse(node.returns), comments.get(last, "")) if node.returns else ()
-    return Entry(node.name, f"{node.name}{_call(node)}", _docstring(node), rows, returns)
-
-
-def _docstring(node) -> str:
-    "As written: Python's own cleaning would lose the indentation of an example at the end"
-    text = ast.get_docstring(node, clean=False)
-    return "\n".join(t.removeprefix(" " * node.body[0].col_offset) for t in text.split("\n")).rstrip() if text else ""
+    return Entry(node.name, f"{node.name}{_call(node)}", ast.get_docstring(node) or "", rows, returns)
 
 
 def _comment(comments: dict, line: int, first: int) -> str:
@@ -121,7 +115,7 @@ def _class(node, comments: dict) -> Entry:
             fields.append((inner.target.id, ast.unparse(inner.annotation), default, comments.get(inner.end_lineno, "")))
         elif isinstance(inner, ast.FunctionDef) and (not inner.name.startswith("_") or inner.name == "__init__"):
             methods.append(_method(inner, comments))
-    about = _docstring(node)
+    about = ast.get_docstring(node) or ""
     return Entry(node.name, f"class {node.name}" + (f"({bases})" if bases else ""), about, fields, (), methods)
 
 
@@ -175,12 +169,14 @@ def _first(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    "A docstring or a comment as markdown: indented lines are an example"
-    blocks = groupby(text.split("\n\n"), lambda block: block.startswith("    "))
-    return "\n\n".join(
-        f"```python\n{textwrap.dedent(part)}\n```" if example else _inline(part)
-        for example, part in ((example, "\n\n".join(group)) for example, group in blocks)
-    )
+    "A docstring or a comment as markdown: lines after `>>>` are an example, and so are indented ones"
+    blocks = groupby(text.split("\n\n"), lambda block: block.startswith((">>> ", "    ")))
+    return "\n\n".join((_example if example else _inline)("\n\n".join(group)) for example, group in blocks)
+
+
+def _example(text: str) -> str:
+    code = re.sub(r"^(>>>|\.\.\.) ?", "", text, flags=re.M)
+    return f"```python\n{textwrap.dedent(code)}\n```"
 
 
 def _inline(text: str) -> str:

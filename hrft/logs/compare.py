@@ -348,7 +348,7 @@ def compare(
 ) -> Comparison:
     """Compare training runs from their logs
 
-        compare(['logs/base-seed0.csv', 'logs/base-seed1.csv', 'logs/wide-seed0.csv'], group='(.+)-seed')
+    >>> compare(['logs/base-seed0.csv', 'logs/base-seed1.csv', 'logs/wide-seed0.csv'], group='(.+)-seed')
 
     A log that cannot be read is left out, with its reason; without any log that can, there is a `UserError`.
     """

@@ -505,8 +505,8 @@ def diagnose(
 ) -> list[Finding]:  # root causes first
     """Findings on a run: root causes first, and of these the most serious
 
-        for finding in diagnose('runs/heart/base-s0-1a2b3c4d'):
-            print(finding)
+    >>> for finding in diagnose('runs/heart/base-s0-1a2b3c4d'):
+    ...     print(finding)
 
     An empty list means that no check found anything. A log alone is checked for what a log can show.
     """

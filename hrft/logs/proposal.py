@@ -185,7 +185,7 @@ def propose(
 ) -> Proposal:
     """The next recipe to try
 
-    propose('runs/heart/base-s0-1a2b3c4d', diagnose('runs/heart/base-s0-1a2b3c4d')).save('next.toml')
+    >>> propose('runs/heart/base-s0-1a2b3c4d', diagnose('runs/heart/base-s0-1a2b3c4d')).save('next.toml')
     """
     evidence = gather(source, recipe, scores)
     if not evidence.settings.get('stages'):

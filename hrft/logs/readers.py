@@ -431,8 +431,8 @@ def read_log(
 ) -> TrainingLog:
     """A training log of any of the known tools
 
-        log = read_log('results.csv')
-        log.layout, log.records, log.notes
+    >>> log = read_log('results.csv')
+    >>> log.layout, log.records, log.notes
 
     A file that is no log, or whose columns leave open what they hold, is a `UserError` that names them and `--columns`.
     """
