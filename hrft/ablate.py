@@ -44,7 +44,7 @@ def variant_recipe(
 def change_in_words(
     reference: Recipe,
     variant: Recipe,
-    most: int = 6,  # keys, and names of a list, that are told
+    most: int = 6,  # keys, and names of a list, that are listed
 ) -> str:
     "What differs, key by key; of a list what came and what went, of stages which are left"
     before, after = ({stage.name: stage for stage in recipe.stages} for recipe in (reference, variant))
@@ -158,7 +158,7 @@ class Ablation:
                 tables.append(own.assign(**{self.group: group}) if self.group else own)
         return Comparison(pd.concat(tables, ignore_index=True), self.scoring, self.group)
 
-    def table(self) -> pd.DataFrame:  # one row a variant, the reference first
+    def table(self) -> pd.DataFrame:  # one row per variant, the reference first
         "Each variant against the reference, on validation"
         table = _judged(self.comparison())
         topics, variants = zip(*(name.rpartition(': ')[::2] for name in table.name))
@@ -206,7 +206,10 @@ def ablate(
     workers: Workers = HERE,  # that train
     show: bool = False,  # a line for each run trained in processes
 ) -> Ablation:
-    "Train a recipe and its variants, or read what was trained before"
+    """Train a recipe and its variants, or read what was trained before
+
+    >>> ablate(study, 'lips/base', {'size: wide': ['model.channels=32']}, seeds=(0, 1, 2)).table()
+    """
     if REFERENCE in variants:
         raise UserError(f"a variant is called `{REFERENCE}`, the name of the recipe as it is; choose another.")
     seeds, named = list(seeds), {REFERENCE: [], **variants}

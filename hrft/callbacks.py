@@ -116,7 +116,7 @@ class WeightAverage:
     def __init__(
         self,
         model: nn.Module,
-        decay: float,  # share that is kept a step, such as 0.999
+        decay: float,  # share that is kept per step, such as 0.999
     ):
         def average(averaged, current, n):
             if averaged[0].is_floating_point():  # tensors come by type

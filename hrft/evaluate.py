@@ -65,7 +65,7 @@ def check_named(predictions: pd.DataFrame, scoring: 'Scoring', *names: str) -> N
 
 
 def step_sums(
-    predictions: pd.DataFrame,  # one row a step; NaN where nothing was measured
+    predictions: pd.DataFrame,  # one row per step; NaN where nothing was measured
     scoring: 'Scoring',  # the columns' names
 ) -> pd.DataFrame:  # one row an item: n, error, absolute, squared, y, yy
     "Sums over each item's measured steps, of a number that is predicted step by step"
@@ -103,7 +103,10 @@ def regression_metrics(
 
 @dataclass(frozen=True)
 class Scoring:
-    "What is scored, and how"
+    """What is scored, and how
+
+    >>> Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    """
 
     item: str  # column that names what is judged as a whole: a signal, a clip, an image
     measured: str  # column of the truth
@@ -125,7 +128,7 @@ class Scoring:
 def scoring_of(
     metrics: dict,  # as metrics.json, or the scores of one split
 ) -> dict:  # as `Scoring.about`; its `metric` is '' where no metric is known
-    "What a run says about its scores, or what their names tell where it says nothing, as in another tool's report"
+    "A run's description of its scores; without one, as in another tool's report, what their names show"
     if 'scoring' in metrics:
         return metrics['scoring']
     scores = metrics.get('test') or metrics
@@ -149,7 +152,7 @@ def scoring_of(
 
 def main_score(
     scores: dict,  # as `score` gives them
-    scoring: dict | None = None,  # as `Scoring.about`; what the names of the scores tell by default
+    scoring: dict | None = None,  # as `Scoring.about`; by default read from the names of the scores
 ) -> tuple:  # name, Interval; None, None where there is no metric
     "Name and interval of the metric that counts"
     scoring = scoring or scoring_of(scores)
@@ -230,10 +233,10 @@ class Sums:
     @classmethod
     def of(
         cls,
-        predictions: pd.DataFrame | list,  # a list holds one table a seed, all of the same items
+        predictions: pd.DataFrame | list,  # a list holds one table per seed, all of the same items
         scoring: Scoring,
     ) -> 'Sums':
-        "Sums of a table, or of one table a seed"
+        "Sums of a table, or of one table per seed"
         listed = predictions if isinstance(predictions, list) else [predictions]
         tables = [scoring.sums(table, scoring) for table in listed]
         for table in listed:
@@ -294,10 +297,16 @@ def different_items(
 
 
 def score(
-    predictions: pd.DataFrame | list,  # one row a step, a clip, or an image and class; a list holds one table a seed
+    predictions: pd.DataFrame | list,  # one row per step, clip, or image and class; a list holds one table per seed
     scoring: Scoring,
 ) -> dict:  # each metric and its interval (`mae_ci95`), n_<item>s, n_steps where an item has several, few where true
-    "Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items"
+    """Scores pooled over what was measured, averaged over seeds, with 95 % intervals over whole items
+
+    >>> MM = Scoring('signal', 'measured_mm', 'predicted_mm', regression_metrics('mm'))
+    >>> score(table, MM)['mae_mm'], score(table, MM)['mae_ci95']
+
+    A table that lacks a column, or holds predictions that are not finite, is a `UserError`.
+    """
     sums = Sums.of(predictions, scoring)
     n, counts = len(sums.items), sums.counts
     result: dict = {m.name: sums.value(m) for m in scoring.metrics}

@@ -130,7 +130,7 @@ class TensorBoard(RunCopy):
 
     def __init__(
         self,
-        folder: str | Path = 'tb',  # gets a folder a run
+        folder: str | Path = 'tb',  # gets a folder for each run
     ):
         self.folder = Path(folder)
 
@@ -170,7 +170,7 @@ _MOST = 1000  # values that MLflow takes at once
 
 
 class MLflow(RunCopy):
-    "Curves, recipe and scores in an MLflow store; nothing is told to MLflow's makers"
+    "Curves, recipe and scores in an MLflow store; MLflow's telemetry is off"
 
     def __init__(
         self,

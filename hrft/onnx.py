@@ -70,7 +70,7 @@ def _quietly():
 
 
 def _write(predictor, header, form, path):
-    "The model and what it says of itself, as a file"
+    "The model with its metadata, as a file"
     with extra('onnx'):
         import onnx
         import onnxscript  # noqa: F401 - which torch writes with
@@ -98,7 +98,7 @@ def _write(predictor, header, form, path):
 
 # %% ../nbs/core/25_onnx.ipynb #acc2d865
 class OnnxModel(nn.Module):
-    "A written model, run by onnxruntime; `header` is what the file says of itself"
+    "A written model, run by onnxruntime; `header` has its metadata"
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class OnnxModel(nn.Module):
 
 
 def _header(metadata, path, study):
-    "What a file says of itself, if it is one of hrft, and of the study"
+    "The metadata of a file, if it is one of hrft, and of the study"
     try:
         found = {key: json.loads(text) for key, text in metadata.items()}
         whose = found['recipe']['study'] if 'normalisation' in found else ''
@@ -164,7 +164,7 @@ def check_onnx(
 
 
 def _checked(path, predictor, header, form, folder):
-    "The largest difference, if it is small and the file tells what it should"
+    "The largest difference, if it is small and the metadata are right"
     written, name = OnnxModel(path), Path(path).name
     if written.metadata != _metadata(header, form) or written.names != list(form.inputs):
         raise UserError(
@@ -189,7 +189,12 @@ def export_onnx(
     run: Run | str | Path,  # a finished run
     out: str | Path | None = None,  # file; model.onnx in the run's folder by default
 ) -> tuple[Path, float]:  # path, largest difference from torch in the unit of the form
-    "Write a finished run's model as ONNX, and compare it with torch"
+    """Write a finished run's model as ONNX, and compare it with torch
+
+    >>> path, difference = export_onnx('runs/heart/base-s0-1a2b3c4d')
+
+    A difference that matters is a `UserError`, and leaves no file.
+    """
     predictor, header, form = _opened(run)
     folder = weights_path(run).parent
     path = Path(out or folder / 'model.onnx')

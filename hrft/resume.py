@@ -108,7 +108,7 @@ def check_resumed(
     stage: Stage,  # first of the recipe, with `start`
     predictions: pd.DataFrame,  # of the validation items, by the loaded weights
 ) -> None:
-    "Refuse weights that do not score on the validation items what their run says"
+    "Refuse weights whose score on the validation items is not that of their run"
     run, metric = Run(stage.start), study.monitor.name
     recorded, items = run.metrics, items_digest(predictions, study.scoring)
     if recorded['validation_items'] != items:

@@ -39,7 +39,7 @@ def checked(
     said: Any,  # as JSON was read
     path: str | Path,  # of the file, to be named in an error
 ) -> T:
-    "What a file of a run says, in its form"
+    "The contents of a run's file, checked against its form"
     try:
         return _adapter(form).validate_python(said)
     except ValidationError as error:
@@ -51,7 +51,7 @@ def checked(
 
 @cache
 def _adapter(form):
-    "What checks a form: a tenth of a millisecond to make, and asked for every table of every file"
+    "The validator of a form: a tenth of a millisecond to make, and needed for every table of every file"
     return TypeAdapter(form)
 
 
@@ -61,7 +61,7 @@ def _damaged(path, wrong):
 
 
 class Kept(dict[str, Any]):
-    "What a file of a run says; a file that lacks what is asked of it, at whatever depth, is damaged"
+    "The contents of a run's file; a file that lacks what is asked of it, at whatever depth, is damaged"
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ Named = Annotated[str, AfterValidator(_named)]  # of a recipe, a stage, or of a 
 
 
 def _scores(scores: dict[str, Any]) -> dict[str, Any]:
-    "Numbers, intervals of two, quantiles of more, and tables with a row a class"
+    "Numbers, intervals of two, quantiles of more, and tables with a row per class"
     for name, value in scores.items():
         form: Any = list[Number] if name.endswith('_ci95') else Number | bool | list[Number] | dict[str, dict[str, Any]]
         found = TypeAdapter(form).validate_python(value, strict=True)
@@ -119,7 +119,7 @@ class _Form(BaseModel):
 
 
 class _Settings(_Form):
-    "What any recipe says"
+    "Keys of any recipe"
 
     study: Named = ''
     name: Named = ''
@@ -154,7 +154,7 @@ class _StageScores(_Form):
 
 
 class _Metric(_Form):
-    "As `Metric.about` says"
+    "As `Metric.about` gives it"
 
     lower_is_better: bool
     unit: str
@@ -164,7 +164,7 @@ class _Metric(_Form):
 
 
 class _Scoring(_Form):
-    "As `Scoring.about` says"
+    "As `Scoring.about` gives it"
 
     metric: str
     item: str
@@ -377,7 +377,10 @@ class StageMemory:
 
 
 class Run:
-    "The folder of one run, finished or not"
+    """The folder of one run, finished or not
+
+    >>> Run('runs/heart/base-s0-1a2b3c4d').metrics['test']
+    """
 
     def __init__(self, path: str | Path):  # folder of the run
         self.path = Path(path)

@@ -23,9 +23,11 @@ RECORD = ('stage', 'epoch', 'step', 'split', 'metric', 'value', 'lr')  # keys of
 
 
 def epoch_table(
-    frame: pd.DataFrame,  # one row a record
-) -> pd.DataFrame:  # index stage, epoch; columns step, lr, then one a split and metric: train_loss, valid_mae, seconds
-    "One row an epoch, in the order they ran: the last step and learning rate, the mean of what was logged more often"
+    frame: pd.DataFrame,  # one row per record
+) -> (
+    pd.DataFrame
+):  # index stage, epoch; columns step, lr, then one per split and metric: train_loss, valid_mae, seconds
+    "One row per epoch, in the order they ran: the last step and learning rate, the mean of what was logged more often"
     column = np.where(frame.metric == 'seconds', 'seconds', frame.split + '_' + frame.metric)
     keys = [frame.stage, frame.epoch]
     grouped = frame.value.groupby([*keys, column], sort=False)
@@ -78,7 +80,7 @@ class RunLog:
     def frame(
         self,
         size: int | None = None,  # bytes to read; all that are whole records by default
-    ) -> pd.DataFrame:  # one row a record
+    ) -> pd.DataFrame:  # one row per record
         "Records as a table"
         if not self.path.exists():
             raise UserError(f"{self.path} does not exist; expected the log of a run.")
@@ -97,7 +99,7 @@ class RunLog:
     def epochs(
         self,
     ) -> pd.DataFrame:  # index stage, epoch; columns lr, step, seconds, train_loss, valid_loss, valid_<metric>
-        "One row an epoch, in the order they ran"
+        "One row per epoch, in the order they ran"
         return epoch_table(self.frame())
 
     def _repr_html_(self):
@@ -157,7 +159,7 @@ _WHOLE = {'em': False, 'ks': False} | dict.fromkeys(('per', 'ce', 'bce', 'l1', '
 
 def lower_is_better(
     metric: str,  # a metric's name, with or without its split
-) -> bool | None:  # None where the name does not tell
+) -> bool | None:  # None where the name leaves it open
     "Which way a metric improves, judged by the words of its name"
     name = re.split(r'@|(?<=[a-z])_at_', metric.lower())[0]  # of `tar@far` what is measured
     name = re.sub(r'[\W_]+', '_', name).strip('_')

@@ -32,7 +32,7 @@ def _optuna():
     return optuna
 
 
-_STARTUP_TRIALS = 3  # whole trials before one is compared with their median; that of fewer says nothing
+_STARTUP_TRIALS = 3  # whole trials before one is compared with their median; that of fewer means nothing
 
 
 def _storage(folder):
@@ -131,7 +131,7 @@ def _logged(run, recipe, monitor):
 
 @dataclass
 class _Plan:
-    "What a worker has to know"
+    "What a worker needs"
 
     study: Study
     recipe: Recipe
@@ -148,7 +148,7 @@ class _Plan:
 
 
 def _train_trial(plan, trial):
-    "Train one trial and tell how it ended"
+    "Train one trial and report how it ended"
     recipe, TrialState = trial_recipe(plan.recipe, plan.space, _suggest(trial, plan.space)), _optuna().trial.TrialState
     told = set(trial.study.trials[trial.number].intermediate_values)
     last = sum(stage.epochs for stage in recipe.stages)
@@ -204,7 +204,7 @@ def _tasks(plan):
 
 
 def _train_begun(plan, number):
-    "Train a trial that was begun, here or where it was lost, and say how it ended"
+    "Train a trial that was begun, here or where it was lost, and report how it ended"
     journal = plan.journal()
     trial = journal.get_trials(deepcopy=False)[number]
     if not trial.state.is_finished():
@@ -253,7 +253,7 @@ class Sweep:
     def table(
         self,
     ) -> pd.DataFrame:  # trial, state, the parameters, validation, epochs, seconds, run, p_against_best, note
-        "One row a trial"
+        "One row per trial"
         outcome = ('validation', 'epochs', 'seconds', 'p_against_best', 'run', 'note')
         return pd.DataFrame(self.info['trials'], columns=['trial', 'state', *self.info['parameters'], *outcome])
 
@@ -322,7 +322,7 @@ def _scale(axes, listed, extent):
 
 
 def _plot(sweep):
-    "One panel a parameter, whole and pruned trials told apart, the best marked"
+    "One panel per parameter, whole and pruned trials told apart, the best marked"
     import matplotlib.pyplot as plt
 
     keys, table, info = sweep.info['parameters'], sweep.table, sweep.info
@@ -429,7 +429,11 @@ def sweep(
     prune: bool = True,  # give up trials that fall behind the median on validation
     show: bool = True,  # a line for each trial
 ) -> Sweep:
-    "Search a space of recipes by validation; every trial is an ordinary run"
+    """Search a space of recipes by validation; every trial is an ordinary run
+
+    >>> found = sweep(study, recipe, 'heart/batch_size', trials=5, source='data/me')
+    >>> found.table, found.conclusion()
+    """
     _optuna()
     if not 1 <= trials <= 1_000_000:
         raise UserError(f"got {trials} trials; expected at least one.")

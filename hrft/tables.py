@@ -17,7 +17,7 @@ from .runfolder import Run
 
 # %% ../nbs/core/09_tables.ipynb #9d328c96
 def _told(run):
-    "What a run says of its scores: the metric that counts, its description, and its title"
+    "How a run was scored: the metric that counts, its description, and its title"
     scoring = scoring_of(run.metrics)
     name = scoring['metric']
     return name, scoring['metrics'][name], metric_text(name, scoring['metrics'][name]['unit'])
@@ -26,7 +26,7 @@ def _told(run):
 def scores_table(
     runs: dict,  # name -> Run, all finished
     baselines: bool = True,  # with the naive baselines of the first
-) -> pd.DataFrame:  # one row a run and baseline, best first
+) -> pd.DataFrame:  # one row per run and baseline, best first
     "Test scores of the kept stages beside the naive baselines"
     rows, first = {name: run.metrics['test'] for name, run in runs.items()}, next(iter(runs.values()))
     if baselines:
@@ -47,7 +47,7 @@ def scores_table(
     return table.sort_values(title, ascending=about['lower_is_better'], kind='stable', ignore_index=True)
 
 
-def stage_table(run: Run) -> pd.DataFrame:  # one row a stage
+def stage_table(run: Run) -> pd.DataFrame:  # one row per stage
     "Stages one after the other, with paired tests"
     (metric, about, title), rows = _told(run), []
     change = f"change on test ({about['unit']})" if about['unit'] else 'change on test'
@@ -71,7 +71,7 @@ def stage_table(run: Run) -> pd.DataFrame:  # one row a stage
 
 def cost_table(
     runs: dict,  # name -> Run
-) -> pd.DataFrame:  # one row a stage that trained
+) -> pd.DataFrame:  # one row per stage that trained
     "Trainable parameters, epochs, seconds and the score they bought"
     rows = []
     for name, run in runs.items():

@@ -31,7 +31,7 @@ _SAME = 1e-3  # relative difference of two validations of the same weights that 
 
 
 class Watched:
-    "The log of a training by another trainer; each adapter tells it what happens"
+    "The log of a training by another trainer; each adapter reports to it"
 
     watch: Watch  # once the training began
 
@@ -104,7 +104,7 @@ class Watched:
     def stepped(
         self,
         epoch: int,  # from 1
-        loss: Any = None,  # of the step, where the trainer tells it
+        loss: Any = None,  # of the step, where the trainer gives it
     ) -> None:
         "The optimiser took a step"
         if loss is not None:
@@ -166,7 +166,7 @@ class Watched:
         values: Mapping[str, float],  # such as the loss over some steps, or the gradient's norm before it was clipped
         epoch: int,  # from 1
     ) -> None:
-        "The trainer says something of the training itself; its own word counts"
+        "Values that the trainer logs itself, which count before the watch's own"
         self.own_words |= set(values)
         self._record(epoch, 'train', list(values.items()))
 
@@ -260,7 +260,7 @@ _VALIDATION = ('validation', 'valid', 'val', 'eval')
 
 
 def _validation(metrics):
-    "Metrics of a validation without the word that says so"
+    "Metrics of a validation without their prefix"
     found = {}
     for name, value in metrics.items():
         word = next((w for w in _VALIDATION if name.startswith((f'{w}_', f'{w}/'))), None)
@@ -429,7 +429,10 @@ def fastai_watch(
     folder: str | Path,  # for the log
     **settings: Any,  # `frozen`, `every` and the like, as `Watched` takes them
 ) -> Any:  # a callback of fastai
-    "Watch a training of fastai's Learner; a folder with a log is gone on with"
+    """Watch a training of fastai's Learner; where the folder has a log already, it is continued
+
+    >>> Learner(dls, model, cbs=[fastai_watch('watched/mine', frozen=['encoder'])])
+    """
     import_module('fastai.callback.progress')  # which gives a Learner `no_bar`
     callback = import_module('fastai.callback.core').Callback
     return type('FastaiWatch', (_FastaiWatch, callback), {})(Watched(folder, **settings))

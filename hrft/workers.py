@@ -53,7 +53,7 @@ class Ended(NamedTuple):
 
     task: str  # its name
     result: Any  # of the function; None where it failed
-    error: str = ''  # what a user is told; empty where it went well
+    error: str = ''  # the sentence for the user; empty where it went well
 
 # %% ../nbs/core/18_workers.ipynb #3982b281
 def _called(function, folder, name, arguments):
@@ -264,7 +264,7 @@ def ended(
     workers: Workers = HERE,
     show: bool = False,  # a line for each task that has ended
 ) -> Iterator[Ended]:  # in the order in which they end, each task once
-    "Call a function for each of the tasks, and tell how it went"
+    "Call a function for each of the tasks, and report how it went"
     known = isinstance(tasks, Mapping)
     waiting = iter(tasks.items() if isinstance(tasks, Mapping) else tasks)
     if workers.here:
@@ -301,7 +301,7 @@ def in_order(
     calls: Iterable[tuple],  # arguments of each call; a stream is read only a little ahead
     workers: Workers = HERE,
 ) -> Iterator[Ended]:  # named by their numbers, from 0
-    "Call a function with each of the arguments, and tell how it went in their order"
+    "Call a function with each of the arguments, and report how it went in their order"
     waiting = ((str(i), own) for i, own in enumerate(calls))
     if workers.here:
         yield from ended(function, waiting)

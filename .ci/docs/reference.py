@@ -4,8 +4,10 @@ import ast
 import html
 import io
 import re
+import textwrap
 import tokenize
 from dataclasses import dataclass, field
+from itertools import groupby
 
 
 @dataclass
@@ -167,14 +169,25 @@ def _first(text: str) -> str:
 
 
 def _prose(text: str) -> str:
-    "A docstring or a comment as markdown: what stands between backticks is code, the rest is text"
+    "A docstring or a comment as markdown: lines after `>>>` are an example, and so are indented ones"
+    blocks = groupby(text.split("\n\n"), lambda block: block.startswith((">>> ", "    ")))
+    return "\n\n".join((_example if example else _inline)("\n\n".join(group)) for example, group in blocks)
+
+
+def _example(text: str) -> str:
+    code = re.sub(r"^(>>>|\.\.\.) ?", "", text, flags=re.M)
+    return f"```python\n{textwrap.dedent(code)}\n```"
+
+
+def _inline(text: str) -> str:
+    "Text as markdown: what stands between backticks is code, the rest is text"
     parts = text.split("`")
     parts[::2] = [re.sub(r"([*_|])", r"\\\1", html.escape(p, quote=False)) for p in parts[::2]]
     return "`".join(parts)
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"(?<!\\)\|", r"\|", _prose(text)).replace("\n", " ")
+    return re.sub(r"(?<!\\)\|", r"\|", _inline(text)).replace("\n", " ")
 
 
 def _declared(name: str, kind: str, default: str) -> str:

@@ -22,7 +22,7 @@ def prediction_table(
     items: CloudItems,
     predicted_km: np.ndarray,  # `(N,)`
 ) -> pd.DataFrame:  # block, flight, sample, time_s, measured_km, predicted_km
-    "Predictions of samples, as everything that scores wants them"
+    "Predictions of samples in the columns that are scored"
     names = {'block': items.blocks(), 'flight': items.flight.astype(str), 'sample': items.sample}
     heights = {'measured_km': items.base_km.astype(float), 'predicted_km': np.asarray(predicted_km, float)}
     return pd.DataFrame(names | {'time_s': items.time_s} | heights)

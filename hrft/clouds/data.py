@@ -31,13 +31,13 @@ class CloudLabels(Options):
 
 
 class CloudData(Kinds):
-    "How flights become train, validation and test: `split` says what judges"
+    "How flights become train, validation and test: `split` decides what judges"
 
     by = 'split'
     images: CloudFrames = CloudFrames()
     augment: CloudAugment = CloudAugment()
     labels: CloudLabels = CloudLabels()
-    angles: Literal['both', 'zenith', 'none'] = 'both'  # what the model is told of the sun
+    angles: Literal['both', 'zenith', 'none'] = 'both'  # the sun's angles that the model gets
 
     @model_validator(mode='after')
     def _has_effect(self):

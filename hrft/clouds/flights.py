@@ -231,7 +231,7 @@ def open_flight(
 
 
 def _focal_px(signal, name):
-    "The focal length that a camera's frames say, else that of the camera with 640 columns"
+    "The focal length that a camera's frames give, else that of the camera with 640 columns"
     said = signal.attrs.get('focal_px', _FOCAL_PX * signal.shape[2] / 640)
     try:
         focal = float(said)
@@ -244,7 +244,7 @@ def _focal_px(signal, name):
 
 
 def flight_folders(
-    source: str | Path,  # a folder with one folder a flight, or a flight's own folder
+    source: str | Path,  # a folder with one folder per flight, or a flight's own folder
 ) -> list:  # paths, in the order of their names
     "The flights of a folder"
     source = Path(source)
@@ -253,7 +253,7 @@ def flight_folders(
     found = [folder for folder in sorted(source.iterdir()) if _files(folder)] if source.is_dir() else []
     if not found:
         raise UserError(
-            f"{source} holds no flights; expected one folder a flight, "
+            f"{source} holds no flights; expected one folder per flight, "
             "each with camera, lidar and navigation files in HDF5."
         )
     return found

@@ -70,7 +70,7 @@ def earlier_table(
     earlier: dict[str, tuple[pd.DataFrame, dict]],  # of `read_earlier`
     base: str,  # name that the others are compared with
     window: int = 10,  # epochs to either side of the best
-) -> pd.DataFrame:  # one row a log, best first
+) -> pd.DataFrame:  # one row per log, best first
     "What each log claims, and the noise that the claim has to exceed"
     if base not in earlier:
         raise UserError(f"no log {base}; expected one of {', '.join(earlier)}.")

@@ -36,7 +36,7 @@ class FacesLoss(Kinds):
 
 
 class CrossEntropy(FacesLoss):
-    "Each pixel counts as its class's probability says"
+    "Minus the logarithm of the probability of each pixel's class"
 
     kind: Literal['cross_entropy'] = 'cross_entropy'
 

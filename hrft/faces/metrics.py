@@ -14,7 +14,7 @@ from .readers import CLASSES
 
 # %% ../../nbs/faces/05_metrics.ipynb #bd1b6a2b
 def overlap_table(
-    names: list[str],  # one a picture
+    names: list[str],  # one per picture
     measured: np.ndarray,  # classes, `(N, H, W)`
     predicted: np.ndarray,  # classes, `(N, H, W)`
 ) -> pd.DataFrame:  # image, class, measured_px, predicted_px, both_px
@@ -33,7 +33,7 @@ def overlap_table(
 def picture_sums(
     predictions: pd.DataFrame,  # of `overlap_table`
     scoring: Scoring,  # its columns' names
-) -> pd.DataFrame:  # one row a picture: n, f1, and measured, predicted, both for each class
+) -> pd.DataFrame:  # one row per picture: n, f1, and measured, predicted, both for each class
     "One picture's F1, and its pixels by class"
     pixels = {scoring.measured: 'measured', scoring.predicted: 'predicted', 'both_px': 'both'}
     check_columns(predictions, scoring.item, 'class', *pixels)
@@ -86,7 +86,7 @@ def batch_f1(
 # %% ../../nbs/faces/05_metrics.ipynb #8f9749a8
 def class_table(
     predictions: pd.DataFrame,  # of `overlap_table`
-) -> pd.DataFrame:  # one row a class of the truth: class, images, f1, low, high, iou
+) -> pd.DataFrame:  # one row per class of the truth: class, images, f1, low, high, iou
     "How well each class is found"
     rows = []
     for name in CLASSES:

@@ -208,7 +208,7 @@ def _decoded_picture(content, name):
 class Faces:
     "Pictures in memory, with the class of each pixel where it is known"
 
-    names: list[str]  # one a picture
+    names: list[str]  # one per picture
     images: np.ndarray  # `(N, H, W, 3)`, bytes
     masks: np.ndarray  # `(N, H, W)`, bytes
     prints: list[str]  # a digest of each picture's pixels in its file, at whatever size it is read

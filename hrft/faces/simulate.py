@@ -110,5 +110,5 @@ def simulated_faces(
 def is_simulated(
     source: str | Path,  # a folder
 ) -> bool:
-    "Whether a folder says that its faces are drawn"
+    "Whether a folder is marked as one of drawn faces"
     return (Path(source) / 'SIMULATED.md').is_file()

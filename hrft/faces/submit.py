@@ -126,7 +126,7 @@ def submit(
     images_dir: str | Path,  # folder of pictures
     out_zip: str | Path,  # zip to write
 ) -> Iterator[str]:  # lines, one after the other
-    "Write a submission and say what is in it"
+    "Write a submission, and describe it line by line"
     yield f"{len(_pictures_of(images_dir)):,} pictures of {Path(images_dir).name} to predict"
     made = _write_submission(run, images_dir, out_zip)
     sizes = ' and '.join(made['sizes'][:3]) + ' px' + (' and other sizes' if len(made['sizes']) > 3 else '')

@@ -46,7 +46,7 @@ class Augment(Options):
 
 # %% ../../nbs/lips/02_augment.ipynb #e985d5d4
 def _either(n, random, most):
-    "Numbers from `-most` to `most`, one a clip"
+    "Numbers from `-most` to `most`, one per clip"
     return (torch.rand(n, generator=random) * 2 - 1) * most
 
 

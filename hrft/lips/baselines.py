@@ -24,7 +24,7 @@ def prediction_table(
     probabilities: np.ndarray,  # `(N, K)`
     classes: list[str],
 ) -> pd.DataFrame:  # clip, speaker where known, measured_class (None where unknown), predicted_class, p_<class> of each
-    "One row a clip"
+    "One row per clip"
     probabilities = np.asarray(probabilities, float)
     about = items.clips.about
     table = pd.DataFrame({c: about[c].astype(str) for c in ('clip', 'speaker', 'demographic_group') if c in about})
@@ -35,7 +35,7 @@ def prediction_table(
 
 def probabilities_of(
     table: pd.DataFrame,  # of `prediction_table`
-) -> pd.DataFrame:  # one column a class
+) -> pd.DataFrame:  # one column per class
     "The probability columns of a table"
     return table.loc[:, table.columns.str.startswith('p_')].rename(columns=lambda c: c[2:])
 
@@ -43,7 +43,7 @@ def probabilities_of(
 def _clip_sums(
     predictions: pd.DataFrame,  # of `prediction_table`
     scoring: Scoring,
-) -> pd.DataFrame:  # one row a clip: n, right, surprise
+) -> pd.DataFrame:  # one row per clip: n, right, surprise
     "What adds up over clips"
     check_columns(predictions, scoring.item, scoring.measured, scoring.predicted)
     known = predictions[predictions[scoring.measured].notna()]

@@ -15,7 +15,7 @@ from ..recipe import Kinds
 
 # %% ../../nbs/lips/03_data.ipynb #63987278
 class LipsData(Kinds):
-    "How clips become items: `split` says what no two parts share"
+    "How clips become items: `split` names what no two parts share"
 
     by = 'split'
     if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ByGroup(LipsData):
     "No group of speakers is in two parts"
 
     split: Literal['group'] = 'group'
-    group_column: str = 'demographic_group'  # what says who belongs to which
+    group_column: str = 'demographic_group'  # column of each speaker's group
     test_groups: tuple[str, ...] = ()  # which judge; by chance where empty
     validation_groups: tuple[str, ...] = ()  # which stop the training; by chance where empty
 

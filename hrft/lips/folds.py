@@ -83,7 +83,7 @@ _BY_SPEAKER = replace(LIPS, item='speaker')
 def summary(
     tables: dict[str, pd.DataFrame],  # name -> predictions, of the same clips
     against: str,  # name of the table that the others are tested against
-) -> pd.DataFrame:  # one row a table, best first
+) -> pd.DataFrame:  # one row per table, best first
     "Pooled scores with intervals over clips and speakers, and paired tests"
     clips, speakers = (Comparison(long_table(tables), scoring) for scoring in (LIPS, _BY_SPEAKER))
     rows = []

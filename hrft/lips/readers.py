@@ -104,8 +104,8 @@ from ..naming import inside
 class Clips:
     "Mouth clips as recorded, and what is known of them"
 
-    frames: list[np.ndarray]  # grey, `(T, H, W)` uint8, one a clip
-    # one row a clip: clip (its name), class_ (empty where unknown), speaker, and further columns of the source
+    frames: list[np.ndarray]  # grey, `(T, H, W)` uint8, one per clip
+    # one row per clip: clip (its name), class_ (empty where unknown), speaker, and further columns of the source
     about: pd.DataFrame
 
     def __len__(self):
@@ -238,7 +238,7 @@ def _read_npz(
         raise UserError(f"{path.name}: {given}; expected uint8 (N, T, H, W), none of them 0.")
     wrong = [k for k, v in arrays.items() if v.shape != (len(frames),)]
     if wrong:
-        expected = f'({len(frames)},), one value a clip'
+        expected = f'({len(frames)},), one value per clip'
         raise UserError(f"{path.name}: {wrong[0]} has shape {arrays[wrong[0]].shape}; expected {expected}.")
     about = pd.DataFrame({{'label': 'class_'}.get(k, k): v.astype(str) for k, v in arrays.items()})
     names = pd.Series([f'clip{i:04}' for i in range(len(frames))])

@@ -161,7 +161,7 @@ def _line_blocks(blocks):
         if not end:
             whole, end, rest = rest.rpartition(b'\r')
         if len(rest) > _LONGEST_LINE:
-            raise UserError(f"a line is longer than {_LONGEST_LINE:,} bytes; expected a log with a line a record.")
+            raise UserError(f"a line is longer than {_LONGEST_LINE:,} bytes; expected a log with a line per record.")
         if lines := [line for line in whole.splitlines() if line.strip()]:
             yield lines
     if lines := [line for line in rest.splitlines() if line.strip()]:

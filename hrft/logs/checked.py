@@ -392,11 +392,11 @@ _IN_WORDS = {'ranking': _ranking, 'cause': _cause, 'comparison': _comparison}
 
 
 class Verdict(NamedTuple):
-    "A claim, and what the logs say of it"
+    "A claim, and the verdict of the logs"
 
     claim: Claim
     run: str  # name of the log that it is about, empty where it is not said
-    logs: str  # what the logs say, with an interval where there is one
+    logs: str  # what the logs show, with an interval where there is one
     verdict: str  # supported, unsupported or contradicted
     why: str = ''
 

@@ -226,7 +226,7 @@ from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/13b_claims.seeds.ipynb #64d71fef
 def gain_in_seed_noise(
-    first: list,  # scores of one recipe, one a seed
+    first: list,  # scores of one recipe, one per seed
     second: list,  # and of the other
     seed_sd: float = 0.0,  # known spread between seeds, where a recipe has but one
 ) -> Finding | None:
@@ -390,7 +390,7 @@ def balanced_twice(settings: dict) -> Finding | None:  # keys and values of a re
 def metric_direction(
     scoring: dict,  # as `Scoring.about`
 ) -> list[Finding]:
-    "Metrics that are told to improve the other way than their names say"
+    "Metrics whose direction is set the other way than their names suggest"
     found = []
     for name, about in scoring.get('metrics', {}).items():
         told, named = about['lower_is_better'], lower_is_better(name)

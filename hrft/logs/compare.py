@@ -161,7 +161,7 @@ class Comparison:
     def table(
         self,
         sort: str = '',  # column, or key of the configurations, that orders the rows; best first where that is known
-    ) -> pd.DataFrame:  # one row a run
+    ) -> pd.DataFrame:  # one row per run
         "The figures that matter most"
         split = self.watched.split
         whole = self.metric == 'accuracy' and all(run['full_valid_accuracy'] is not None for run in self.runs.values())
@@ -186,7 +186,7 @@ class Comparison:
         order = pd.DataFrame({'number': pd.to_numeric(values, errors='coerce'), 'word': values.astype(str)})
         return table.loc[order.sort_values(['number', 'word'], ascending=lower is not False).index]
 
-    def epoch_table(self) -> pd.DataFrame:  # one row a run and epoch
+    def epoch_table(self) -> pd.DataFrame:  # one row per run and epoch
         "Each epoch by single steps and by its line"
         rows = [{'run': name} | epoch for name, run in self.runs.items() for epoch in run['epochs']]
         table = pd.DataFrame(rows)
@@ -227,7 +227,7 @@ _LONGEST = 20  # entries of a list that is still a setting, not a log
 
 
 def _settings(file):
-    "What a file of settings says, by dotted keys; numbers as numbers"
+    "The settings in a file, by dotted keys; numbers as numbers"
     flat = read_settings(file, typed=False)
     values = {k.removesuffix('.value'): v for k, v in flat.items() if not (isinstance(v, list) and len(v) > _LONGEST)}
     return {k: _value(v) for k, v in values.items() if not (_PLACES.search(k) or k.endswith('.desc'))}
@@ -346,7 +346,12 @@ def compare(
     replicates: dict | None = None,  # run -> name of its recipe, instead of `group`
     claims: tuple = (),  # pairs of runs that someone says differ
 ) -> Comparison:
-    "Compare training runs from their logs"
+    """Compare training runs from their logs
+
+    >>> compare(['logs/base-seed0.csv', 'logs/base-seed1.csv', 'logs/wide-seed0.csv'], group='(.+)-seed')
+
+    A log that cannot be read is left out, with its reason; without any log that can, there is a `UserError`.
+    """
     sources = logs if isinstance(logs, dict) else _named(logs, names)
     told = {'columns': columns, 'metric': metric or (columns or {}).get('metric', ''), 'lower': lower}
     read, origin, unread = _read(sources, told, bool(names) or isinstance(logs, dict))
@@ -462,7 +467,7 @@ def _overall(runs, kinds):
 
 # %% ../../nbs/logs/09b_compare.seeds.ipynb #1529e426
 def _spread_out(value, sources, origin, what):
-    "One value a run; the trainings of one log share its value"
+    "One value per run; the trainings of one log share its value"
     values = list(value) if isinstance(value, (list, tuple)) else [value] * len(sources)
     if len(values) != len(sources):
         raise UserError(f"got {len(values)} {what} for {len(sources)} logs; expected one for each, or one for all.")

@@ -398,7 +398,7 @@ def curves(
     log: TrainingLog | RunLog,
     metric: str = '',  # monitored validation metric; by default as `watched_metric` finds
     direction: bool | None = None,  # whether lower is better; what the user or the name tells by default
-) -> list[Curve]:  # one a stage
+) -> list[Curve]:  # one per stage
     "The stages of a log"
     log = read_log(log)
     watched, records, table = watched_metric([log], metric, direction), log.records, log.epochs()

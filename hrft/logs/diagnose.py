@@ -196,7 +196,7 @@ def changes(
     findings: list,
     shown: dict,  # stage -> what its log `reached`
 ) -> list[dict]:  # stage, key, old, new, finding, claim, reason
-    "The changes of a recipe that findings call for, at most one a stage and key"
+    "The changes of a recipe that findings call for, at most one per stage and key"
     rows = []
     for i, stage in enumerate(stages):
         mine = [
@@ -498,12 +498,18 @@ def diagnose(
     source: 'Evidence | Run | TrainingLog | RunLog | str | Path',  # a run or its folder, or a log of any tool
     recipe: Recipe | dict | str | Path | None = None,  # by default the run's own
     scores: dict | None = None,  # as metrics.json; by default the run's own
-    metric: str = '',  # monitored validation metric; what the run says counts, or the first one logged, by default
+    metric: str = '',  # monitored validation metric; by default the run's own, or the first one logged
     steps_per_epoch: int | None = None,  # of a log by epoch
-    n_items: int | None = None,  # validation items, where no scores say it
+    n_items: int | None = None,  # validation items, where no scores give the number
     target: float | None = None,  # score that was aimed at, for logs without scores
 ) -> list[Finding]:  # root causes first
-    "What a run shows"
+    """Findings on a run: root causes first, and of these the most serious
+
+    >>> for finding in diagnose('runs/heart/base-s0-1a2b3c4d'):
+    ...     print(finding)
+
+    An empty list means that no check found anything. A log alone is checked for what a log can show.
+    """
     evidence = gather(source, recipe, scores)
     found = curves(evidence.log, *evidence.monitored(metric))
     shown = [*symptoms(found), *data_symptoms(found), *rate_symptoms(found)]
@@ -544,16 +550,5 @@ def _told(findings, evidence, found):
 
 def findings_table(findings: list) -> pd.DataFrame:
     "Findings as rows"
-    return pd.DataFrame(
-        [
-            {
-                'severity': f.severity,
-                'finding': f.code,
-                'claim': f.claim,
-                'evidence': f.numbers(),
-                'suggestion': ' '.join(f.remedy()),
-            }
-            for f in findings
-        ],
-        columns=['severity', 'finding', 'claim', 'evidence', 'suggestion'],
-    )
+    rows = [(f.severity, f.code, f.claim, f.numbers(), ' '.join(f.remedy())) for f in findings]
+    return pd.DataFrame(rows, columns=['severity', 'finding', 'claim', 'evidence', 'suggestion'])

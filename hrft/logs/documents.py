@@ -93,7 +93,7 @@ class _Place:
 def passages(
     text: str,  # Markdown or plain text
 ) -> list[Passage]:
-    "What a document says, sentence by sentence and row by row, each with its line"
+    "The claims of a document, sentence by sentence and row by row, each with its line"
     from markdown_it import MarkdownIt
 
     found, place, table, first, start, level, last = [], _Place(), [], 0, 0, 1, ''

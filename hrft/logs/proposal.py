@@ -183,7 +183,10 @@ def propose(
     name: str = '',  # of the new recipe; `<old>-next` by default
     scores: dict | None = None,  # as for `diagnose`
 ) -> Proposal:
-    "The next recipe to try"
+    """The next recipe to try
+
+    >>> propose('runs/heart/base-s0-1a2b3c4d', diagnose('runs/heart/base-s0-1a2b3c4d')).save('next.toml')
+    """
     evidence = gather(source, recipe, scores)
     if not evidence.settings.get('stages'):
         raise UserError("a next recipe needs the recipe of the run; pass it with --recipe.")

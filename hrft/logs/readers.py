@@ -429,7 +429,13 @@ def read_log(
     metric: str = '',  # validation metric that the user judges by
     lower: bool | None = None,  # whether that metric is better when lower; by its name by default
 ) -> TrainingLog:
-    "A training log of any of the known tools"
+    """A training log of any of the known tools
+
+    >>> log = read_log('results.csv')
+    >>> log.layout, log.records, log.notes
+
+    A file that is no log, or whose columns leave open what they hold, is a `UserError` that names them and `--columns`.
+    """
     if wrong := set(columns or {}) - {'train', 'valid', 'metric'}:
         raise UserError(f"--columns has no {', '.join(sorted(wrong))}; expected train=..., valid=... or metric=....")
     log = source if isinstance(source, TrainingLog) else _read_any(source, name, columns)
@@ -465,7 +471,7 @@ def _read_any(source, name, columns):
 
 
 def _read(source, name, columns):
-    "The log as its content says"
+    "The log that the content is"
     path = Path(getattr(source, 'path', source))
     if not path.exists():
         raise UserError(f"{path} does not exist; expected a training log.")

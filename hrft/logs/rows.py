@@ -61,7 +61,7 @@ class TrainingLog:
         told = {'directions': self.directions, 'watched': self.watched}
         return [replace(part, **told) for part in self.parts] or [self]
 
-    def frame(self) -> pd.DataFrame:  # one row a record
+    def frame(self) -> pd.DataFrame:  # one row per record
         return self.records
 
     def epochs(self) -> pd.DataFrame:  # as `epoch_table`

@@ -26,7 +26,7 @@ _BESIDE = (
 def settings_file(
     source: Any,  # a log
 ) -> Path | None:
-    "The file beside a log that says what the run was set to"
+    "The file beside a log with the settings of the run"
     path = Path(getattr(source, 'path', source))
     folder = path if path.is_dir() else path.parent
     own = [path.with_suffix(s) for s in ('.yaml', '.yml', '.toml', '.json')] if path.is_file() else []
@@ -43,7 +43,7 @@ def read_settings(
     path: str | Path,  # YAML, TOML or JSON
     typed: bool = True,  # whether words of YAML are numbers and truth values, where they look so
 ) -> dict[str, Any]:  # dotted key -> value
-    "What a file of settings says"
+    "The settings in a file"
     path = Path(path)
     try:
         return {printable(k): _shown(v) for k, v in flat_settings(_measured(_parsed(path, typed))).items()}
@@ -55,7 +55,7 @@ def read_settings(
 
 
 def _parsed(path, typed):
-    "Nested settings, as the file says them"
+    "Nested settings, as the file has them"
     most = _LARGEST.get(path.suffix, 200_000)
     with path.open('rb') as file:
         content = file.read(most + 1)

@@ -351,7 +351,7 @@ def _read_mlflow_database(database):
 
 def _read_mlflow(
     path: str | Path,  # a store of folders, one experiment or run of it, one file of `metrics/`, or SQLite
-) -> list[Table]:  # one a run that has metrics and is not deleted
+) -> list[Table]:  # one per run that has metrics and is not deleted
     "Runs that MLflow has kept"
     path = Path(path)
     if path.is_dir():
@@ -394,7 +394,7 @@ def _columns(database, table):
 
 def _read_trackio(
     path: str | Path,  # a project's database
-) -> list[Table]:  # one a run
+) -> list[Table]:  # one per run
     "Runs that Trackio has kept"
     with closing(_database(Path(path))) as database:
         columns = _columns(database, 'metrics')
@@ -425,7 +425,7 @@ _LONG = {
 def long_tables(
     rows: list,  # dictionaries, as CSV or JSON gives them; cells may be text
     name: str,  # of the log, for tables and errors
-) -> list[Table] | None:  # one a run; None where the rows are not of one value each
+) -> list[Table] | None:  # one per run; None where the rows are not of one value each
     "Trainings of a table that has a line for each value"
     names = {spell(str(k)): k for k in (rows[0] if rows else {})}
     column = {what: next((names[w] for w in words if w in names), None) for what, words in _LONG.items()}
@@ -455,8 +455,8 @@ _AIM = (
 
 def store_tables(
     path: str | Path,  # a file, or a folder with stores in it
-) -> list[Table] | None:  # one a training; None where it is no store
-    "Trainings of a tracker's store, told by its content"
+) -> list[Table] | None:  # one per training; None where it is no store
+    "Trainings of a tracker's store, recognised by its content"
     path = Path(path)
     if path.is_dir():
         return _folder_tables(path)

@@ -103,7 +103,7 @@ _BAR = re.compile(r'it/s|s/it|ms/step|━|\[[=>.]+\]|\d%\|')
 
 
 class _Clock(NamedTuple):
-    "What a line says of the time"
+    "The time that a line gives"
 
     epoch: float | None = None
     step: int | None = None  # counted over the run, or as the tool counts them
@@ -315,7 +315,7 @@ def _row(line, header):
 def text_tables(
     text: str,  # what a training printed
     name: str = 'log',  # for tables
-) -> list[Table] | None:  # one a training; None where it is no such text
+) -> list[Table] | None:  # one per training; None where it is no such text
     "Trainings told line by line"
     course, header, context, closing = _Course(), None, '', False
     for line in _clean(text):

@@ -68,7 +68,7 @@ def fact_values(
     fact: Fact,
     missing: tuple[str, ...] = (),  # codes of no answer
 ) -> pd.Series:  # labels or None, or numbers or NaN
-    "What a fact's column says"
+    "The values of a fact's column"
     gone, labels = {'', *map(plain_code, missing)}, list(fact.options.values())
     if fact.is_number:
         return pd.Series(_read_column(cells, gone, finite, 'a number'), cells.index, float)
@@ -87,7 +87,7 @@ class Answers:
 
     codebook: Codebook
     people: pd.DataFrame  # index `respondent` (text); a column a fact: label or None, a number or NaN
-    weights: pd.Series  # one a respondent, 1 on average over the whole survey
+    weights: pd.Series  # one per respondent, 1 on average over the whole survey
     answers: pd.DataFrame  # one row an answer: respondent, question (column's name), option (position, from 0)
     probabilities: pd.DataFrame | None = None  # known where simulated: respondent, question, p1, p2, ...
     table_weights: pd.Series | None = None  # weights as the table has them, where it has any
@@ -124,8 +124,8 @@ class Answers:
         weight = self.weights.loc[self.answers.respondent].to_numpy()
         return self.answers.assign(answer=pd.Series(words, self.answers.index, object), weight=weight)
 
-    def options(self) -> pd.DataFrame:  # index respondent; a column a question: position from 0, or -1
-        "The answers, one row a respondent"
+    def options(self) -> pd.DataFrame:  # index respondent; a column per question: position from 0, or -1
+        "The answers, one row per respondent"
         wide, questions = np.full((len(self), len(self.codebook.questions)), -1), list(self.codebook.questions)
         rows = self.people.index.get_indexer(pd.Index(self.answers.respondent))
         wide[rows, pd.Index(questions).get_indexer(pd.Index(self.answers.question))] = self.answers.option
@@ -222,7 +222,7 @@ from .codebook import nearest
 
 # %% ../../nbs/survey/01b_answers.table.ipynb #b4957dc4
 def answers_from(
-    table: pd.DataFrame,  # one row a respondent, as the survey's file has it
+    table: pd.DataFrame,  # one row per respondent, as the survey's file has it
     codebook: Codebook,
     source: str = 'the table',  # what to call it in an error
 ) -> Answers:
@@ -292,7 +292,7 @@ def _long(table, codebook):
     return long.drop(columns='row').astype({'respondent': object, 'question': object, 'option': int})
 
 
-def table_of(answers: Answers) -> pd.DataFrame:  # one row a respondent: codes, empty where missing
+def table_of(answers: Answers) -> pd.DataFrame:  # one row per respondent: codes, empty where missing
     "The table that `answers_from` reads, in the codebook's codes"
     book, wide = answers.codebook, answers.options()
     columns = {book.respondent: answers.people.index.to_series()} if book.respondent else {}

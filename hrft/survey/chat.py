@@ -140,7 +140,7 @@ def write_chat(
 
 
 def _whose(path):
-    "The table that says whose answer each line is"
+    "The table with the respondent of each line"
     return path.with_suffix('.respondents.csv')
 
 # %% ../../nbs/survey/02b_chat.fine-tuning.ipynb #f1969437
@@ -387,7 +387,7 @@ from .answers import answers_from
 
 # %% ../../nbs/survey/02c_chat.whose.ipynb #0c0d85e7
 def read_chat(
-    path: str | Path,  # a .jsonl of conversations, one a line
+    path: str | Path,  # a .jsonl of conversations, one per line
     codebook: Codebook | None = None,  # of the survey; the .toml beside the file if there is one, else made from it
 ) -> Answers:
     "Answers of a file for fine-tuning"
@@ -411,7 +411,7 @@ def read_chat(
 
 
 def _wide(turns, people, codebook, whose):
-    "One row a respondent, and the codebook that reads it"
+    "One row per respondent, and the codebook that reads it"
     one = turns.drop_duplicates('respondent').set_index('respondent')
     mixed = turns.persona.ne(turns.respondent.map(one.persona)) | turns.duplicated(['respondent', 'column'])
     if mixed.any():

@@ -111,7 +111,9 @@ def answers_saved(
     n: int = 500,  # people who are asked
     unlabelled: float = math.inf,  # people of whom only the facts are known
     weighted: bool = True,  # by the survey's weights
-) -> pd.DataFrame:  # a row a question, `all questions`, `another question`; explained, effective, saved with their ends
+) -> (
+    pd.DataFrame
+):  # a row per question, `all questions`, `another question`; explained, effective, saved with their ends
     "What predictions are worth in answers, by question, for these questions together and for another one"
     own = by_respondent(predictions)
     w = own.answered * (own.weight[:, None] if weighted else 1)

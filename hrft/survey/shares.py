@@ -36,7 +36,7 @@ def by_respondent(
     own = asked(predictions)
     shape = len(own.respondents), len(own.questions), own.probabilities.shape[1]
     if len(own.owner) > len(np.unique(own.owner * shape[1] + own.question)):
-        raise UserError("some respondents answered a question twice; expected one row a respondent and question.")
+        raise UserError("some respondents answered a question twice; expected one row per respondent and question.")
     answered, measured, estimated, labelled = np.zeros((4, *shape))
     answered[own.owner, own.question] = own.probabilities >= 0
     measured[own.owner, own.question, own.option] = 1
@@ -89,7 +89,7 @@ def share_table(
     seed: int = 0,  # of the signs
 ) -> (
     pd.DataFrame
-):  # a row a cell; error = estimated - measured; low and high hold for all cells at once, plain_ for one
+):  # a row per cell; error = estimated - measured; low and high hold for all cells at once, plain_ for one
     "Measured and estimated share of each answer, for everybody and by group, with 95 % intervals of the error"
     arrays = by_respondent(predictions)
     names, members = _memberships(arrays.respondents, groups)

@@ -179,7 +179,7 @@ _REFUSED = {'AGE': 0.02, 'INC_SDT1': 0.05, 'RACETHN': 0.015, 'POOL': 0.017, 'DIV
 
 
 def _long(probabilities, names):
-    "One row a respondent and question: p1, p2, ..., NaN beyond its options"
+    "One row per respondent and question: p1, p2, ..., NaN beyond its options"
     most = max(shares.shape[1] for shares in probabilities.values())
     parts = []
     for question, shares in probabilities.items():

@@ -265,7 +265,7 @@ def people_table(
     model: torch.nn.Module,  # of tokens and question
     output: Callable[..., torch.Tensor],  # of the model, what it gives, and the inputs: probabilities `(B, K)`
 ) -> pd.DataFrame:  # one row an option: person, question, answer, probability, predicted
-    "What a model says of people in a file"
+    "A model's answers for the people in a file"
     people, names = read_people(file, header.codebook), list(header.codebook.questions)
     rows = pd.DataFrame(
         {'respondent': np.repeat(people.index, len(names)), 'question': names * len(people), 'option': -1}
