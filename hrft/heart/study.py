@@ -224,7 +224,7 @@ def pretrain(
     overrides: tuple | list = (),  # changes such as `stages.0.lr=5e-4`
     show: bool = True,  # progress
 ) -> Run:
-    "Train a base on many people"
+    "Train a base on many people, such as `pretrain('heart/base', 'data/everybody', exclude=['me'])`"
     own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'exclude': list(exclude)})
     return fit(STUDY, own, store, runs, show=show)
 
@@ -240,7 +240,7 @@ def personalize(
     show: bool = True,  # progress
     fine_tune: bool | None = True,  # train the recipe's stages; None: where it may pay, for the base keeps no follower
 ) -> Run:
-    "Follow a person from a base, fine-tune its network in stages, keep what is shown to be better, say what to use"
+    "Follow a person from a base, fine-tune it in stages, say what to use: `personalize('data/me', 'me')`"
     own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'person': person})
     base = base or find_parent(own.parent) or shipped_weights()['heart/base']
     header = study_weights(STUDY, base)[1]  # of a heart model, or an error
