@@ -338,7 +338,7 @@ def evaluate(
     out: str | Path | None = None,  # JSON file; in the run's folder by default
     write: bool = True,  # whether to write it
 ) -> tuple:  # results (used, test, baselines, people, coverage, skipped, predictions), path or None
-    "Score what a finished run predicts with, by its verdict, on other data"
+    "Score what a finished run predicts with, by its verdict, on people it never saw: `evaluate(run, 'data/club')`"
     predictor = predictor_of(run)
     model, header, simple = predictor.model, predictor.header, predictor.simple
     data, tables, naive, skipped = Store(store), [], {}, {}
@@ -383,7 +383,7 @@ def dataset_table(
     store: Store,
     judged: pd.DataFrame,  # of `usable_workouts`
     runs: dict,  # name -> Run whose test items are meant
-) -> pd.DataFrame:  # one row a set of items
+) -> pd.DataFrame:  # one row per set of items
     "People, runs, steps, level and spread of heart rate, and how far a constant and the best model are off"
     rows = [
         {'items': 'all workouts of the store', 'people': len(store.people), 'workouts': len(judged), 'steps': np.nan},
