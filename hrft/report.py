@@ -274,6 +274,9 @@ def table(
     return Markdown(markdown_table(frame.reset_index(drop=not index), decimals=digits))
 
 # %% ../nbs/core/26b_report.shown.ipynb #36bac5ba
+_NARROW_IN = 6  # width of a figure that a phone shows whole
+
+
 def image(
     figure: Figure,  # closed
     words: str,  # what it shows, for those who cannot see it
@@ -283,9 +286,11 @@ def image(
 
     import matplotlib.pyplot as plt
 
-    figure.savefig(file := BytesIO(), format='png')
+    narrow = figure.get_figwidth() <= _NARROW_IN
+    figure.savefig(file := BytesIO(), format='png', dpi=1.5 * figure.dpi if narrow else 'figure')
     plt.close(figure)
-    return Image(file.getvalue(), alt=words)
+    width = {'width': round(figure.get_figwidth() * figure.dpi)} if narrow else {}
+    return Image(file.getvalue(), alt=words, **width)
 
 
 def picture(
@@ -304,7 +309,7 @@ def made_from(
     rows = [
         {
             'run': name,
-            'folder': f'`{_shown_folder(run.path)}`',
+            'folder': _shown_folder(run.path),
             'recipe': f"{run.info['settings'].get('study', '')}/{run.info['settings'].get('name', '')}",
             'seed': run.info['settings'].get('seed', 0),
             'data': run.info['data'],
@@ -337,6 +342,7 @@ def _parameters_cell(name, values, given):
 # %% ../nbs/core/26c_report.page.ipynb #d2b6d07b
 import html
 from collections import Counter
+from urllib.parse import quote
 
 from .core import atomic_path
 
@@ -372,7 +378,7 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   nav.top { display: none }
 }
 @media (max-width: 600px) {
-  .output_png img { max-width: none; width: 640px }
+  .output_png img:not([width]) { max-width: none; width: 640px }
   table { font-size: .82rem }
   th, td { padding: .25rem .4rem }
 }
@@ -387,7 +393,8 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   table { font-size: 7.5pt; width: 100% }
   th, td { padding: .1rem .25rem; overflow-wrap: anywhere }
   .short { white-space: normal }
-  .output_png img { width: auto; max-width: 100% }
+  .output_png img { max-width: 100% }
+  .output_png img:not([width]) { width: auto }
   details::details-content { content-visibility: visible; display: block; block-size: auto }
 }
 '''
@@ -533,7 +540,7 @@ def _link_runs(soup, target):
             for run, folder, *_ in (row('td') for row in shown.select('tbody tr')):
                 place = (here / folder.get_text()).resolve()
                 if place.is_dir() and place.is_relative_to(here) and target.is_relative_to(here):
-                    to = Path(os.path.relpath(place, target.parent)).as_posix()
+                    to = quote(Path(os.path.relpath(place, target.parent)).as_posix())
                     found[run.get_text()] = found[folder.get_text()] = to
     for shown in soup('table'):
         heads = [head.get_text() for head in shown('th')]
