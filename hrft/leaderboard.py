@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, long_table, ranking
+from .compare import Comparison, long_table, p_text, ranking
 from .core import UserError, digest, recorded_study
 from .evaluate import Scoring, Sums, items_digest, main_score, scoring_of
 from .naming import printable
@@ -102,6 +102,11 @@ def leaderboard(
         ranked = ranking(Comparison(long_table({name: list(own.predictions) for name, own in groups.items()}), judged))
         groups = [groups[name] for name in ranked.model]
         first = [own.iloc[0] for own in groups]
+        pairs = f'{judged.item} by {judged.item}'
+        ranked['verdict'] = [
+            f'{verdict} ({p_text(p)}, {pairs})' if verdict.endswith(' the first') else verdict
+            for verdict, p in zip(ranked.verdict, ranked.p_against_first)
+        ]
         said = {
             'test_items': test_items,
             'rank': ranked['rank'],
