@@ -386,6 +386,8 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   nav.top { display: none }
 }
 @media (max-width: 600px) {
+  h1 { font-size: 1.35rem }
+  h2 { margin-top: 1.6rem }
   .output_png img:not([width]) { max-width: none; width: 640px }
   table { font-size: .82rem }
   th, td { padding: .25rem .4rem }

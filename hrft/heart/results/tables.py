@@ -201,7 +201,7 @@ def plot_workouts(
     sums, n = step_sums(predictions, HEART_RATE), len(rivals or [])
     mae = (sums.absolute / sums.n).sort_values()
     chosen = {'best': mae.index[0], 'median': mae.index[(len(mae) - 1) // 2], 'worst': mae.index[-1]}
-    heights = [0.6 + 0.17 * n] * bool(n) + [1.6] * 3
+    heights = [0.5 + 0.15 * n] * bool(n) + [1.3] * 3
     figure, axes = plt.subplots(
         len(heights), 1, figsize=(5.4, sum(heights) + 0.5), height_ratios=heights, layout='constrained'
     )
@@ -210,7 +210,7 @@ def plot_workouts(
     for ax, (label, workout) in zip(axes[-3:], chosen.items()):
         plot_intervals(ax, predictions[predictions.workout == workout]).sharey(axes[-3])
         ax.set(xlabel='', ylabel='bpm')
-        ax.set_title(f'{label} of {len(mae)} test runs: {workout}, off by {mae[workout]:.1f} bpm', fontsize='medium')
+        ax.set_title(f'{label} test run: {workout}, off by {mae[workout]:.1f} bpm', fontsize='medium')
     axes[-1].set_xlabel('time (min)')
     figure.legend(*axes[-1].get_legend_handles_labels(), loc='outside lower center', ncols=2, fontsize='small')
     return mark(figure, simulated)
@@ -226,7 +226,7 @@ def _plot_errors(ax, rivals, used):
     ax.set_yticks(range(len(scores)), [plot_text(name) for _, name in scores], fontsize='small')
     ax.set_xlim(0, None)
     n = scores[0][0]['n_workouts']
-    ax.set_title(f'off by so many bpm on {n} test runs (95 %)', fontsize='medium')
+    ax.set_title(f'mean error on {n} test runs, bpm (95 % intervals)', fontsize='medium')
 
 
 def _mae(scored):
