@@ -401,8 +401,10 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   thead { display: table-header-group }
   .scroll, .output_png { overflow: visible }
   table { font-size: 7.5pt; width: 100% }
-  th, td { padding: .1rem .25rem; overflow-wrap: anywhere }
+  th, td { padding: .1rem .2rem }
+  td { overflow-wrap: anywhere }
   .short { white-space: normal }
+  .number { white-space: nowrap }
   .output_png img { max-width: 100% }
   .output_png img:not([width]) { width: auto }
   details::details-content { content-visibility: visible; display: block; block-size: auto }
@@ -531,8 +533,8 @@ def _contents(soup):
 def _ease(soup, shown):
     "A table that scrolls by itself, keeps short cells on one line, and folds where it is long"
     for cell in shown('td'):
-        if len(cell.get_text()) <= 22:
-            cell['class'] = 'short'
+        if (n := len(cell.get_text())) <= 22:
+            cell['class'] = ['short', 'number'] if n <= 9 else 'short'  # which paper may break, and may not
     rows, outer = len(shown.select('tbody tr')), shown.wrap(soup.new_tag('div', attrs={'class': 'scroll'}))
     if rows > _FOLD:
         heading = shown.find_previous(['h2', 'h3', 'h4'])
