@@ -234,8 +234,8 @@ def cold_start_answer(
         f"for somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} times as much as "
         f'{reference}.',
         f'By the number of workouts known it is off by so many bpm: {errors}.',
-        f'The better of own trees and own ridge, picked for each of {last.people} people after the test, '
-        f'is closer for so many of them: {worse}.',
+        f'For so many of {last.people} people the better of own trees and own ridge, picked after the test, is closer: '
+        f'{worse}.',
     ]
 
 
