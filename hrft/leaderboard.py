@@ -102,11 +102,7 @@ def leaderboard(
         ranked = ranking(Comparison(long_table({name: list(own.predictions) for name, own in groups.items()}), judged))
         groups = [groups[name] for name in ranked.model]
         first = [own.iloc[0] for own in groups]
-        pairs = f'{judged.item} by {judged.item}'
-        ranked['verdict'] = [
-            f'{verdict} ({p_text(p)}, {pairs})' if verdict.endswith(' the first') else verdict
-            for verdict, p in zip(ranked.verdict, ranked.p_against_first)
-        ]
+        ranked['verdict'] = [_explained(row, judged.item) for row in ranked.itertuples()]
         said = {
             'test_items': test_items,
             'rank': ranked['rank'],
@@ -121,6 +117,14 @@ def leaderboard(
     table = pd.concat(tables, ignore_index=True)
     table.attrs['left_out'] = left_out
     return table
+
+
+def _explained(row, item):
+    "A verdict with the test that it comes from"
+    if not row.verdict.endswith(' the first'):
+        return row.verdict
+    undone = ', but other seeds may undo it' if row.verdict.startswith('tied') and row.p_against_first < 0.05 else ''
+    return f'{row.verdict} ({p_text(row.p_against_first)}, {item} by {item}{undone})'
 
 
 def _unlike_predictions(run, row, scoring):
