@@ -152,11 +152,11 @@ def plot_speakers(
             spans = [wilson(s * n, n) for s, n in zip(shares[model], shares.clips)]
             reach = [[s.value - s.low for s in spans], [s.high - s.value for s in spans]]
             ax.errorbar(shares[model], at, xerr=reach, fmt='o', color='black', label=f'{model}, 95 %', capsize=2)
-    ax.axvline(chance, color='grey', linestyle=':')
-    ax.set(xlabel='share of clips read right (dotted: guessing)', ylabel='speaker left out', xlim=(-0.02, 1.02))
+    ax.axvline(chance, color='grey', linestyle=':', label='guessing')
+    ax.set(xlabel='share of clips read right', ylabel='speaker left out', xlim=(-0.02, 1.02))
     ax.set_yticks(y, [f'{s}, {n} clips' for s, n in zip(shares.index, shares.clips)], fontsize='small')
     ax.invert_yaxis()
-    figure.legend(loc='outside upper center', ncols=3, fontsize='small')
+    figure.legend(loc='outside upper center', ncols=4, fontsize='small')
     return mark(figure, simulated)
 
 # %% ../../nbs/lips/08_tables.ipynb #92cc98b4
