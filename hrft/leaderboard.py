@@ -8,6 +8,7 @@ __all__ = ['finished_runs', 'unfit', 'describe', 'leaderboard']
 # %% ../nbs/core/22_leaderboard.ipynb #26bb83ce
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -119,7 +120,7 @@ def leaderboard(
     return table
 
 
-def _explained(row, item):
+def _explained(row: Any, item: str) -> str:
     "A verdict with the test that it comes from"
     if not row.verdict.endswith(' the first'):
         return row.verdict

@@ -289,8 +289,7 @@ def image(
     narrow = figure.get_figwidth() <= _NARROW_IN
     figure.savefig(file := BytesIO(), format='png', dpi=1.5 * figure.dpi if narrow else 'figure')
     plt.close(figure)
-    width = {'width': round(figure.get_figwidth() * figure.dpi)} if narrow else {}
-    return Image(file.getvalue(), alt=words, **width)
+    return Image(file.getvalue(), alt=words, width=round(figure.get_figwidth() * figure.dpi) if narrow else None)
 
 
 def picture(
