@@ -137,7 +137,7 @@ def plot_gains(
             axes.plot(test['difference'], i + off, 'o', ms=4, color=color)
     axes.axvline(0, color='0.4', lw=0.8)
     axes.set_yticks(range(len(names)), names, fontsize='small')
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlabel(f'test F1 less that of {base} ({models.scores[base]:.3f})')
     figure.legend(loc='outside upper center', ncols=2, fontsize='small')
     plt.close(figure)
