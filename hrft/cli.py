@@ -468,7 +468,9 @@ def _whole_command() -> App:
         for name in room:
             if not name.startswith('-'):
                 app.command(room[name], name=name)
-    app.register_install_completion_command(help='Complete commands and options with Tab, in bash, zsh or fish.')
+    app.register_install_completion_command(
+        help='Complete words with Tab: writes a script, and into ~/.bashrc or ~/.zshrc the line that loads it.'
+    )
     return app
 
 
