@@ -168,10 +168,11 @@ def _remember_run(folder: str | Path, data: str = '') -> None:
 
 # %% ../nbs/core/27b_command.printed.ipynb #b8af18c6
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from itertools import accumulate
 from threading import Timer
+from types import MappingProxyType
 from typing import IO
 
 # %% ../nbs/core/27b_command.printed.ipynb #b26110e4
@@ -215,7 +216,8 @@ def counted(
     scores: dict,  # of a set of items
 ) -> str:
     "How many items and steps were scored"
-    return ', '.join(f'{v:,} {k[2:]}' for k, v in scores.items() if k.startswith('n_'))
+    named = ((k[2:], v) for k, v in scores.items() if k.startswith('n_'))
+    return ', '.join(f"{v:,} {k.removesuffix('s') if v == 1 else k}" for k, v in named)
 
 # %% ../nbs/core/27b_command.printed.ipynb #91638a18
 @contextmanager
@@ -259,12 +261,16 @@ def epochs_bar(
 def show_run(
     run: Any,  # a finished `hrft.runfolder.Run`
     data: str = '',  # what it was trained on, as somebody named it; empty where it was simulated
+    verdict: Mapping = MappingProxyType({}),  # what a study says to `use`, a row of the table, in a `sentence`
 ) -> None:
     "Print a run's scores, why its stages stopped, and where they are written; `latest` is this run from now on"
     metrics = run.metrics
-    print('\n'.join(_score_lines(metrics) + _stop_lines(metrics)))
-    print(f"test: {counted(metrics['test'])}; kept stage: {metrics['kept_stage']} (chosen on validation)")
-    if said := naive_sentence(run):
+    kept = f"kept stage: {metrics['kept_stage']} (chosen on validation)"
+    if verdict:
+        print(printable(verdict['sentence'], 2000) + '\n')
+    print('\n'.join(_score_lines(metrics, verdict.get('use', '')) + _stop_lines(metrics)))
+    print(f"test: {counted(metrics['test'])}" + f'; {kept}' * (not verdict))
+    if not verdict and (said := naive_sentence(run)):
         print(said)
     say_written(run.path / 'metrics.json')
     _remember_run(run.path, data)
@@ -296,8 +302,8 @@ def naive_sentence(
     return f'note: the naive baseline {best} did better than what was kept: {values} ({shown}{p})'
 
 
-def _score_lines(metrics):
-    "A finished run's scores as lines of text"
+def _score_lines(metrics, use=''):
+    "A finished run's scores as lines of text; what is to be used, where somebody weighed more than stages, is marked"
     from hrft.evaluate import beside_text, interval_text, scoring_of
 
     metric, about = judged_by(scoring := scoring_of(metrics))
@@ -305,20 +311,26 @@ def _score_lines(metrics):
     digits, stages, baselines = about['digits'], metrics['stages'], metrics['baselines']
     wide = max(18, *(len(name) + 2 for name in [*baselines, *(stage['name'] for stage in stages)]))
 
-    def line(name, validation, scores, more):
+    def line(name, validation, scores):
         value = f"{validation:>12.{digits}f}" if validation is not None else f"{'':>12}"
         test = '-' if scores[metric] is None else f'{scores[metric]:.{digits}f}'
-        more = f'{beside_text(scoring, scores)}{more}'
+        more = f'{beside_text(scoring, scores)}{_role(name, metrics, use)}'
         return f"{name:<{wide}}{value}{test:>9}   {interval_text(scores, about):<16}  {more}".rstrip()
 
     return [
         f"{'':<{wide}}{'validation':>12}{'test':>9}   {'95 % interval':<{16 if titles else 13}}  {titles}({metric})",
-        *(
-            line(s['name'], s['validation'][metric], s['test'], 'kept' if s['name'] == metrics['kept_stage'] else '')
-            for s in stages
-        ),
-        *(line(name, None, scores, 'baseline') for name, scores in baselines.items()),
+        *(line(stage['name'], stage['validation'][metric], stage['test']) for stage in stages),
+        *(line(name, None, scores) for name, scores in baselines.items()),
     ]
+
+
+def _role(name, metrics, use):
+    "What a row of the table is to its reader"
+    if name == use:
+        return 'use this'
+    if name == metrics['kept_stage']:
+        return 'kept stage' * (len(metrics['stages']) > 1) if use else 'kept'
+    return 'baseline' * (name in metrics['baselines'])
 
 
 def _stop_lines(metrics):
