@@ -404,7 +404,9 @@ def ranked(
     folder: str | Path,  # of run folders, at any depth
 ) -> Browser:
     "A leaderboard that sorts and filters, with what is tied and what is behind in words"
-    table = leaderboard(finished_runs(folder))
+    runs = finished_runs(folder)
+    table, drawn = leaderboard(runs), sum(_is_drawn(run) for run in runs)
+    marked = f'SIMULATED: {drawn} of {len(runs)} runs are trained on drawn data.' if drawn else ''
     names = {
         items: f'{str(own.recipe.iloc[0]).split("/")[0]}, {int(own.n.max())} test items'
         for items, own in table.groupby('test_items', sort=False)
@@ -419,11 +421,19 @@ def ranked(
         own = own[said.str.lower().str.contains(words.value.lower(), regex=False)]
         own = own.sort_values(order.value, kind='stable')
         metric = metric_text(table[table.test_items == among.value].metric.iloc[0])
-        browser.say(_standing(own, metric), *[f'Left out: {why}' for why in table.attrs['left_out']][:5])
+        browser.say(_standing(own, metric), marked, *[f'Left out: {why}' for why in table.attrs['left_out']][:5])
         own = own.drop(columns=['metric', 'p_against_first']).dropna(axis=1, how='all')
         browser.show((metric, own.rename(columns=lambda name: name.replace('_', ' '))))
 
     return Browser(f'Runs of {printable(Path(folder).name)}', [among, order, words], None, draw)
+
+
+def _is_drawn(run):
+    "Whether a run says that its data are simulated; what is wrong with a damaged one the leaderboard says"
+    try:
+        return bool(run.info.get('simulated'))
+    except UserError:
+        return False
 
 
 def _standing(table, metric):

@@ -16,7 +16,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from .callbacks import Copies, Hook, Logger
-from .core import UserError, derive_seed, digest, project_root, set_seed, versions, write_json
+from .core import UserError, derive_seed, digest, project_root, set_seed, simulated_data, versions, write_json
 from .processes import Group, Onlooker, device_named, threads_limited, together
 from .recipe import Recipe, recipe_digest, validate
 from .registry import find_parent
@@ -78,15 +78,13 @@ def _opened(study, recipe, source, runs, parent):
     data = study.open(recipe, source, header)
     known = study.recordings(data)
     study.check_splits(data, known)
-    return _Training(study, recipe, data, known, weights, Path(runs or project_root() / 'runs'))
+    return _Training(study, recipe, data, known, weights, Path(runs or project_root() / 'runs'), simulated_data(source))
 
 
 def _refused_or_same(study, recipe, threads):
     "A recipe that may have been put together by hand, if it is still one, and of this study"
     if recipe.study != study.name:
-        raise UserError(
-            f"{recipe} is a recipe of {recipe.study}; expected one of {study.name}, which is to be trained."
-        )
+        raise UserError(f"{recipe} is a recipe of {recipe.study}; expected one of {study.name}.")
     if not 1 <= threads <= _MOST_THREADS:
         raise UserError(f"got {threads} threads; expected 1 to {_MOST_THREADS}, which is more than any machine has.")
     return validate(type(recipe), recipe.model_dump(exclude_unset=True), str(recipe))
@@ -110,6 +108,7 @@ class _Training:
     known: Recordings
     parent: Parent | None
     runs: Path  # folder of run folders
+    simulated: bool  # whether the data are drawn, and nobody's
     show: bool = False
     after_epoch: Hook | None = None
     group: Group = Group()
@@ -225,6 +224,7 @@ def _write_info(training, device, precision):
         'settings': recipe.model_dump(mode='json'),
         'study': training.study.reference,
         **training.identity,
+        'simulated': training.simulated,
         'parent_name': parent.header.name if parent else '',
         'parent_path': str(parent.path) if parent else '',
         'normalisation': training.data.normalisation,

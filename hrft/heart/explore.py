@@ -231,7 +231,7 @@ def _draw_workout(figure, shelf, oracle, row, judged):
 def stages(
     run: Run | str | Path,  # finished
     store: Any = None,  # its store, for speed and altitude; what the command trained it on by default
-    simulated: bool = False,  # marked; told by the store where there is one
+    simulated: bool = False,  # marked; told by the run and the store where they know
 ) -> Browser:
     "Base, stage 1, stage 2 and what the verdict recommends on the same workout, with the error of each"
     run = _run(run)
@@ -247,7 +247,8 @@ def stages(
     stage = widgets.SelectionSlider(description='stage', options=names, value=by.used)
     beside = menu('beside', [('nothing', ''), *predictions.model.unique()])
     labels = ['heart rate (bpm)', *(['speed (m/s)', 'altitude (m)'] if shelf else [])]
-    figure = panels(labels, 'time (min)', simulated=simulated or bool(shelf and shelf.simulated))
+    simulated = simulated or bool(run.info.get('simulated')) or bool(shelf and shelf.simulated)
+    figure = panels(labels, 'time (min)', simulated=simulated)
 
     def draw(browser):
         tables = {
@@ -264,9 +265,7 @@ def stages(
         )
         browser.show(('Mean absolute error (bpm)', _errors(metrics, tables, kept, by.used)))
 
-    return Browser(
-        f'Stages of {run.path.name}', [which, stage, beside], figure, draw, simulated or bool(shelf and shelf.simulated)
-    )
+    return Browser(f'Stages of {run.path.name}', [which, stage, beside], figure, draw, simulated)
 
 
 def _marked(name, kept, used):
@@ -325,10 +324,11 @@ def plan(
     run: Run | str | Path | None = None,  # that predicts; the shipped base by default
     route: str | Path | Route | None = None,  # a GPX file; a hill to choose by default
     in_days: float = 0,  # when, from today on
-    simulated: bool = False,  # whether the run is of simulated people
+    simulated: bool = False,  # marked; told by the run where it knows
 ) -> Browser:
     "Heart rate along a way: sliders of distance, hill, pace and limit"
     by = forecaster_of(run if run is None else getattr(run, 'path', run), in_days)
+    simulated = simulated or bool(run is not None and _run(run).info.get('simulated'))
     given = route if isinstance(route, Route) or route is None else read_route(route)
     fast, slow = int(np.ceil(1000 / by.fastest_m_s / 5)) * 5, int(1000 / by.slowest_m_s / 5) * 5
     paces = [pace_text(1000 / s) for s in range(fast, slow + 1, 5)]

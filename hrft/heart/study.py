@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..core import UserError, digest, project_root, shipped_weights, write_json
+from ..core import UserError, digest, project_root, shipped_weights, simulated_data, write_json
 from .export import onnx_form
 from .files.store import Store
 from .judge.intervals import base_intervals, left_out
@@ -205,7 +205,7 @@ def open_store(
         from hrft.heart.simulate.archives import simulated_store
 
         return simulated_store(project_root() / 'data/simulated'), True
-    return Store(source), (Path(source) / 'SIMULATED.md').is_file()
+    return Store(source), simulated_data(source)
 
 
 def simulated_person(store: Store) -> str:

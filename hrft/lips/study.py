@@ -16,12 +16,12 @@ import torch
 from pydantic import AfterValidator, Field, FiniteFloat
 from typing_extensions import NotRequired, TypedDict
 
-from ..core import UserError, project_root
+from ..core import UserError, project_root, simulated_data
 from .baselines import LIPS, baseline_tables, clip_scores, prediction_table, probabilities_of
 from .data import BySpeaker, ClipLoader, LipsData, LipsItems, LipsSplits
 from .models import LipNet, LipsModel, MotionModel, build, groups, member_loss
 from .readers import read_clips
-from .simulate import is_simulated, simulated_clips
+from .simulate import simulated_clips
 from ..recipe import Positive, Recipe
 from ..runfolder import Header, Run, of_form
 from ..study import Study, load_run, run_batches
@@ -173,7 +173,7 @@ def open_clips(
 ) -> tuple:  # path, Clips, whether they are simulated
     "Clips, or the embedded default"
     path = Path(source) if str(source) else STUDY.default_source()
-    return path, read_clips(path), is_simulated(path)
+    return path, read_clips(path), simulated_data(path)
 
 # %% ../../nbs/lips/06_study.ipynb #e35cba5c
 def predict_file(

@@ -213,3 +213,4 @@ def _write(answers, folder, made):
         table_of(answers).to_csv(work / 'answers.csv', index=False, lineterminator='\n')
         (work / 'codebook.toml').write_text(to_toml(book), encoding='utf-8')
         answers.probabilities.to_parquet(work / 'probabilities.parquet')
+        (work / 'SIMULATED.md').write_text(f"# SIMULATED\n\nDrawn answers, nobody's: {made}.\n", encoding='utf-8')
