@@ -48,7 +48,7 @@ def walk(n_workouts: int, folder: Path) -> list:
         said, name = err.strip().splitlines(), f"{n_workouts} workouts, `{' '.join(words)}`"
         if code == 0:
             wrong += _unended(name, out, err)
-            if words[1] == "personalize" and "\nUse " not in out:
+            if words[1] == "personalize" and not re.search("^Use ", out, re.M):
                 wrong.append(f"{name} has no verdict")
         elif n_workouts == ENOUGH or code != 2 or len(said) != 1 or not said[0].startswith("hrft: "):
             wrong.append(f"{name}: exit code {code}: {' / '.join(said[-3:])}")

@@ -127,14 +127,24 @@ def evaluate(
         result = study.evaluate(meant, data, person=person)
     if result.get('used'):
         print(f"by {result['run']}, {result['used']}")
-    print('\n'.join(_evaluation_lines(result, study.scoring.about())))
     folder = meant if meant.is_dir() else meant.parent
+    result |= {'own_test': _own_test(folder, result.get('used', ''))}
+    print('\n'.join(_evaluation_lines(result, study.scoring.about())))
     whose = checked_name(person, 'the person') if person else ('everyone' if 'people' in result else 'all')
     path = out or folder / f"evaluation-{whose}-{result['data'][:8]}.json"
     say_written(write_json(path, {k: v for k, v in result.items() if k != 'predictions'}))
     others = folder.parent.parent  # of a folder of runs
     ranked = 'weights' not in folder.parts and any(others.glob('*/*/run.json'))
     say_next('hrft', *(['leaderboard', shown_path(others)] if ranked else ['list', 'runs']))
+
+
+def _own_test(folder, used):
+    "Scores of what is used on the test of its own training; None where only weights are left"
+    if not (folder / 'metrics.json').is_file():
+        return None
+    said = read_json(folder / 'metrics.json')
+    tested = {stage['name']: stage['test'] for stage in said['stages']} | said['baselines']
+    return tested.get(used or said['kept_stage'])
 
 
 def _study_of(run):
@@ -170,6 +180,8 @@ def _evaluation_lines(result, scoring):
         yield f"{'':<{wide}}{metric:>{8 + len(unit)}}   {'95 % interval':<16}   {titles}".rstrip()
     yield from (line(name, scores, counted(scores)) for name, scores in people.items())
     yield line('all', result['test'], counted(result['test']))
+    if own := result.get('own_test'):
+        yield line('its own test', own, counted(own))
     yield from (line(name, scores, 'baseline') for name, scores in result['baselines'].items())
     for name, row in result['test'].get('per_class', {}).items():
         yield f"  {name:<16}{', '.join(word(k, v) for k, v in row.items() if v is not None)}"
@@ -177,6 +189,12 @@ def _evaluation_lines(result, scoring):
         if row['phase'] == 'all':
             held = f"{row['level']:.0%} interval{'':<6}{row['coverage']:>8.1%}       of measured steps inside"
             yield f"{held}, {row['width_' + about['unit']]:.0f}{unit} wide on average"
+            if row['coverage'] < row['level'] / 2:
+                yield f"warning: that is under half of {row['level']:.0%}; the model does not fit these data"
+    if skipped := result.get('skipped'):
+        name, why = next(iter(skipped.items()))
+        counts = f'not scored: {len(skipped)} of {len(people) + len(skipped)}'
+        yield f'{counts}; the first, {printable(name)}: {printable(why, 1000)}'
 
 
 @command(_app, 'hrft leaderboard runs', 'Judge')
@@ -241,7 +259,9 @@ def predict(
     so_far: float | None = None,  # minutes of a workout's own heart rate to go on from: predicts the rest of it
     person: str | None = None,  # of a cohort, which holds many people: whose workout it is
     plot: str | None = None,  # picture to write
-    out: str | None = None,  # CSV file to write (default: the screen)
+    out: Annotated[
+        str | None, Parameter(name=['--out', '-o'])
+    ] = None,  # CSV file (default: the screen; a terminal, unlike a pipe, gets only the sentence about a long table)
 ) -> None:
     "What a run predicts of one file: a workout's heart rate with its intervals, a clip's class, ..."
     if plot:
@@ -255,22 +275,33 @@ def predict(
         what = 'a cohort' if option == '--person' else 'the workouts of a file'
         raise UserError(f"{option} is for {what}; {run} is a run of {study.name}. Leave it out.")
     try:
-        table, note = study.predict_file(file, weights, plot=plot, **asked)
+        with waiting(f'reading {file}'):
+            table, note = study.predict_file(file, weights, plot=plot, **asked)
     except UserError as error:
         raise error if run else _not_for_these(file, error) from None
-    if out:
-        with atomic_path(out) as temporary:
-            table.to_csv(temporary, index=False)
-        say_written(out)
-    else:
-        table.to_csv(sys.stdout, index=False)
-    print(note, file=sys.stderr)
+    _say_rows(table, out)
+    print(note.replace('; warning: ', '\nwarning: '), file=sys.stderr)
     named = ['--run', shown_path(weights)] if run else []
     named += ['--person', person] if person else []
     if plot:
         say_open(plot, file=sys.stderr)
     else:
         say_next('hrft', 'predict', file, *named, '--plot', 'next.png', file=sys.stderr)
+
+
+_SCREENFUL = 20  # rows that a terminal is shown
+
+
+def _say_rows(table, out):
+    "The rows of a prediction: into a file, down a pipe, or on a terminal, which is spared a long table"
+    if out:
+        with atomic_path(out) as temporary:
+            table.to_csv(temporary, index=False)
+        say_written(out)
+    elif sys.stdout.isatty() and len(table) > _SCREENFUL:
+        print(f'{len(table)} rows of {", ".join(table.columns)}: --out rows.csv writes them')
+    else:
+        table.to_csv(sys.stdout, index=False)
 
 
 _OF_ANY_STUDY = '.csv', '.json', '.jsonl', '.npz', '.h5', '.hdf5', '.png', '.jpg', '.jpeg', '.mp4', '.mpg', '.avi'
@@ -437,7 +468,9 @@ def _whole_command() -> App:
         for name in room:
             if not name.startswith('-'):
                 app.command(room[name], name=name)
-    app.register_install_completion_command(help='Complete commands and options with Tab, in bash, zsh or fish.')
+    app.register_install_completion_command(
+        help='Complete words with Tab: writes a script, and into ~/.bashrc or ~/.zshrc the line that loads it.'
+    )
     return app
 
 

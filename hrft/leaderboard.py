@@ -8,11 +8,12 @@ __all__ = ['finished_runs', 'unfit', 'describe', 'leaderboard']
 # %% ../nbs/core/22_leaderboard.ipynb #26bb83ce
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from .compare import Comparison, long_table, ranking
+from .compare import Comparison, long_table, p_text, ranking
 from .core import UserError, digest, recorded_study
 from .evaluate import Scoring, Sums, items_digest, main_score, scoring_of
 from .naming import printable
@@ -102,6 +103,7 @@ def leaderboard(
         ranked = ranking(Comparison(long_table({name: list(own.predictions) for name, own in groups.items()}), judged))
         groups = [groups[name] for name in ranked.model]
         first = [own.iloc[0] for own in groups]
+        ranked['verdict'] = [_explained(row, judged.item) for row in ranked.itertuples()]
         said = {
             'test_items': test_items,
             'rank': ranked['rank'],
@@ -116,6 +118,14 @@ def leaderboard(
     table = pd.concat(tables, ignore_index=True)
     table.attrs['left_out'] = left_out
     return table
+
+
+def _explained(row: Any, item: str) -> str:
+    "A verdict with the test that it comes from"
+    if not row.verdict.endswith(' the first'):
+        return row.verdict
+    undone = ', but other seeds may undo it' if row.verdict.startswith('tied') and row.p_against_first < 0.05 else ''
+    return f'{row.verdict} ({p_text(row.p_against_first)}, {item} by {item}{undone})'
 
 
 def _unlike_predictions(run, row, scoring):

@@ -13,7 +13,7 @@ from textwrap import dedent
 from cyclopts import App
 
 from .command import command, say_next, say_written
-from .core import PROJECT, UserError, atomic_path, study_file
+from .core import PROJECT, UserError, atomic_path, project_root, study_file
 from .naming import checked_name
 
 # %% ../nbs/core/30_project.ipynb #040532d1
@@ -53,7 +53,8 @@ _CELLS = (
     ## A model that follows you
 
     The runs are split by date: it learns from the first 70 %, chooses on the next 15 %, and is
-    judged on the last 15 %. Naive baselines stand beside it.
+    judged on the last 15 %. Naive baselines stand beside it. `fine_tune=True` trains the stages of
+    its network too, which was not shown to pay on real people.
     """,
     """
     from hrft import personalize
@@ -128,7 +129,7 @@ def init(
     "A project folder of your own: data, runs, reports, a recipe and a first notebook"
     import nbformat
 
-    root = Path(name).expanduser()
+    root, around = Path(name).expanduser(), project_root()
     if not name.strip():
         raise UserError("the project has no name; expected that of a new folder, such as `hrft init mine`.")
     checked_name(root.resolve().name, 'the project')
@@ -148,4 +149,6 @@ def init(
         with atomic_path(root / file) as temporary:
             temporary.write_text(said, encoding='utf-8')
     say_written(*(root / file for file in contents))
+    if any((around / mark).is_file() for mark in (PROJECT, 'settings.ini')):  # of a project, of a checkout
+        print(f'warning: {name} lies in the project {around.name}, whose runs and data its commands will not see')
     say_next('cd', root, why='then: hrft ingest export.zip --out data/me --person me, or jupyter lab first.ipynb')

@@ -182,18 +182,18 @@ def plot_heights(
     "Predictions of several models over time and against the truth"
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(2, 1), layout='constrained')
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(5.4, 6.4), height_ratios=(1, 1.2), layout='constrained')
     first = next(iter(tables.values()))
-    left.plot(first['sample'], first.measured_km, 'k.', ms=3, label='lidar')
+    top.plot(first['sample'], first.measured_km, 'k.', ms=3, label='lidar')
     for i, (name, table) in enumerate(tables.items()):
-        left.plot(table['sample'], table.predicted_km, color=f'C{i}', lw=1, label=name)
-        right.plot(table.measured_km, table.predicted_km, '.', ms=4, color=f'C{i}', alpha=0.6)
+        top.plot(table['sample'], table.predicted_km, color=f'C{i}', lw=1, label=name)
+        bottom.plot(table.measured_km, table.predicted_km, '.', ms=4, color=f'C{i}', alpha=0.6)
     limit = 1.05 * max(t[['measured_km', 'predicted_km']].to_numpy().max() for t in tables.values())
-    right.plot([0, limit], [0, limit], c='grey', lw=0.8)
-    left.set(xlabel='sample, in the order of time', ylabel='cloud base height (km)')
-    left.set_ylim(min(0, left.get_ylim()[0]), None)
-    left.legend(fontsize='small')
-    right.set(xlabel='lidar (km)', ylabel='predicted (km)')
+    bottom.plot([0, limit], [0, limit], c='grey', lw=0.8)
+    top.set(xlabel='sample, in the order of time', ylabel='cloud base height (km)')
+    top.set_ylim(min(0, top.get_ylim()[0]), None)
+    figure.legend(loc='outside upper center', ncols=2, fontsize='small')
+    bottom.set(xlabel='lidar (km)', ylabel='predicted (km)', aspect='equal')
     return mark(figure, simulated)
 
 

@@ -59,7 +59,8 @@ def _say_what_is_usable(out, people, again):
     from hrft.heart.files.store import Store
     from hrft.heart.prepare.usable import usable_sentence, usable_workouts
 
-    table = usable_workouts(Store(out), people)
+    with waiting(f'reading the workouts of {out}'):
+        table = usable_workouts(Store(out), people)
     usable = table[table.fails == ''].person.value_counts()
     owner = usable.index[0] if len(usable) else people[0]
     print(usable_sentence(table))
@@ -94,7 +95,9 @@ def store(
 
     if plot:
         checked_picture(plot)
-    seen = stores.seen_workouts(Store(store), person, validate(UsableRule, override({}, rule), 'rule'))
+    counts = validate(UsableRule, override({}, rule), 'rule')
+    with waiting(f'reading the workouts of {store}'):
+        seen = stores.seen_workouts(Store(store), person, counts)
     shown = [stores.workouts_table] if workouts else [stores.people_table, stores.sports_table, stores.faults_table]
     for table in (make(seen) for make in shown):
         print('\n'.join(_lines(table, len(seen) if workouts else 20)) + '\n')
@@ -164,10 +167,9 @@ def personalize(
     tune = True if named and fine_tune is None else fine_tune  # who sets a stage's key wants it trained
     with waiting(f'reading the runs of {owner}, following them and fitting baselines'):
         run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
-    show_run(run, store)
-    if run.metrics['kept_stage'] == 'base' and len(run.metrics['stages']) == 1:
-        print('the network was not fine-tuned, which was not shown to pay beside the stack; --fine-tune trains it')
-    print(printable(verdict_of(run)['sentence'], 2000))
+    show_run(run, store, verdict_of(run))
+    if len(run.metrics['stages']) == 1:
+        print('the stages of the network were not trained, which was not shown to pay; --fine-tune trains them too')
     report = 'hrft', 'report', 'heart', '-p', 'store', printable(store), '-p', 'person', owner, '--title'
     say_next(*report, f'heart-{owner}', why='of a new workout: hrft predict next.fit --run latest --plot next.png')
     return 0

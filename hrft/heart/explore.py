@@ -14,10 +14,13 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 
+from ..command import runs_on, source_of
 from ..core import UserError
+from ..evaluate import span_text
 from ..explore import COLOURS, Browser, band, curve, menu, offer, panels, stores_of
 from .asked import error_texts, refuse_unlike
 from .judge.intervals import heart_intervals
+from .judge.verdict import verdict_of
 from .prepare.usable import usable_sentence, usable_workouts
 from .prepare.workouts import on_grid
 from .study import open_store, predictor_of
@@ -80,9 +83,6 @@ def _draw_heart(figure, x, table, name, colour=COLOURS[1]):
     curve(figure, x, table.predicted_bpm, name, line_color=colour)
 
 # %% ../../nbs/heart/61_explore.ipynb #279fcdd3
-_WIDE = widgets.Layout(width='420px', max_width='98%')
-
-
 def _run(run):
     return run if isinstance(run, Run) else Run(run)
 
@@ -115,6 +115,13 @@ class _Oracle:
         return table, f'By {predictor.name}, which has learned from this workout: its error says little about new ones.'
 
 
+def _own_runs(shelf):
+    "The last run of each person that a command has made of this store"
+    own = runs_on(shelf.store.path) + (runs_on('') if shelf.simulated else [])
+    people = [(Run(path).info['settings'].get('person'), path) for path in own]
+    return {person: path for person, path in reversed(people) if person in shelf.store.people}
+
+
 def _choice_of_people(people, person):
     "A menu, or where there are many a field that completes"
     if len(people) <= 200:
@@ -134,25 +141,21 @@ def _chosen(listed, judged, days, sport, usable, minutes):
 # %% ../../nbs/heart/61_explore.ipynb #f4aae09f
 def workouts(
     store: Any,  # a store or its folder
-    run: Run | str | Path | None = None,  # that predicts; the shipped base by default
+    run: Run | str | Path | None = None,  # that predicts; each person's own by default, or else the shipped base
     person: str = '',  # to begin with; the run's, or the first by default
     workout: str = '',  # to begin with; the last usable one by default
 ) -> Browser:
     "A person's workouts: heart rate measured and predicted, speed, altitude, and why one cannot be used"
-    shelf, oracle = Shelf(store), _Oracle(run)
+    shelf = Shelf(store)
     if not shelf.store.people:
         raise UserError(f"{shelf.store.path} holds no workouts; add some with `hrft ingest`.")
+    own = {} if run else _own_runs(shelf)
+    oracle = lru_cache(4)(lambda person: _Oracle(run or own.get(person)))
+    known = [oracle('').person] if run else [*own][::-1]
     first = shelf.store.check(
-        person or (oracle.person if oracle.person in shelf.store.people else shelf.store.people[0])
+        person or next((each for each in known if each in shelf.store.people), shelf.store.people[0])
     )
-    who = _choice_of_people(shelf.store.people, first)
-    longest = int(np.ceil(shelf.store.workouts.duration_s.max() / 60)) + 1
-    days = widgets.SelectionRangeSlider(description='dates', options=[('', 0)], index=(0, 0), layout=_WIDE)
-    sport, usable = menu('sport', ['any']), menu('usable', ['all', 'usable', 'refused'])
-    length = widgets.IntRangeSlider(
-        description='minutes', min=0, max=longest, value=(0, longest), continuous_update=False
-    )
-    which = menu('workout', [('', '')])
+    controls = who, days, dates, sport, usable, length, which = _filters(shelf.store, first)
     figure = panels(['heart rate (bpm)', 'speed (m/s)', 'altitude (m)'], 'time (min)', simulated=shelf.simulated)
     seen = {'person': None, 'workout': workout}
 
@@ -163,6 +166,7 @@ def workouts(
         left = _chosen(listed, judged, days.value, sport.value, usable.value, length.value)
         if left.empty:
             raise UserError('no workout is left; widen the dates, the length or the other filters.')
+        dates.value = ' to '.join(shelf.date(who.value, day) for day in dict.fromkeys(days.value))
         labels = [(_label(shelf, row, judged), row.workout) for row in left.itertuples()]
         offer(which, labels)
         if seen['person'] != who.value:
@@ -170,10 +174,22 @@ def workouts(
             wanted = seen['workout'] if seen['workout'] in left.workout.values else (good or [labels[-1][1]])[-1]
             which.value, seen['person'], seen['workout'] = wanted, who.value, ''
         row = listed[listed.workout == which.value].iloc[0]
-        browser.say(*_draw_workout(figure, shelf, oracle, row, judged), usable_sentence(judged))
+        browser.say(*_draw_workout(browser.figure, shelf, oracle(who.value), row, judged), usable_sentence(judged))
 
-    return Browser(
-        f'Workouts of {shelf.store.path.name}', [who, days, sport, usable, length, which], figure, draw, shelf.simulated
+    return Browser(f'Workouts of {shelf.store.path.name}', controls, figure, draw, shelf.simulated)
+
+
+def _filters(store, first):
+    "What chooses a workout"
+    longest = int(np.ceil(store.workouts.duration_s.max() / 60)) + 1
+    return (
+        _choice_of_people(store.people, first),
+        widgets.SelectionRangeSlider(description='dates', options=[('', 0)], index=(0, 0), readout=False),
+        widgets.Label(layout=widgets.Layout(margin='2px 8px')),  # of the dates, which a slider's own readout cuts off
+        menu('sport', ['any']),
+        menu('usable', ['all', 'usable', 'refused']),
+        widgets.IntRangeSlider(description='minutes', min=0, max=longest, value=(0, longest), continuous_update=False),
+        menu('workout', [('', '')]),
     )
 
 
@@ -202,13 +218,11 @@ def _draw_workout(figure, shelf, oracle, row, judged):
         table, by = oracle(row.person, row.workout, points, row.sport, start)
     except UserError as error:
         table, by = None, f'Not predicted: {error}'
-    with figure.batch_update():
-        figure.data = ()
-        if table is not None:
-            _draw_heart(figure, table.time_s / 60, table, 'predicted')
-        measured = points.dropna(subset='heart_rate_bpm')
-        curve(figure, measured.time_s / 60, measured.heart_rate_bpm, 'measured', line_color=COLOURS[6], line_width=1.3)
-        _draw_body(figure, points)
+    if table is not None:
+        _draw_heart(figure, table.time_s / 60, table, 'predicted')
+    measured = points.dropna(subset='heart_rate_bpm')
+    curve(figure, measured.time_s / 60, measured.heart_rate_bpm, 'measured', line_color=COLOURS[6], line_width=1.3)
+    _draw_body(figure, points)
     why = judged.why[row.workout]
     errors = f" {', '.join(error_texts(table))}." if table is not None else ''
     return f'Refused: {why}.' if why else f'{row.workout} is a usable run.', by + errors
@@ -216,23 +230,22 @@ def _draw_workout(figure, shelf, oracle, row, judged):
 # %% ../../nbs/heart/61_explore.ipynb #7fb3f362
 def stages(
     run: Run | str | Path,  # finished
-    store: Any = None,  # its store, for speed and altitude
+    store: Any = None,  # its store, for speed and altitude; what the command trained it on by default
     simulated: bool = False,  # marked; told by the store where there is one
 ) -> Browser:
-    "Base, stage 1, stage 2 on the same workout, with the error of each"
-    run, shelf = _run(run), Shelf(store) if store else None
-    metrics, predictions = run.metrics, run.predictions
+    "Base, stage 1, stage 2 and what the verdict recommends on the same workout, with the error of each"
+    run = _run(run)
+    store = store or next(iter(stores_of(Path(source_of(run.path) or 'nowhere'))), None)
+    shelf, metrics, predictions, by = Shelf(store) if store else None, run.metrics, run.predictions, predictor_of(run)
     names, kept = [stage['name'] for stage in metrics['stages']], metrics['kept_stage']
     own = predictions[predictions.model.isin(names)]
+    names = list(dict.fromkeys([*names, by.used]))
     which = menu(
         'workout',
         [(f'{name} ({split})', name) for name, split in own[['workout', 'split']].drop_duplicates().to_numpy()][::-1],
     )
-    stage = widgets.SelectionSlider(
-        description='stage', options=[(_marked(name, kept), name) for name in names], value=kept
-    )
-    beside = menu('beside', [('nothing', ''), *[each for each in predictions.model.unique() if each not in names]])
-    intervals = predictor_of(run).header.intervals
+    stage = widgets.SelectionSlider(description='stage', options=names, value=by.used)
+    beside = menu('beside', [('nothing', ''), *predictions.model.unique()])
     labels = ['heart rate (bpm)', *(['speed (m/s)', 'altitude (m)'] if shelf else [])]
     figure = panels(labels, 'time (min)', simulated=simulated or bool(shelf and shelf.simulated))
 
@@ -240,48 +253,51 @@ def stages(
         tables = {
             name: table for name, table in predictions[predictions.workout == which.value].groupby('model', sort=False)
         }
-        with figure.batch_update():
-            figure.data = ()
-            _draw_stage(figure, tables, stage.value, intervals if stage.value == kept else None, beside.value)
-            if shelf:
-                _draw_body(figure, shelf.points(which.value))
-        browser.say(f'{kept} is kept: it was chosen on validation alone.', _missing(beside.value, tables))
-        browser.show(('Mean absolute error (bpm)', _errors(metrics, tables, kept)))
+        _draw_stage(browser.figure, tables, stage.value, by.intervals if stage.value == by.used else {}, beside.value)
+        if shelf:
+            _draw_body(browser.figure, shelf.points(which.value))
+        missing = [f'{name} was scored on test workouts only.' for name in (stage.value, beside.value) if name]
+        browser.say(
+            str(verdict_of(run).get('sentence', '')),
+            f'Among the stages, {kept} is kept: it was chosen on validation alone.',
+            *[said for said in missing if said.split()[0] not in tables],
+        )
+        browser.show(('Mean absolute error (bpm)', _errors(metrics, tables, kept, by.used)))
 
     return Browser(
         f'Stages of {run.path.name}', [which, stage, beside], figure, draw, simulated or bool(shelf and shelf.simulated)
     )
 
 
-def _marked(name, kept):
-    "A stage, and whether it is the kept one"
-    return f'{name} (kept)' if name == kept else name
-
-
-def _missing(beside, tables):
-    return f'{beside} was scored on test workouts only.' if beside and beside not in tables else ''
+def _marked(name, kept, used):
+    "A model, and whether it is the kept stage or what the verdict recommends"
+    return f'{name} (recommended)' if name == used else f'{name} (kept stage)' if name == kept else name
 
 
 def _draw_stage(figure, tables, stage, intervals, beside):
     "Measured heart rate, a stage, and what stands beside it"
-    table = tables[stage].drop(columns=['frozen_bpm', 'person'], errors='ignore')
-    bounded = heart_intervals(table.assign(gap_days=np.nan), intervals) if intervals else table
-    _draw_heart(figure, bounded.time_s / 60, bounded, stage)
-    if beside in tables:
+    if stage in tables:
+        table = tables[stage].drop(columns=['frozen_bpm', 'person'], errors='ignore').assign(gap_days=np.nan)
+        bounded = heart_intervals(table, intervals) if intervals else table
+        _draw_heart(figure, bounded.time_s / 60, bounded, stage)
+    if beside in tables and beside != stage:
         other = tables[beside]
         curve(figure, other.time_s / 60, other.predicted_bpm, beside, line_color=COLOURS[0], line_dash='dash')
-    known = table.dropna(subset='measured_bpm')
+    known = next(iter(tables.values())).dropna(subset='measured_bpm')
     curve(figure, known.time_s / 60, known.measured_bpm, 'measured', line_color=COLOURS[6], line_width=1.3)
 
 
-def _errors(metrics, tables, kept):
+def _errors(metrics, tables, kept, used):
     "How far each model is off on this workout and on all test workouts"
     scores = {stage['name']: stage['test'] for stage in metrics['stages']} | dict(metrics['baselines'].items())
+    n = metrics['test']['n_workouts']
+    of_all = f'all {n} test workouts' if n > 1 else 'the test workout'
     rows = [
         {
-            'model': _marked(name, kept),
-            'this workout': (table.predicted_bpm - table.measured_bpm).abs().mean(),
-            'all test workouts': scores.get(name, {}).get('mae_bpm'),
+            'model': _marked(name, kept, used),
+            'this workout': f'{(table.predicted_bpm - table.measured_bpm).abs().mean():.1f}',
+            of_all: f"{scores[name]['mae_bpm']:.1f}" if name in scores else None,
+            '95 % interval': span_text(scores[name]['mae_ci95'], 1) if name in scores else None,
         }
         for name, table in tables.items()
     ]
@@ -290,7 +306,7 @@ def _errors(metrics, tables, kept):
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #82899a53
 from ..core import read_json
 from ..explore import Explorer, is_run
-from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, plan_table, read_route
+from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, read_route, shown_kilometres
 
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #58a8f650
 def hill(
@@ -315,26 +331,23 @@ def plan(
     by = forecaster_of(run if run is None else getattr(run, 'path', run), in_days)
     given = route if isinstance(route, Route) or route is None else read_route(route)
     fast, slow = int(np.ceil(1000 / by.fastest_m_s / 5)) * 5, int(1000 / by.slowest_m_s / 5) * 5
-    paces = [(f'{pace_text(1000 / s)} min/km', pace_text(1000 / s)) for s in range(fast, slow + 1, 5)]
+    paces = [pace_text(1000 / s) for s in range(fast, slow + 1, 5)]
     how = widgets.ToggleButtons(options=['pace', 'keep under'])
-    pace = widgets.SelectionSlider(
-        description='pace', options=paces, value=paces[len(paces) // 2][1], continuous_update=False
-    )
-    limit = widgets.IntSlider(description='limit (bpm)', min=100, max=200, value=165, continuous_update=False)
-    chance = widgets.FloatSlider(description='chance', min=0.5, max=0.95, step=0.05, value=0.8, continuous_update=False)
-    km = widgets.FloatSlider(description='km', min=1, max=42, step=0.5, value=10, continuous_update=False)
-    climb = widgets.IntSlider(description='hill (m)', min=0, max=400, step=10, value=100, continuous_update=False)
+    late = {'continuous_update': False, 'style': {'description_width': '90px'}}
+    pace = widgets.SelectionSlider(description='pace (/km)', options=paces, value=paces[len(paces) // 2], **late)
+    limit = widgets.IntSlider(description='limit (bpm)', min=100, max=200, value=165, **late)
+    chance = widgets.FloatSlider(description='chance', min=0.5, max=0.95, step=0.05, value=0.8, **late)
+    km = widgets.FloatSlider(description='way (km)', min=1, max=42, step=0.5, value=10, **late)
+    climb = widgets.IntSlider(description='hill (m)', min=0, max=400, step=10, value=100, **late)
     figure = panels(['heart rate (bpm)', 'pace (min/km)', 'altitude (m)'], 'distance (km)', simulated=simulated)
 
     def draw(browser):
         way = given or hill(km.value, climb.value)
         asked = {'pace': pace.value} if how.value == 'pace' else {'chance': chance.value}
         made = plan_route(way, by, keep_under=limit.value, **asked)
-        with figure.batch_update():
-            figure.data = ()
-            _draw_plan(figure, made)
+        _draw_plan(browser.figure, made)
         browser.say(plan_sentence(made), f'By {by.name}.')
-        browser.show(('By kilometre', plan_table(made)))
+        browser.show(('By kilometre', shown_kilometres(made)))
 
     controls = [how, pace, limit, chance, *([] if given else [km, climb])]
     return Browser('A planned run', controls, figure, draw, simulated)

@@ -104,7 +104,7 @@ class OnnxModel(CoreModel):
 def predict_onnx(
     path: str | Path,  # as `export_onnx` wrote it
     file: str | Path,  # a workout in any format that hrft reads
-) -> pd.DataFrame:  # one row a step: time_s, predicted_bpm, measured_bpm (NaN where unmeasured)
+) -> pd.DataFrame:  # one row per step: time_s, predicted_bpm, measured_bpm (NaN where unmeasured)
     "Predicted heart rate of one recorded workout, by onnxruntime"
     model = OnnxModel(path)
     items = new_item(

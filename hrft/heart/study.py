@@ -224,7 +224,7 @@ def pretrain(
     overrides: tuple | list = (),  # changes such as `stages.0.lr=5e-4`
     show: bool = True,  # progress
 ) -> Run:
-    "Train a base on many people"
+    "Train a base on many people, such as `pretrain('heart/base', 'data/everybody', exclude=['me'])`"
     own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'exclude': list(exclude)})
     return fit(STUDY, own, store, runs, show=show)
 
@@ -240,7 +240,7 @@ def personalize(
     show: bool = True,  # progress
     fine_tune: bool | None = True,  # train the recipe's stages; None: where it may pay, for the base keeps no follower
 ) -> Run:
-    "Follow a person from a base, fine-tune its network in stages, keep what is shown to be better, say what to use"
+    "Follow a person from a base, fine-tune it in stages, say what to use: `personalize('data/me', 'me')`"
     own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'person': person})
     base = base or find_parent(own.parent) or shipped_weights()['heart/base']
     header = study_weights(STUDY, base)[1]  # of a heart model, or an error
@@ -338,7 +338,7 @@ def evaluate(
     out: str | Path | None = None,  # JSON file; in the run's folder by default
     write: bool = True,  # whether to write it
 ) -> tuple:  # results (used, test, baselines, people, coverage, skipped, predictions), path or None
-    "Score what a finished run predicts with, by its verdict, on other data"
+    "Score what a finished run predicts with, by its verdict, on people it never saw: `evaluate(run, 'data/club')`"
     predictor = predictor_of(run)
     model, header, simple = predictor.model, predictor.header, predictor.simple
     data, tables, naive, skipped = Store(store), [], {}, {}
@@ -383,7 +383,7 @@ def dataset_table(
     store: Store,
     judged: pd.DataFrame,  # of `usable_workouts`
     runs: dict,  # name -> Run whose test items are meant
-) -> pd.DataFrame:  # one row a set of items
+) -> pd.DataFrame:  # one row per set of items
     "People, runs, steps, level and spread of heart rate, and how far a constant and the best model are off"
     rows = [
         {'items': 'all workouts of the store', 'people': len(store.people), 'workouts': len(judged), 'steps': np.nan},

@@ -142,20 +142,21 @@ def plot_speakers(
     "Accuracy of each speaker as a stranger, with Wilson's interval of the first model"
     import matplotlib.pyplot as plt
 
-    models, x = [c for c in shares if c != 'clips'], np.arange(len(shares))
-    figure, ax = plt.subplots(figsize=(8, 3), layout='constrained')
+    models, y = [c for c in shares if c != 'clips'], np.arange(len(shares))
+    figure, ax = plt.subplots(figsize=(5.4, 1.6 + 0.4 * len(shares)), layout='constrained')
     for k, model in enumerate(models):
-        at = x + (k - (len(models) - 1) / 2) * 0.12
+        at = y + (k - (len(models) - 1) / 2) * 0.16
         if k:
-            ax.plot(at, shares[model], 'o', markersize=4, label=model, alpha=0.8)
+            ax.plot(shares[model], at, 'o', markersize=4, label=model, alpha=0.8)
         else:
             spans = [wilson(s * n, n) for s, n in zip(shares[model], shares.clips)]
             reach = [[s.value - s.low for s in spans], [s.high - s.value for s in spans]]
-            ax.errorbar(at, shares[model], reach, fmt='o', color='black', label=f'{model}, 95 %', capsize=2)
-    ax.axhline(chance, color='grey', linestyle=':')
-    ax.set(xlabel='speaker left out (dotted: guessing)', ylabel='accuracy (share of clips)', ylim=(-0.02, 1.02))
-    ax.set_xticks(x, [f'{s}\n{n} clips' for s, n in zip(shares.index, shares.clips)], fontsize=8)
-    ax.legend(fontsize=7, ncols=2)
+            ax.errorbar(shares[model], at, xerr=reach, fmt='o', color='black', label=f'{model}, 95 %', capsize=2)
+    ax.axvline(chance, color='grey', linestyle=':', label='guessing')
+    ax.set(xlabel='share of clips read right', ylabel='speaker left out', xlim=(-0.02, 1.02))
+    ax.set_yticks(y, [f'{s}, {n} clips' for s, n in zip(shares.index, shares.clips)], fontsize='small')
+    ax.invert_yaxis()
+    figure.legend(loc='outside upper center', ncols=4, fontsize='small')
     return mark(figure, simulated)
 
 # %% ../../nbs/lips/08_tables.ipynb #92cc98b4

@@ -154,8 +154,8 @@ def diagnose(
     metric: str = '',  # validation metric to judge by (default: the first whose direction is known)
     higher: bool = False,  # a higher value of it is better
     lower: bool = False,  # a lower value of it is better
-    # JSON file to write (default: diagnosis.json in the run folder, or beside the log); of a report the folder for
-    # claims.json and claims.md (default: claims)
+    # JSON file to write (default: diagnosis.json in a run folder of hrft, else NAME-diagnosis.json here); of a report
+    # the folder for claims.json and claims.md (default: claims)
     out: str | None = None,
 ) -> None:
     "What went wrong in a run, and the next recipe to try; or which claims of a report its logs bear out"
@@ -167,7 +167,8 @@ def diagnose(
         return _say_verdicts(source, logs or [], out or 'claims', told)
     named = source if source.name else source.resolve()  # `.` has no name to show
     findings = _say_findings(named, recipe, told)
-    place = source / 'diagnosis.json' if source.is_dir() else source.with_name(f'{source.stem}-diagnosis.json')
+    name = named.name if named.is_dir() else named.stem
+    place = source / 'diagnosis.json' if (source / 'run.json').exists() else f'{name}-diagnosis.json'
     say_written(write_json(out or place, [finding.as_dict() for finding in findings]))
     if not next and (recipe or (source / 'run.json').exists()):
         return say_next('hrft', 'diagnose', source, '--next', 'next.toml')
@@ -211,6 +212,13 @@ def _say_findings(source, recipe, told):
 def _say_verdicts(report, logs, out, options):
     "Print the verdict on each claim of a report, and write them"
     from hrft.logs.checked import check_report
+    from hrft.logs.pages import HEADING
+
+    if report.is_file() and report.read_bytes()[:100].startswith(HEADING.encode()):
+        raise UserError(
+            f"{report.name} is hrft's own page: `hrft compare` counted its figures from the logs, so there is nothing "
+            "to hold against them; name a report that somebody wrote."
+        )
 
     found = [log for one in logs for log in ([one] if '=' in one and not Path(one).exists() else find_logs(one))]
     checked = check_report(report, found, **options)

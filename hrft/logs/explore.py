@@ -20,6 +20,7 @@ from .commands import find_logs
 from .compare import compare
 from .curves import curves
 from .diagnose import diagnose, gather
+from .pages import foremost, summary
 from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import flat_settings
@@ -56,20 +57,22 @@ def _stages(evidence, metric=''):
     return placed
 
 
-def _draw_stages(figure, placed, metric):
+def _draw_stages(figure, placed, metric, rated):
     "Training and validation of each stage, its best evaluation, and its rate"
     for i, (one, begin) in enumerate(placed):
         colour, name = COLOURS[i % len(COLOURS)], f'{one.stage}, ' * (len(placed) > 1)
         valid, train = one.evaluations(metric), one.training(metric)
         dots = 'lines+markers' if len(valid) < 40 else 'lines'
-        curve(figure, train.index + begin, train, f'{name}training', line_color=colour, line_dash='dot')
+        if len(train):
+            curve(figure, train.index + begin, train, f'{name}training', line_color=colour, line_dash='dot')
         curve(figure, valid.index + begin, valid, f'{name}validation', line_color=colour, mode=dots)
         if metric == one.metric and len(valid):
             at = valid.index[one.best] + begin
             best = {'mode': 'markers', 'marker': dict(color=colour, size=13, symbol='star')}
             curve(figure, [at], [valid.iloc[one.best]], f'{name}best {one.unit} {at:g}', **best)
-        rate = one.rate.replace(0, np.nan)
-        curve(figure, rate.index + begin, rate, 'rate', 2, line_color=colour, line_shape='hvh')
+        if rated:
+            rate = one.rate.replace(0, np.nan)
+            curve(figure, rate.index + begin, rate, 'rate', 2, line_color=colour, line_shape='hvh')
 
 
 def _kept_text(training):
@@ -97,9 +100,11 @@ def training(
     every = trainings(thing) | (trainings(against) if against else {})
     others = [(name, name) for name, each in every.items() if isinstance(each, Run)]
     chosen, metric = menu('training', list(every)), menu('metric', [('', '')])
-    other = menu('settings against', [('nothing', ''), *others], Path(against).name if against else None)
-    figure = panels(['', 'learning rate'], 'epoch')
-    figure.update_yaxes(type='log', row=2, col=1)
+    other = menu('against', [('nothing', ''), *others], Path(against).name if against else None)
+    rated = any(len(one.rate.replace(0, np.nan).dropna()) for one, _ in _stages(gather(next(iter(every.values())))))
+    figure = panels(['', 'learning rate'][: 1 + rated], 'epoch')
+    if rated:
+        figure.update_yaxes(type='log', nticks=4, row=2, col=1)
     told: dict[str, tuple] = {}  # what reading and diagnosing found, remembered
 
     def draw(browser):
@@ -112,12 +117,10 @@ def training(
             raise UserError(f'{chosen.value} has no finite values of training or validation; train for an epoch.')
         records, watched = evidence.log.records, placed[0][0].metric
         offer(metric, list(dict.fromkeys([watched, *sorted(records.metric.unique())])))
-        with figure.batch_update():
-            figure.data = ()
-            _draw_stages(figure, placed, metric.value)
-            figure.layout.yaxis.title.text = metric.value
-            figure.layout.xaxis2.title.text = placed[0][0].unit
-        words = [f'{f.severity}: {f.claim} {" ".join(f.remedy())}'.strip() for f in findings]
+        _draw_stages(browser.figure, placed, metric.value, rated)
+        browser.figure.update_yaxes(title_text=metric.value, row=1, col=1)
+        browser.figure.update_xaxes(title_text=placed[0][0].unit, row=1 + rated, col=1)
+        words = [f'{f.severity}: {f.claim} {"; ".join(line.rstrip(".") for line in f.remedy())}.' for f in findings]
         browser.say(_kept_text(one), *(words or ['diagnose found nothing.']))
         browser.show(*_differences(one, every.get(other.value)))
 
@@ -136,7 +139,7 @@ def smoothed(
     window: int,  # evaluations
 ) -> pd.DataFrame:  # mean, low, high, by step
     "The running mean of a curve and its 95 % interval"
-    rolling = values.rolling(window, center=True, min_periods=2)
+    rolling = values.rolling(window, center=True, min_periods=min(3, window))
     n = rolling.count()
     half = student.ppf(0.975, n - 1) * rolling.std() / np.sqrt(n)
     return pd.DataFrame({'mean': rolling.mean(), 'low': rolling.mean() - half, 'high': rolling.mean() + half})
@@ -175,14 +178,12 @@ def comparison(
 
     def draw(browser):
         own = {name: series[shown.value][across.value] for name, series in every.items() if shown.value in series}
-        with figure.batch_update():
-            figure.data = ()
-            note = _draw_curves(figure, own, result.recipes)
-            figure.layout.yaxis.title.text = ', '.join(shown.value[::-1])
-            figure.layout.xaxis.title.text = across.value
-        lines = [f'{f.severity}: {f.claim}' for f in result.findings]
+        note = _draw_curves(browser.figure, own, result.recipes)
+        browser.figure.update_layout(yaxis_title_text=', '.join(shown.value[::-1]), xaxis_title_text=across.value)
+        answer_first = sorted(summary(result), key=lambda said: not said.startswith(('Keep ', 'No ')))
+        lines = [f'{f.severity}: {f.claim}' for f in foremost(result.findings) if f.severity != 'note']
         unread = [f'{name} could not be read: {why}' for name, why in result.unread.items()]
-        browser.say(f'Judged by {result.watched}. {note}', *lines[:8], *unread)
+        browser.say(*answer_first, note, *lines, *unread)
         browser.show(('Figures', result.table(order.value).reset_index()))
 
     return Browser(f'{len(every)} trainings', [shown, across, order], figure, draw)
@@ -217,10 +218,12 @@ def _draw_curves(figure, own, recipes):
     styles = ('solid', 'dash', 'dot')
     for i, (name, several) in enumerate(groups.items()):
         colour, dash = COLOURS[i % len(COLOURS)], styles[i // len(COLOURS) % 3]
-        window = max(3, len(several[0]) // 10)
+        window = max(5, len(several[0]) // 10)
         line = over_seeds(several) if len(several) > 1 else smoothed(several[0], window)
         if len(several) == 1 and len(several[0]) < 6:  # too few for a mean
             line = line.assign(mean=several[0], low=np.nan, high=np.nan)
+        if all(values.between(0, 1).all() for values in several):  # a share, or what behaves like one
+            line = line.clip(0, 1)
         band(figure, line.index, line.low, line.high, f'{name}, 95 %', colour, group=name)
         curve(figure, line.index, line['mean'], name, line_color=colour, line_dash=dash, legendgroup=name)
     seeds = any(len(several) > 1 for several in groups.values())

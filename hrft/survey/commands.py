@@ -13,7 +13,7 @@ from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
 from ..command import TASKS, command, named_run, say_next, say_written
-from ..core import UserError, write_json
+from ..core import UserError, read_json, write_json
 from ..naming import printable
 
 # %% ../../nbs/survey/20_commands.ipynb #33450153
@@ -36,6 +36,13 @@ def _printed(table, digits=3):
 def _records(table):
     "Rows for JSON: no NaN"
     return table.astype(object).where(table.notna(), None).to_dict('records')
+
+
+def _say_kept(path, said):
+    "Write JSON, and say so where it takes the place of what an earlier call had found"
+    if path.is_file() and read_json(path) != said:
+        print(f'{path.name} held what an earlier call found, and is written anew; --out keeps both')
+    say_written(write_json(path, said))
 
 # %% ../../nbs/survey/20_commands.ipynb #0121b0ae
 @command(_survey, 'hrft survey chat answers.csv --out train.jsonl')
@@ -116,9 +123,8 @@ def shares(
     _printed(errors)
     off = int(errors.off.sum())
     print(f'{off} of {len(table)} shares are off beyond what chance allows, all taken together')
-    path = Path(out or own.path / 'shares.json')
-    write_json(path, {'run': own.path.name, 'errors': _records(errors), 'shares': _records(table)})
-    say_written(path)
+    said = {'run': own.path.name, 'errors': _records(errors), 'shares': _records(table)}
+    _say_kept(Path(out or own.path / 'shares.json'), said)
     say_next('hrft', 'survey', 'saved', run, '--n', '200')
 
 # %% ../../nbs/survey/20_commands.ipynb #af488d78
@@ -145,9 +151,8 @@ def saved(
         f'({whole.effective_low:,.0f} to {whole.effective_high:,.0f}); '
         f'{whole.saved:,.0f} of the {n} need not be asked ({whole.saved_low:,.0f} to {whole.saved_high:,.0f})'
     )
-    path = Path(out or own.path / 'saved.json')
-    write_json(path, {'run': own.path.name, 'n': n, 'unlabelled': unlabelled, 'questions': _records(table)})
-    say_written(path)
+    said = {'run': own.path.name, 'n': n, 'unlabelled': unlabelled, 'questions': _records(table)}
+    _say_kept(Path(out or own.path / 'saved.json'), said)
     say_next('hrft', 'survey', 'shares', run)
 
 # %% ../../nbs/survey/20_commands.ipynb #2cfea125

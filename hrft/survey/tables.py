@@ -149,7 +149,7 @@ def plot_models(comparison: Comparison, simulated: bool = False) -> Figure:
     import matplotlib.pyplot as plt
 
     order = list(comparison.scores.sort_values(ascending=False, kind='stable').index)
-    figure, axes = plt.subplots(1, 2, figsize=(9, 1.2 + 0.35 * len(order)), sharey=True, layout='constrained')
+    figure, axes = plt.subplots(2, 1, figsize=(5.4, 1.8 + 0.6 * len(order)), layout='constrained')
     panels = (('log_loss', 1, 'log loss (nats an answer)'), ('accuracy', 100, 'answers right (%)'))
     for ax, (name, scale, title) in zip(axes, panels):
         own = comparison.by(by_name(name))
@@ -161,8 +161,8 @@ def plot_models(comparison: Comparison, simulated: bool = False) -> Figure:
             if len(seeds) > 1:
                 ax.plot(seeds, np.full(len(seeds), i + 0.22), '|', color='C1')
         ax.set(xlabel=title)
-        ax.set_title('95 % over respondents; orange: each seed', fontsize=9)
-    axes[0].set_yticks(range(len(order)), [plot_text(str(model)) for model in order])
+        ax.set_yticks(range(len(order)), [plot_text(str(model)) for model in order])
+    axes[0].set_title('95 % over respondents; orange: each seed', fontsize='medium')
     plt.close(figure)
     return mark(figure, simulated)
 

@@ -171,7 +171,7 @@ from ...intervals import calibrate, with_intervals
 
 # %% ../../../nbs/heart/31b_judge.intervals.calibration.ipynb #1ae9afe3
 def _run_means(table: pd.DataFrame) -> pd.DataFrame:
-    "A rolling table with one row a run: its means where it was measured (all of it where it was not), and its length"
+    "A rolling table with one row per run: its means where it was measured (all of it where it was not), and its length"
     table, keys = _rolled(table), ['person', 'history', 'n_earlier', 'workout']
     measured = table.measured_bpm.notna()
     used = measured | ~measured.groupby([table[key] for key in keys], observed=True).transform('any')
@@ -318,7 +318,7 @@ def heart_intervals(
 def mean_intervals(
     predictions: pd.DataFrame,  # as for `heart_intervals`
     kept: dict,  # the same
-) -> pd.DataFrame:  # one row a run: workout, time_s (its length), measured_bpm, predicted_bpm, lower_80_bpm, ...
+) -> pd.DataFrame:  # one row per run: workout, time_s (its length), measured_bpm, predicted_bpm, lower_80_bpm, ...
     "The mean heart rate of whole runs with its intervals"
     means = _run_means(_rolled(predictions, kept['mean']['n_earlier']))
     return _bounded(means, kept['mean'])

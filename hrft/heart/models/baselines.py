@@ -238,7 +238,7 @@ def _frame(items, predictions):
 
 # %% ../../../nbs/heart/25_models.baselines.ipynb #da35d04c
 def heart_scores(
-    predictions: pd.DataFrame,  # one row a step, with or without frozen_bpm
+    predictions: pd.DataFrame,  # one row per step, with or without frozen_bpm
 ) -> dict[str, Any]:  # as `score`; workout_mae_bpm, and frozen_mae_bpm where there is a frozen prediction
     "Scores pooled over steps, and the quartiles of the workouts' errors"
     sums = step_sums(predictions, HEART_RATE)

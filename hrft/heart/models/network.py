@@ -494,7 +494,7 @@ _PREDICTED = ('predicted_bpm', 'frozen_bpm')  # with the first past of each run,
 def items_table(
     items: HeartItems,  # validation or test items: two pasts a run, as of it and frozen; a new run has one
     outputs: list[torch.Tensor],  # what a model says of each batch of `scored_batches(items)`, `(B, T)`, bpm
-) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
+) -> pd.DataFrame:  # one row per step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
     "Predictions of whole runs, in the order of the runs; while a model trains, only of their first pasts"
     said, n_runs = [row for batch in outputs for row in batch.numpy()], len(items.workouts)
     assert len(said) in (n_runs, len(items))
@@ -514,6 +514,6 @@ def predict_items(
     model: nn.Module,  # as `build` gives it
     items: HeartItems,  # validation or test items: two pasts a run, as of it and frozen; a new run has one
     batch_size: int = 32,  # runs a batch, similar lengths together
-) -> pd.DataFrame:  # one row a step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
+) -> pd.DataFrame:  # one row per step: workout, time_s, measured_bpm (NaN where unmeasured), predicted_bpm, frozen_bpm
     "Predictions of whole runs"
     return items_table(items, run_batches(model, scored_batches(items, batch_size)))

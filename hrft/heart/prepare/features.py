@@ -23,7 +23,7 @@ def running_cost(
 
 
 def _lagged(
-    values: np.ndarray,  # one value a step, `(T,)`
+    values: np.ndarray,  # one value per step, `(T,)`
     time_constant_s: float,  # s
     grid_step_s: float = 10,  # s
 ) -> np.ndarray:  # `(T,)`; starts from 0, a body at rest

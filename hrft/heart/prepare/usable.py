@@ -145,7 +145,7 @@ def measure(
     points: pd.DataFrame,  # points as recorded, of one workout or several
     rule: UsableRule = _USABLE,  # how long a reading counts
     limits: Limits = _RUNNER,  # what a jump is
-) -> pd.DataFrame:  # one row a workout, its name as index
+) -> pd.DataFrame:  # one row per workout, its name as index
     "What the rule of usable runs looks at, measured on the recording as it came"
     codes, names = workout_codes(points)
     time_s, hr_bpm, distance_m, speed_m_s = (
@@ -184,7 +184,7 @@ def usable_workouts(
     person: str | Iterable[str] | None = None,  # one person or several; everybody by default
     rule: UsableRule = _USABLE,
     limits: Limits = _RUNNER,  # what a jump is
-) -> pd.DataFrame:  # one row a workout in order of date: its measures, `fails`, the first fault or '', and `why`
+) -> pd.DataFrame:  # one row per workout in order of date: its measures, `fails`, the first fault or '', and `why`
     "Every workout judged by the rule of usable runs"
     people = store.people if person is None else [person] if isinstance(person, str) else list(person)
     if not people:
@@ -209,7 +209,7 @@ def _judged(
 def rule_counts(
     table: pd.DataFrame,  # as `usable_workouts` gives it
     rule: UsableRule = _USABLE,  # the rule it was made with
-) -> pd.DataFrame:  # one row a fault: alone, first, left
+) -> pd.DataFrame:  # one row per fault: alone, first, left
     "How many workouts each part of the rule refuses"
     rows, left = [], len(table)
     for fault, has in rule.faults(table).items():

@@ -302,7 +302,7 @@ def on_grid(
     grid_step_s: float = 10,  # s
     smooth_s: float = 30,  # width of the window of speed and altitude, s
     limits: Limits = _RUNNER,  # what is believed
-) -> pd.DataFrame:  # one row a grid step, of `_GRID` and, if the points have it, `workout`
+) -> pd.DataFrame:  # one row per grid step, of `_GRID` and, if the points have it, `workout`
     "Workouts on a regular grid"
     names, points = workout_codes(points)[1], clean(points, limits)[0]
     codes, time_s = workout_codes(points)[0], column_values(points, 'time_s')

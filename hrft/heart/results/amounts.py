@@ -230,11 +230,12 @@ def cold_start_answer(
     errors = ', '.join(f'{mae:.2f} with {known}' for known, mae in mine['MAE (bpm)'].items())
     worse = ', '.join(f'{n:.0f} with {known}' for known, n in mine['worse for'].dropna().items())
     return [
-        f"**{model}**: **{last['MAE (bpm)']:.2f} bpm** with {mine.index[-1]} workouts known (95 % interval for "
-        f"somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} of {reference}.",
-        f'By the number of workouts known, bpm: {errors}.',
-        f'Of {last.people} people, those for whom the better of own trees and own ridge, '
-        f'picked after the test, has less: {worse}.',
+        f"With {mine.index[-1]} workouts known, the {model} is off by **{last['MAE (bpm)']:.2f} bpm** (95 % interval "
+        f"for somebody else {last['MAE 95 %']}), {last['MAE (bpm)'] / other['MAE (bpm)']:.3f} times as much as "
+        f'{reference}.',
+        f'By the number of workouts known it is off by so many bpm: {errors}.',
+        f'For so many of {last.people} people the better of own trees and own ridge, picked after the test, is closer: '
+        f'{worse}.',
     ]
 
 
@@ -245,9 +246,9 @@ def plot_cold_start(
     import matplotlib.pyplot as plt
 
     several = table.people.max() > 1
-    panels, size = (2, (8, 5.4)) if several else (1, (8, 3.6))
+    panels, size = (2, (5.4, 5.6)) if several else (1, (5.4, 3.8))
     figure, axes = plt.subplots(
-        panels, 1, figsize=size, height_ratios=(2.2, 1)[:panels], squeeze=False, sharex=True, layout='constrained'
+        panels, 1, figsize=size, height_ratios=(2, 1)[:panels], squeeze=False, sharex=True, layout='constrained'
     )
     places = {known: i for i, known in enumerate(table['workouts known'].unique())}
     models, (top, bottom) = list(table.candidate.unique()), axes[[0, -1], 0]
@@ -266,5 +267,5 @@ def plot_cold_start(
     top.set(ylabel=f'MAE, {over}', ylim=(0, 1.4 * table['MAE (bpm)'].max()))
     bottom.set_xlabel('workouts known before each test workout')
     bottom.set_xticks(list(places.values()), list(places))
-    figure.legend(loc='outside upper center', ncols=4, fontsize='small')
+    figure.legend(loc='outside upper center', ncols=3, fontsize='small')
     return figure

@@ -6,6 +6,8 @@
 __all__ = ['ENOUGH', 'whose', 'need_workouts', 'too_few_people', 'person_table', 'plot_weeks', 'verdict_sentence']
 
 # %% ../../../nbs/heart/51_results.person.ipynb #fe21b84d
+import re
+
 import numpy as np
 import pandas as pd
 
@@ -145,6 +147,7 @@ def plot_weeks(
 
 # %% ../../../nbs/heart/51_results.person.ipynb #e2770f30
 def verdict_sentence(run: Run) -> str:  # Markdown; empty where the run has no verdict
-    "What to use, as `hrft personalize` says it"
+    "What to use, as `hrft personalize` says it, the first sentence in bold"
     path = run.path / 'verdict.json'
-    return f"**{read_json(path)['sentence']}**" if path.is_file() else ''
+    first, *rest = re.split(r'(?<=[.]) (?=[A-Z])', read_json(path)['sentence'] if path.is_file() else '', maxsplit=1)
+    return ' '.join([f'**{first}**', *rest]) if first else ''

@@ -335,8 +335,8 @@ def _sentence(table: pd.DataFrame, inputs: pd.DataFrame, findings: Sequence[str]
 class Audit:
     "What an audit saw, and what it says"
 
-    table: pd.DataFrame  # one row a workout and replacement: person, workout, whose, replacement, moved_bpm, ..., moved
-    inputs: pd.DataFrame  # one row a workout, replacement and input that changed: changed (share), moved_bpm
+    table: pd.DataFrame  # one row per workout and replacement: person, workout, whose, moved_bpm, ..., moved
+    inputs: pd.DataFrame  # one row per workout, replacement and input that changed: changed (share), moved_bpm
     findings: tuple[str, ...]  # own, fit, later, name, steps, needs; none if nothing was found
     sentence: str
 
@@ -345,7 +345,7 @@ class Audit:
         "Whether heart rate reaches the prediction that must not"
         return bool({'own', 'fit', 'later'} & set(self.findings))
 
-    def summary(self) -> pd.DataFrame:  # one row a replacement
+    def summary(self) -> pd.DataFrame:  # one row per replacement
         "Means over workouts"
         table = self.table.assign(moved_workout=self.table.workout.where(self.table.moved))
         groups = table.groupby(['whose', 'replacement'], sort=False)

@@ -12,7 +12,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from ...command import checked_picture, command, named_run, say_next, say_open, say_written
+from ...command import checked_picture, command, named_run, say_next, say_open, say_written, waiting
 from ...core import UserError, atomic_path, shipped_weights, shown_path
 from ...naming import printable
 
@@ -154,8 +154,10 @@ def fitness(
         checked_picture(plot)
     follower, options = stranger_by(named_run(run) if run else None)
     data = Store(store)
-    runs = person_workouts(data, whose(data, person or ''), options)
-    found = fitness_of(runs, follower, months, options)
+    who = whose(data, person or '')
+    with waiting(f'following the runs of {who} through {store}'):
+        runs = person_workouts(data, who, options)
+        found = fitness_of(runs, follower, months, options)
     text, shown, findings, figure = fitness_section(found)
     for table in (shown, findings):
         if len(table):
@@ -191,7 +193,9 @@ def update(
     weights, data = named_run(run), Store(store)
     header = study_weights(STUDY, weights)[1]
     who = whose(data, person or header.recipe.get('person') or '')
-    told = tell_new(weights, person_workouts(data, who, header.options), data.first_second(who))
+    with waiting(f'reading the runs of {who}'):
+        runs = person_workouts(data, who, header.options)
+    told = tell_new(weights, runs, data.first_second(who))
     for line in _told_lines(told, weights):
         print(line)
     if told.old:

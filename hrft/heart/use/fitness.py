@@ -71,7 +71,7 @@ def followed_runs(
     runs: Sequence[Workout],  # one person's, in order of date
     follower: Follows,  # told nothing of them yet
     reference: Reference,
-) -> pd.DataFrame:  # a row a run with a heart rate, from the eleventh on
+) -> pd.DataFrame:  # a row per run with a heart rate, from the eleventh on
     "What each run says of the reference run (level_bpm), and how its two halves differ"
     rows, told = [], 0
     for run in runs:
@@ -203,7 +203,7 @@ def trend(
 def monthly(
     followed: pd.DataFrame,  # of `followed_runs`
     reference: Reference,
-) -> pd.DataFrame:  # a row a month with runs: month, day, n_runs, reference_bpm with 95 % interval, the pace at at_bpm
+) -> pd.DataFrame:  # a row per month with runs: month, day, n_runs, reference_bpm with 95 % interval, pace at at_bpm
     "The reference run as of each month"
     slope, at = followed.bpm_per_m_s.median(), float(round(followed.level_bpm.median()))
     month = ((followed.day - followed.day.iloc[0]) // _MONTH_DAYS).astype(int)
@@ -308,7 +308,7 @@ def _heat(followed, level_bpm):
 def anomalies(
     followed: pd.DataFrame,  # of `followed_runs`
     seed: int = 0,  # of the simulated histories
-) -> pd.DataFrame:  # a row a finding: workout, day, n_runs, kind, effect_bpm, z (NaN for heat), p, reason
+) -> pd.DataFrame:  # a row per finding: workout, day, n_runs, kind, effect_bpm, z (NaN for heat), p, reason
     "Runs that do not fit, and why they might not"
     level, day = followed.level_bpm.to_numpy(float, copy=True), followed.day.to_numpy(float)
     rng, rows = np.random.default_rng(seed), []
@@ -338,7 +338,7 @@ class Fitness:
     trend: Trend | None
     findings: pd.DataFrame  # of `anomalies`
 
-    def runs(self) -> pd.DataFrame:  # a row a run, to write as CSV
+    def runs(self) -> pd.DataFrame:  # a row per run, to write as CSV
         "What each run says: level, decoupling and drift, and what was found"
         own = self.followed.reset_index(drop=True)
         drift = own.drift_bpm
@@ -407,7 +407,7 @@ def drift_sentence(fitness: Fitness) -> str:
     )
 
 
-def findings_table(fitness: Fitness) -> pd.DataFrame:  # a row a finding
+def findings_table(fitness: Fitness) -> pd.DataFrame:  # a row per finding
     "The runs that do not fit, as a report shows them: warm ones together, by the warmest"
     found = fitness.findings
     warm = found[found.kind == 'heat']

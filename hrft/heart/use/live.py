@@ -337,7 +337,7 @@ def so_far(
     predictor: Predicts,  # knows the person's runs before this one
     run: Workout,
     minutes: float,  # how much of its heart rate is looked at
-) -> pd.DataFrame:  # a row a step of the rest: time_s, measured_bpm, plan_bpm, shifted_bpm, predicted_bpm, intervals
+) -> pd.DataFrame:  # a row per step of the rest: time_s, measured_bpm, plan_bpm, shifted_bpm, predicted_bpm, intervals
     "The rest of a run from its first minutes, its course as planned"
     n = round(minutes * 60 / run.grid_step_s)
     if not 0 <= n < len(run):

@@ -23,7 +23,7 @@ HEART_RATE, _BESIDE = 'heart_rate_bpm', ('person', 'day', 'hour_utc')
 def recordings_of(
     store: Store,
     person: str | None = None,  # one person; everybody by default
-) -> dict[str, list[pd.DataFrame]]:  # person -> usable runs in order of date, a row a point, with person, day, hour_utc
+) -> dict[str, list[pd.DataFrame]]:  # person -> usable runs by date, a row per point, with person, day, hour_utc
     "Usable runs as they were recorded; missing is NaN"
     found = {}
     for name in store.people if person is None else [store.check(person)]:
