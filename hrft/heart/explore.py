@@ -304,7 +304,7 @@ def _errors(metrics, tables, kept, used):
 
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #82899a53
 from ..core import read_json
-from ..explore import Explorer, is_run
+from ..explore import Explorer, holds_runs, is_run
 from .use.plan import Route, forecaster_of, pace_text, plan_route, plan_sentence, read_route, shown_kilometres
 
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #58a8f650
@@ -365,7 +365,7 @@ def _draw_plan(figure, made):
 # %% ../../nbs/heart/61b_explore.what-if.ipynb #868607fe
 def _is_store(places):
     (place, *more) = places
-    return not more and bool(stores_of(place)) and not any(True for _ in place.rglob('metrics.json'))
+    return not more and bool(stores_of(place)) and not holds_runs(place)
 
 
 def _is_heart_run(places):

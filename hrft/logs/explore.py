@@ -14,7 +14,20 @@ import pandas as pd
 from scipy.stats import t as student
 
 from ..core import UserError
-from ..explore import COLOURS, Browser, Explorer, band, curve, is_run, menu, offer, panels, stores_of, things
+from hrft.explore import (
+    COLOURS,
+    Browser,
+    Explorer,
+    band,
+    curve,
+    holds_runs,
+    is_run,
+    menu,
+    offer,
+    panels,
+    stores_of,
+    things,
+)
 from ..leaderboard import finished_runs
 from .commands import find_logs
 from .compare import compare
@@ -23,7 +36,7 @@ from .diagnose import diagnose, gather
 from .pages import foremost, summary
 from .readers import read_log
 from .rows import TrainingLog
-from ..recipe import flat_settings
+from ..recipe import settings_diff
 from ..runfolder import Run
 
 # %% ../../nbs/logs/24_explore.ipynb #36f02126
@@ -35,7 +48,7 @@ def trainings(
     for place in things(thing):
         if is_run(place):
             own: list = [Run(place)]
-        elif isinstance(place, Path) and place.is_dir() and any(True for _ in place.rglob('metrics.json')):
+        elif holds_runs(place):
             own = finished_runs(place)
         else:
             own = [part for log in _found(place) for part in read_log(log).trainings()]
@@ -86,10 +99,8 @@ def _kept_text(training):
 
 def recipe_diff(run: Run, other: Run) -> pd.DataFrame:  # setting, and a column for each run; only what differs
     "In what the settings of two runs differ"
-    first, second = (flat_settings(each.info['settings']) for each in (run, other))
-    keys = [key for key in dict.fromkeys([*first, *second]) if first.get(key) != second.get(key)]
-    rows = [(key, str(first.get(key, '-')), str(second.get(key, '-'))) for key in keys]
-    return pd.DataFrame(rows, columns=['setting', run.path.name, other.path.name])
+    table = settings_diff(run.info['settings'], other.info['settings']).astype(str)
+    return table.set_axis(['setting', run.path.name, other.path.name], axis=1)
 
 # %% ../../nbs/logs/24_explore.ipynb #95b1328d
 def training(
