@@ -443,7 +443,11 @@ def _standing(table, metric):
     first: Any = table.sort_values('rank').iloc[0]
     tied, behind = ((table.verdict.str.startswith(word)).sum() for word in ('tied', 'behind'))
     others = f'; {tied} tied with it, {behind} behind it' if len(table) > 1 else ''
-    naive = '' if np.isnan(first.best_baseline) else f' The best baseline of its run has {first.best_baseline:.3g}.'
+    naive = (
+        ''
+        if np.isnan(first.best_baseline)
+        else f' Of what its run was held against, the best has {first.best_baseline:.3g}.'
+    )
     return f'First is {first.recipe} with {metric} {first.score:.3g}{others}.{naive}'
 
 # %% ../nbs/core/33c_explore.fits.ipynb #54208320
@@ -470,11 +474,15 @@ def is_run(place: Any) -> bool:
     return isinstance(place, Path) and (place / 'run.json').is_file()
 
 
-def stores_of(place: Any) -> list[Path]:  # itself, or those in a folder
+def stores_of(place: Any) -> list[Path]:  # itself, or those at most two folders below
     "The stores of workouts that a path stands for"
     if not isinstance(place, Path):
         return []
-    return [file.parent for pattern in ('workouts.csv', '*/workouts.csv') for file in sorted(place.glob(pattern))]
+    return [
+        file.parent
+        for pattern in ('workouts.csv', '*/workouts.csv', '*/*/workouts.csv')
+        for file in sorted(place.glob(pattern))
+    ]
 
 
 def holds_runs(place: Any) -> bool:
