@@ -131,13 +131,11 @@ def plot_gains(
     for kind, color, off, label in (('ci95', 'C0', -0.12, 'over pictures'), ('ci95_seeds', 'C1', 0.12, 'over seeds')):
         for i, name in enumerate(names):
             test = models.paired(name, base)
-            low, high = test.get(kind, (None, None))
-            if low is not None:
-                axes.plot([low, high], [i + off] * 2, color=color, label='' if i else f'95 % {label}')
+            ends = np.array(test.get(kind, [None, None]), float)
+            axes.plot(ends, [i + off] * 2, color=color, label='' if i else f'95 % {label}')
             axes.plot(test['difference'], i + off, 'o', ms=4, color=color)
     axes.axvline(0, color='0.4', lw=0.8)
-    axes.set_yticks(range(len(names)), names, fontsize='small')
-    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set(yticks=range(len(names)), yticklabels=names, ylim=(len(names) - 0.5, -0.5))
     axes.set_xlabel(f'test F1 less that of {base} ({models.scores[base]:.3f})')
     figure.legend(loc='outside upper center', ncols=2, fontsize='small')
     plt.close(figure)
@@ -250,8 +248,7 @@ def plot_classes(runs: dict[str, Run], simulated: bool = False):
         y = table['class'].map(place) + (i - len(runs) / 2 + 0.5) * 0.8 / len(runs)
         reach = [(table.f1 - table.low).clip(0).fillna(0), (table.high - table.f1).clip(0).fillna(0)]
         axes.errorbar(table.f1, y, xerr=reach, fmt='o', ms=4, color=f'C{i}', label=name)
-    labels = [f'{name} ({images})' for name, images in zip(first['class'], first.images)]
-    axes.set_yticks(range(len(labels)), labels, fontsize='small')
+    axes.set_yticks(range(len(first)), [f'{n} ({k})' for n, k in zip(first['class'], first.images)], fontsize='small')
     axes.set(xlabel='F1 (0 to 1), mean over pictures', ylabel='class (test pictures that show it)', xlim=(0, 1))
     axes.invert_yaxis()
     axes.legend(fontsize='small')

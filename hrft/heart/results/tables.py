@@ -201,10 +201,8 @@ def plot_workouts(
     sums, n = step_sums(predictions, HEART_RATE), len(rivals or [])
     mae = (sums.absolute / sums.n).sort_values()
     chosen = {'best': mae.index[0], 'median': mae.index[(len(mae) - 1) // 2], 'worst': mae.index[-1]}
-    heights = [0.5 + 0.15 * n] * bool(n) + [1.3] * 3
-    figure, axes = plt.subplots(
-        len(heights), 1, figsize=(5.4, sum(heights) + 0.5), height_ratios=heights, layout='constrained'
-    )
+    tall = [0.5 + 0.15 * n] * bool(n) + [1.3] * 3
+    figure, axes = plt.subplots(len(tall), 1, figsize=(5.4, sum(tall) + 0.5), height_ratios=tall, layout='constrained')
     if rivals:
         _plot_errors(axes[0], rivals, used)
     for ax, (label, workout) in zip(axes[-3:], chosen.items()):
@@ -218,20 +216,15 @@ def plot_workouts(
 
 def _plot_errors(ax, rivals, used):
     "The error of each model on the test runs with its interval, the smallest on top"
-    scores = sorted(((heart_scores(row.predictions), row.stage or row.name) for row in rivals), key=_mae, reverse=True)
+    scores = [(heart_scores(row.predictions), row.stage or row.name) for row in rivals]
+    scores.sort(key=lambda scored: -scored[0]['mae_bpm'])
     for i, (own, name) in enumerate(scores):
         ends = [own['mae_bpm'] if end is None else end for end in own['mae_ci95']]
         ax.plot(ends, [i, i], color='C3' if name == used else '0.6')
         ax.plot(own['mae_bpm'], i, 'o', markersize=4, color='C3' if name == used else '0.35')
     ax.set_yticks(range(len(scores)), [plot_text(name) for _, name in scores], fontsize='small')
     ax.set_xlim(0, None)
-    n = scores[0][0]['n_workouts']
-    ax.set_title(f'mean error on {n} test runs, bpm (95 % intervals)', fontsize='medium')
-
-
-def _mae(scored):
-    "The error of scores with a name, bpm"
-    return scored[0]['mae_bpm']
+    ax.set_title(f'mean error on {scores[0][0]["n_workouts"]} test runs, bpm (95 % intervals)', fontsize='medium')
 
 
 def plot_scatter(
