@@ -408,7 +408,7 @@ class _Verdict(BaseModel):
 def verdict_of(
     run: Run | str | Path,  # a finished run, its folder, or its weights
 ) -> dict:  # as `judge` gives it; empty where nobody judged
-    "A run's verdict"
+    "What to use of a person's run, and why, such as `verdict_of(run)['sentence']`"
     path = weights_path(run).parent / 'verdict.json'
     return Kept(path, read_json(path), _Verdict) if path.is_file() else {}
 
