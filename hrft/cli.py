@@ -221,7 +221,11 @@ def leaderboard(
         print(f"left out: {printable(reason, 1000)}")
     rows = [{k: (None if v != v else v) for k, v in row.items()} for row in table.to_dict('records')]
     say_written(write_json(out or Path(runs) / 'leaderboard.json', rows))
-    say_next('hrft', 'diagnose', shown_path(_best(found, table.test_items[0]).path), '--next', 'next.toml')
+    best = _best(found, table.test_items[0]).path
+    if (best / 'log.jsonl').is_file():
+        say_next('hrft', 'diagnose', shown_path(best), '--next', 'next.toml')
+    else:  # nothing was trained in it
+        say_next('hrft', 'list', 'runs')
 
 
 def _best(runs, test_items):
@@ -229,7 +233,7 @@ def _best(runs, test_items):
     scores = {}
     for run in runs:
         try:
-            metrics = run.metrics
+            metrics, _ = run.metrics, run.file('predictions.parquet')  # which a damaged run lacks
             metric, about = judged_by(metrics['scoring'])
             if metrics['test_items'] == test_items and metrics['test'][metric] is not None:
                 scores[run] = metrics['test'][metric] * (1 if about['lower_is_better'] else -1)

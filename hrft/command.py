@@ -270,7 +270,7 @@ def show_run(
         print(printable(verdict['sentence'], 2000) + '\n')
     print('\n'.join(_score_lines(metrics, verdict.get('use', '')) + _stop_lines(metrics)))
     print(f"test: {counted(metrics['test'])}" + f'; {kept}' * (not verdict))
-    if not verdict and (said := naive_sentence(run)):
+    if said := naive_sentence(run):
         print(said)
     say_written(run.path / 'metrics.json')
     _remember_run(run.path, data)
@@ -285,6 +285,8 @@ def naive_sentence(
     from hrft.evaluate import scoring_of
     from hrft.registry import find_study
 
+    if (run.path / 'verdict.json').is_file():  # which has weighed them
+        return ''
     metrics, info = run.metrics, run.info
     metric, about = judged_by(scoring_of(metrics))
     sign, own = 1 if about['lower_is_better'] else -1, metrics['test'][metric]

@@ -104,7 +104,7 @@ def studies() -> None:
 # %% ../nbs/core/28_listing.ipynb #98581360
 def run_rows(
     folders: dict[str, Path],  # name -> folder
-) -> Iterator[tuple]:  # name, kept stage, score, best naive baseline, data, date; the newest first
+) -> Iterator[tuple]:  # name, what is used, its score, best other baseline, data, date; the newest first
     "What is to say of each run, without reading its weights"
     short = Counter(without_digest(name) for name in folders)
     for name, folder in sorted(folders.items(), key=lambda each: -os.path.getmtime(each[1])):
@@ -115,17 +115,21 @@ def run_rows(
 
 
 def _scores(folder):
-    "Kept stage, score and the best naive baseline of a run, as words"
+    "What is used of a run, its score, and the best other baseline, as words"
     if not (folder / 'metrics.json').is_file():
         return ('', 'a cohort' if (folder / 'cohort.json').is_file() else 'unfinished', '')
     try:
         said = read_json(folder / 'metrics.json')
         metric, about = judged_by(said['scoring'])
-        naive = {name: scores[metric] for name, scores in said['baselines'].items() if scores[metric] is not None}
+        verdict = folder / 'verdict.json'
+        use = read_json(verdict)['use'] if verdict.is_file() else said['kept_stage']
+        tested = {stage['name']: stage['test'] for stage in said['stages']} | said['baselines']
+        others = {name: scores[metric] for name, scores in said['baselines'].items() if name != use}
+        naive = {name: value for name, value in others.items() if value is not None}
         best = (min if about['lower_is_better'] else max)(naive, key=lambda name: naive[name], default='')
         digits = int(about['digits'])
         beside = f'{naive[best]:.{digits}f} {best}' if best else ''
-        return said['kept_stage'], f'{metric} {said["test"][metric]:.{digits}f}', beside
+        return use, f'{metric} {tested[use][metric]:.{digits}f}', beside
     except (UserError, AttributeError, LookupError, TypeError, ValueError):
         return ('', 'damaged', '')
 
@@ -145,8 +149,13 @@ def runs(
         print(f'no runs in {shown_path(place)}')
         return say_next('hrft', 'train', 'heart/base')
     rows = list(run_rows(found))
-    print(text_table(('run', 'kept', 'test', 'best naive baseline', 'data', 'ended'), rows))
-    say_next('hrft', 'diagnose', rows[0][0])
+    print(text_table(('run', 'used', 'test', 'best other baseline', 'data', 'ended'), rows))
+    trained = [name for name, folder in found.items() if (folder / 'log.jsonl').is_file()]
+    newest = max(trained, key=lambda name: os.path.getmtime(found[name]), default='')
+    if newest:
+        say_next('hrft', 'diagnose', newest)
+    else:  # nobody but a follower of people keeps no log
+        say_next('hrft', 'predict', 'next.fit', '--run', rows[0][0])
 
 # %% ../nbs/core/28_listing.ipynb #4974946b
 _WHOSE = ('person', 'speaker', 'respondent', 'flight')  # columns that name a group

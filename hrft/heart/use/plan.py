@@ -118,7 +118,7 @@ def _distances(latitude_deg, longitude_deg):
 def read_route(
     file: str | Path,  # a GPX file with a track or a route, with or without times
 ) -> Route:
-    "The longest way of a file"
+    "The longest way of a GPX file, such as `read_route('route.gpx')`"
     path, name = Path(file), printable(Path(file).name)
     if not path.is_file():
         raise UserError(f"there is no file {printable(str(file))}; expected a GPX file with a track or a route.")
@@ -242,7 +242,7 @@ def forecaster_of(
     in_days: float = 0,  # from today on
     today_s: float | None = None,  # s since 1970; None, or where a store has no dates: the day of the last known run
 ) -> Forecaster:
-    "What a finished run predicts with, by its verdict"
+    "What a finished run predicts planned runs with, by its verdict; without a run the base, which knows nobody"
     predictor = predictor_of(run)
     header, known, day, loads = predictor.header, predictor.known, 0.0, None
     if not 0 <= in_days <= 1000:
@@ -322,7 +322,7 @@ def plan_route(
     keep_under: float | None = None,  # bpm; with a pace only the chance to be over it is told
     chance: float = 0.8,  # to be under it, at any given time of the hardest kilometre
 ) -> Plan:
-    "Heart rate along a route at an even pace, or at the even effort that keeps it under a limit"
+    "Heart rate along a route at a pace or under a limit, such as `plan_route(way, forecaster_of(), '5:30')`"
     if not pace and keep_under is None:
         raise UserError("got neither a pace nor a limit; expected one, such as --pace 5:30 or --keep-under 150.")
     if keep_under is not None and not 60 <= keep_under <= 220:
@@ -356,8 +356,8 @@ def _fastest(effort, slow, fast):
     bpm = [each.steps.predicted_bpm.mean() for each in tried]
     if bpm[-1] - min(bpm) < _TELLS_BPM:
         raise UserError(
-            f"{tried[0].by}: slower running has no clearly lower heart rate in its eyes ({min(bpm):.0f} to "
-            f"{bpm[-1]:.0f} bpm), so it knows no pace for a limit. Name a run of your own with --run."
+            f"{tried[0].by.partition(':')[0]}, expects no clearly lower heart rate of slower running "
+            f"({min(bpm):.0f} to {bpm[-1]:.0f} bpm), so it has no pace for a limit. Name a run of your own with --run."
         )
     best, slow = tried[int(np.argmin(bpm))], speeds[int(np.argmin(bpm))]
     if not _holds(best):
