@@ -12,25 +12,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from ...core import UserError, extra
+from ...core import UserError, extra, load_torchvision
 from .recurrent import Backbone, real_steps
 
 # %% ../../../nbs/heart/27_models.attention.ipynb #8be3ba8f
-_vision = []  # keeps the declarations alive
-
-
 def _transformers():
     "The library, or what to do"
-    try:
-        import torchvision  # noqa: F401
-    except ImportError:
-        pass
-    except RuntimeError as error:
-        if 'torchvision::nms' not in str(error):
-            raise
-        _vision.append(torch.library.Library('torchvision', 'FRAGMENT'))
-        for name in ('nms', 'qnms'):
-            _vision[-1].define(f'{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor')
+    load_torchvision()
     with extra('transformers'):
         import transformers
     return transformers
