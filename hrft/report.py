@@ -357,7 +357,7 @@ h1 { font-size: 1.6rem; line-height: 1.25 }
 h2 { margin-top: 2.4rem; border-bottom: 1px solid #ddd; padding-bottom: .2rem }
 .scroll { overflow-x: auto; margin: .8rem 0 }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums }
-.short { white-space: nowrap }
+.short { white-space: nowrap } td:not(.short) { min-width: 11rem }
 th, td { padding: .3rem .6rem; border-bottom: 1px solid #ddd; text-align: left; vertical-align: top }
 th { border-bottom: 2px solid #767676; vertical-align: bottom }
 pre, .output_png { overflow-x: auto }
@@ -395,7 +395,7 @@ nav.top { border: 1px solid #ddd; border-radius: .3rem; padding: 0 .8rem; margin
   th, td { padding: .1rem .2rem }
   td { overflow-wrap: anywhere }
   .short { white-space: normal }
-  .number { white-space: nowrap }
+  .number { white-space: nowrap } td:not(.short) { min-width: 0 }
   .output_png img { max-width: 100% }
   .output_png img:not([width]) { width: auto }
   details::details-content { content-visibility: visible; display: block; block-size: auto }
