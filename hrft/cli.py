@@ -12,12 +12,12 @@ from typing import Annotated
 from cyclopts import App, Parameter
 from cyclopts.validators import Number
 
-from .command import Changes, command, counted, epochs_bar, judged_by, naive_sentence, named_run
+from .command import Changes, command, epochs_bar, judged_by, naive_sentence, named_run
 from .core import UserError, project_root, read_json, shown_path, write_json
 from .naming import checked_name, printable
 
 # %% ../nbs/core/32_cli.ipynb #54f73489
-from .command import say_next, say_written, show_run, waiting
+from .command import evaluation_lines, own_test, say_next, say_written, show_run, waiting
 
 # %% ../nbs/core/32_cli.ipynb #80d1163f
 _app = App()
@@ -128,23 +128,14 @@ def evaluate(
     if result.get('used'):
         print(f"by {result['run']}, {result['used']}")
     folder = meant if meant.is_dir() else meant.parent
-    result |= {'own_test': _own_test(folder, result.get('used', ''))}
-    print('\n'.join(_evaluation_lines(result, study.scoring.about())))
+    result |= {'own_test': own_test(folder, result.get('used', ''))}
+    print('\n'.join(evaluation_lines(result, study.scoring.about())))
     whose = checked_name(person, 'the person') if person else ('everyone' if 'people' in result else 'all')
     path = out or folder / f"evaluation-{whose}-{result['data'][:8]}.json"
     say_written(write_json(path, {k: v for k, v in result.items() if k != 'predictions'}))
     others = folder.parent.parent  # of a folder of runs
     ranked = 'weights' not in folder.parts and any(others.glob('*/*/run.json'))
     say_next('hrft', *(['leaderboard', shown_path(others)] if ranked else ['list', 'runs']))
-
-
-def _own_test(folder, used):
-    "Scores of what is used on the test of its own training; None where only weights are left"
-    if not (folder / 'metrics.json').is_file():
-        return None
-    said = read_json(folder / 'metrics.json')
-    tested = {stage['name']: stage['test'] for stage in said['stages']} | said['baselines']
-    return tested.get(used or said['kept_stage'])
 
 
 def _study_of(run):
@@ -159,42 +150,6 @@ def _study_of(run):
     if not isinstance(name, str):
         raise UserError(f"{told} does not say whose cohort it is; make it again.")
     return find_study(name)
-
-
-def _evaluation_lines(result, scoring):
-    "An evaluation as lines of text: people, all, baselines, classes, and how often intervals held"
-    from hrft.evaluate import beside_text, interval_text
-
-    (metric, about), people = judged_by(scoring), result.get('people', {})
-    wide = max(18, *(len(name) + 2 for name in [*people, *result['baselines'], 'all']))
-    unit = f" {about['unit']}" if about['unit'] else ''
-
-    def line(name, scores, more):
-        value = f"{scores[metric]:>8.{about['digits']}f}{unit}"
-        return f"{name:<{wide}}{value}   {interval_text(scores, about):<16}   {beside_text(scoring, scores)}{more}"
-
-    def word(key, value):
-        return f'{key} {value:.3f}' if isinstance(value, float) else f'{key} {value}'
-
-    if titles := beside_text(scoring):
-        yield f"{'':<{wide}}{metric:>{8 + len(unit)}}   {'95 % interval':<16}   {titles}".rstrip()
-    yield from (line(name, scores, counted(scores)) for name, scores in people.items())
-    yield line('all', result['test'], counted(result['test']))
-    if own := result.get('own_test'):
-        yield line('its own test', own, counted(own))
-    yield from (line(name, scores, 'baseline') for name, scores in result['baselines'].items())
-    for name, row in result['test'].get('per_class', {}).items():
-        yield f"  {name:<16}{', '.join(word(k, v) for k, v in row.items() if v is not None)}"
-    for row in result.get('coverage', []):
-        if row['phase'] == 'all':
-            held = f"{row['level']:.0%} interval{'':<6}{row['coverage']:>8.1%}       of measured steps inside"
-            yield f"{held}, {row['width_' + about['unit']]:.0f}{unit} wide on average"
-            if row['coverage'] < row['level'] / 2:
-                yield f"warning: that is under half of {row['level']:.0%}; the model does not fit these data"
-    if skipped := result.get('skipped'):
-        name, why = next(iter(skipped.items()))
-        counts = f'not scored: {len(skipped)} of {len(people) + len(skipped)}'
-        yield f'{counts}; the first, {printable(name)}: {printable(why, 1000)}'
 
 
 @command(_app, 'hrft leaderboard runs', 'Judge')
