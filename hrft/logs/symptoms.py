@@ -395,7 +395,9 @@ def _best_in_noise(curve: Curve) -> Finding | None:
     luck = curve.sign * (expected - single)
     if luck > _LUCK[0] * sd and luck > _LUCK[1] * abs(stretch.value):
         rivals = int((curve.sign * valid < curve.sign * single + 2 * sd).sum()) - 1
-        others = f", and {rivals} others lie within its noise" if rivals else ''
+        others = (
+            f", and {'one other lies' if rivals == 1 else f'{rivals} others lie'} within its noise" if rivals else ''
+        )
         return Finding(
             'best-inside-noise',
             'note',

@@ -176,7 +176,7 @@ def _epoch(claim, run, report):
         half = half if math.isfinite(half) else math.nan
         shown = f"best valid {name} {shown_value(float(np.min(sign * values) * sign), half)} in {claim.quantity} {best}"
         if abs(best - claim.said.value) <= max(claim.said.half, 0.5):
-            near = f'; {rivals} others lie within its noise' if rivals else ''
+            near = f'; {"one other lies" if rivals == 1 else f"{rivals} others lie"} within its noise' if rivals else ''
             return YES, shown, f'by {name}{near}'
         if best - claim.said.value == 1 and not run.has_gaps:
             if any(c.kind == 'length' and c.said and c.said.value == run.last_epoch - 1 for c in report.claims):
