@@ -138,8 +138,8 @@ def personalize(
     everybody: _All = False,  # everybody of the store: the history in closed form, packed results, no run folders
     base: str | None = None,  # run to start from, or `latest` (default: the base that comes with hrft)
     seed: int = 0,  # seed of the run (default: 0)
-    # train the network's stages too, half a minute (default: only where the base keeps no follower: on 13 people left
-    # out no stage was shown to do better than following the person); with --all refit its head, hundredths of a second
+    # train the stages of the network too, half a minute, which was not shown to pay on 13 people left out (default:
+    # only where --set changes one or the base keeps no follower); with --all refit its head, hundredths of a second
     fine_tune: bool | None = None,
     changes: Changes = (),  # KEY=VALUE ...: change keys of the recipe, such as stages.0.lr=5e-4
     runs: str | None = None,  # folder of run folders (default: runs)
@@ -163,10 +163,9 @@ def personalize(
     from hrft.heart.judge.verdict import verdict_of
     from hrft.heart.study import personalize as personalized
 
-    start, named = named_run(base) if base else None, any(change.startswith('stages') for change in changes)
-    tune = True if named and fine_tune is None else fine_tune  # who sets a stage's key wants it trained
+    start = named_run(base) if base else None
     with waiting(f'reading the runs of {owner}, following them and fitting baselines'):
-        run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=tune)
+        run = personalized(store, owner, runs=runs, base=start, seed=seed, overrides=changes, fine_tune=fine_tune)
     show_run(run, store, verdict_of(run))
     if len(run.metrics['stages']) == 1:
         print('the stages of the network were not trained, which was not shown to pay; --fine-tune trains them too')

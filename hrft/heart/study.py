@@ -238,14 +238,17 @@ def personalize(
     overrides: tuple | list = (),  # changes such as `stages.stage1.lr=5e-4`
     recipe: str = 'heart/personal',  # or a TOML file
     show: bool = True,  # progress
-    fine_tune: bool | None = True,  # train the recipe's stages; None: where it may pay, for the base keeps no follower
+    # train the stages too, which was not shown to pay (default: where one is changed, or the base keeps no follower)
+    fine_tune: bool | None = None,
 ) -> Run:
-    "Follow a person from a base, fine-tune it in stages, say what to use: `personalize('data/me', 'me')`"
+    "Follow a person from a base, and say what to use: `personalize('data/me', 'me')`"
     own = read_recipe(recipe, HeartRecipe, overrides, {'study': 'heart', 'seed': seed, 'person': person})
     base = base or find_parent(own.parent) or shipped_weights()['heart/base']
     header = study_weights(STUDY, base)[1]  # of a heart model, or an error
     own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
-    if not fine_tune and (fine_tune is not None or follower_file(header.folder)):
+    if fine_tune is None:
+        fine_tune = any(change.startswith('stages') for change in overrides) or not follower_file(header.folder)
+    if not fine_tune:
         own = own.model_copy(update={'name': f'followed-{person}', 'stages': ()})
     run = fit(STUDY, own, store, runs, parent=base, show=show)
     if not verdict_of(run):

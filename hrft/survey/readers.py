@@ -30,12 +30,19 @@ def _read_table(path):
     try:
         if path.suffix == '.parquet':
             return pd.read_parquet(path)
-        how = {'sep': '\t' if path.suffix == '.tsv' else ',', 'header': None}
+        how = {'sep': '\t' if path.suffix == '.tsv' else _separator(path), 'header': None}
         cells = pd.read_csv(path, dtype=str, keep_default_na=False, **how)  # a name that stands twice stays as it is
     except (ValueError, OSError) as error:
         raise UserError(f"{path.name} cannot be read as a table ({printable(str(error))}).") from None
     names = cells.iloc[0].fillna('').str.strip()
     return cells.iloc[1:].set_axis(list(names), axis=1).reset_index(drop=True)
+
+
+def _separator(path):
+    "Comma, or the semicolon that spreadsheets write where the comma is for decimals"
+    with open(path, encoding='utf-8', errors='replace') as file:
+        titles = file.readline()
+    return max(',;', key=titles.count)
 
 
 def _codebook_for(path, table):

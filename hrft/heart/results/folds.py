@@ -110,7 +110,17 @@ class FoldPlan:
         changes = {name: [*self.overrides, *own] for name, own in variants.items()}
         same = {name: recipe_digest(read_recipe(self.personal, HeartRecipe, tuple(c))) for name, c in changes.items()}
         units = {
-            (digest, person, seed): (str(self.store.path), person, self.runs, base, seed, own, self.personal, False)
+            (digest, person, seed): (
+                str(self.store.path),
+                person,
+                self.runs,
+                base,
+                seed,
+                own,
+                self.personal,
+                False,
+                True,
+            )
             for own, digest in zip(changes.values(), same.values())
             for (fold, seed), base in self.bases.runs.items()
             for person in fold
