@@ -68,7 +68,7 @@ class HeartStudy(Study[HeartRecipe, HeartSplits, HeartHeader]):
         self._followed: tuple[Any, Followed | None] = (None, None)  # the last person, and how they were followed
 
     def open(self, recipe, source, parent=None):
-        store = Store(source)
+        store = _store_at(source)
         if not recipe.person:
             return many_people(store, recipe.data, tuple(store.check(person) for person in recipe.exclude))
         if recipe.exclude:
@@ -205,7 +205,15 @@ def open_store(
         from hrft.heart.simulate.archives import simulated_store
 
         return simulated_store(project_root() / 'data/simulated'), True
-    return Store(source), simulated_data(source)
+    return _store_at(source), simulated_data(source)
+
+
+def _store_at(source):
+    "A store; where stores lie below a folder, one of them is named"
+    below = sorted(Path(source).glob('*/workouts.csv'))
+    if below and not (Path(source) / 'workouts.csv').exists():
+        raise UserError(f"{source} has no workouts.csv; name a store below it, such as {below[-1].parent}.")
+    return Store(source)
 
 
 def simulated_person(store: Store) -> str:

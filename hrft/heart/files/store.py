@@ -104,9 +104,9 @@ def _read_workouts(
             f"{file.parent} is not a folder; expected a store. Make one with `hrft ingest SRC --out STORE`."
         )
     if not file.is_file():
-        below = [path.parent for path in sorted(file.parent.glob('*/workouts.csv'))]
-        remedy = f"Name one below it, such as {below[-1]}." if below else "Make one with `hrft ingest SRC --out STORE`."
-        raise UserError(f"{file.parent} has no workouts.csv; expected a store. {remedy}")
+        raise UserError(
+            f"{file.parent} has no workouts.csv; expected a store. Make one with `hrft ingest SRC --out STORE`."
+        )
     try:
         table = pd.read_csv(
             file,
