@@ -168,7 +168,7 @@ def leaderboard(
         print(
             f"test items {test_items}: {first.n} items, {first.metric}, best naive baseline {first.best_baseline:.2f}"
         )
-        shown = same.drop(columns=['test_items', 'metric', 'n', 'best_baseline']).round(3)
+        shown = same.drop(columns=['test_items', 'metric', 'n', 'best_baseline', 'p_against_first']).round(3)
         print(shown.to_string(index=False, na_rep='-'))
         if said := naive_sentence(_best(found, test_items)):
             print(said)

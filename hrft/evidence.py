@@ -154,9 +154,10 @@ class Finding:
         }
 
     def numbers(self) -> str:
-        "The evidence as text"
+        "The evidence as text, without numbers that are unknown"
+        known = {k: v for k, v in self.evidence.items() if not isinstance(v, float) or v == v}
         return ', '.join(
-            f'{k} {v:.4g}' if isinstance(v, (float, np.floating)) else f'{k} {v}' for k, v in self.evidence.items()
+            f'{k} {v:.4g}' if isinstance(v, (float, np.floating)) else f'{k} {v}' for k, v in known.items()
         )
 
     def remedy(self) -> list[str]:

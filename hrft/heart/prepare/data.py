@@ -211,6 +211,10 @@ class HeartSplits:
     intervals: dict | None = field(default=None, repr=False)
     start: Path | None = None  # the file of a base's follower, which this person is followed from
 
+    def __repr__(self):
+        sizes = [f'{len(getattr(self, name).workouts)} to {name}' for name in ('train', 'validation', 'test')]
+        return f"HeartSplits({', '.join(sizes)}; {self.digest})"
+
     def _repr_markdown_(self):
         rows = [
             f'| {name} | {len(items.workouts)} | {sum(map(len, items.workouts))} | {", ".join(people)} |'
