@@ -394,6 +394,7 @@ from inspect import signature
 from pathlib import Path
 from typing import NamedTuple
 
+from .command import named_run
 from .core import declared
 from .evaluate import metric_text
 from .leaderboard import finished_runs, leaderboard
@@ -461,12 +462,21 @@ class Explorer(NamedTuple):
 
 
 def things(
-    thing: Any,  # an object of hrft, a path, or several
+    thing: Any,  # an object of hrft, a path, a run's name such as `latest`, or several
 ) -> list:  # paths; what has none stays what it is
     "What is to be explored"
     several = list(thing) if isinstance(thing, (list, tuple)) else [thing]
     several = [getattr(each, 'path', each) for each in several]
-    return [Path(each) if isinstance(each, (str, Path)) else each for each in several]
+    return [_named(each) if isinstance(each, (str, Path)) else each for each in several]
+
+
+def _named(place):
+    "A path, or the run that a name stands for"
+    path = Path(place)
+    try:
+        return path if path.exists() else named_run(str(place))
+    except UserError:
+        return path
 
 
 def is_run(place: Any) -> bool:
@@ -529,6 +539,7 @@ def explore(
 ):  # a widget
     "Look into something in JupyterLab; where no front end runs, a static picture is shown"
     places = things(thing)
+    options = {name: things(each)[0] if name in ('run', 'against') and each else each for name, each in options.items()}
     if not places:
         raise UserError('got nothing to explore; expected a store, a run, a folder of runs or a log.')
     known = [explorer for entry in declared('hrft.explorers') for explorer in entry.load()]
@@ -544,5 +555,6 @@ def explore(
         what = f'did you mean `{near[0]}`?' if near else f"expected {', '.join(every) or 'none'}."
         raise UserError(f"explore has no option `{unknown[0]}` for this; {what}")
     own = {name: {option: options[option] for option in takes if option in options} for name, takes in taken.items()}
-    builders = {name: (lambda name=name: found[name].show(thing, **own[name])) for name in found}
+    meant = places[0] if len(places) == 1 else places
+    builders = {name: (lambda name=name: found[name].show(meant, **own[name])) for name in found}
     return _Tabs(builders) if len(found) > 1 else next(iter(builders.values()))()
