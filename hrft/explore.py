@@ -55,17 +55,8 @@ def panels(
         figure.update_yaxes(title_text=label, title_font_size=12, row=row, col=1)
     figure.update_xaxes(title_text=across, title_font_size=12, row=rows, col=1)
     if simulated:
-        figure.add_annotation(
-            text='SIMULATED',
-            x=1,
-            y=1,
-            xref='paper',
-            yref='paper',
-            xanchor='right',
-            yanchor='bottom',
-            showarrow=False,
-            font=dict(color='crimson', size=13),
-        )
+        corner = dict(x=1, y=1, xref='paper', yref='paper', xanchor='right', yanchor='bottom', showarrow=False)
+        figure.add_annotation(text='SIMULATED', font=dict(color='crimson', size=13), **corner)
     return figure
 
 # %% ../nbs/core/33_explore.ipynb #4baeb7df
@@ -211,7 +202,6 @@ def _is_served():
         return False
     with extra('lab'):
         import psutil
-
     try:
         return 'JPY_SESSION_NAME' not in psutil.Process(os.getppid()).environ()
     except psutil.Error:  # another user's server
@@ -248,10 +238,20 @@ def _shown(figure):
     return shown
 
 
+def _reach(curves):
+    "How far the curves that are seen go"
+    ends = [curve.x[-1] for curve in curves if curve.visible is not False and len(curve.x) and not curve.fill]
+    return max(ends, default=None)
+
+
 def _show_again(shown, figure):
     "Show another figure. Curves are changed in place: the front end may still be busy with those before"
     drawn = [trace.to_plotly_json() for trace in figure.data]
+    other = _reach(shown.data) != _reach(figure.data)
     with shown.batch_update():
+        if other:  # a zoom stays where it still shows something
+            shown.update_xaxes(autorange=True)
+            shown.update_yaxes(autorange=True)
         for trace, new in zip(shown.data, drawn):
             gone = dict.fromkeys(set(trace.to_plotly_json()) - {*new, 'type', 'uid'})
             trace.update(gone | new, overwrite=True)
@@ -449,7 +449,8 @@ def _standing(table, metric):
         if np.isnan(first.best_baseline)
         else f' Of what its run was held against, the best has {first.best_baseline:.3g}.'
     )
-    return f'First is {first.recipe} with {metric} {first.score:.3g}{others}.{naive}'
+    place = 'First' if first['rank'] == 1 else f"Of these, the best (rank {first['rank']})"
+    return f'{place} is {first.recipe} with {metric} {first.score:.3g}{others}.{naive}'
 
 # %% ../nbs/core/33c_explore.fits.ipynb #54208320
 class Explorer(NamedTuple):

@@ -18,7 +18,7 @@ from ..command import runs_on, source_of
 from ..core import UserError
 from ..evaluate import span_text
 from ..explore import COLOURS, Browser, band, curve, menu, offer, panels, stores_of
-from .asked import error_texts, refuse_unlike
+from .asked import error_texts, familiarity, refuse_unlike
 from .judge.intervals import heart_intervals
 from .judge.verdict import verdict_of
 from .prepare.usable import usable_sentence, usable_workouts
@@ -112,7 +112,8 @@ class _Oracle:
             return table, f'By {predictor.name}, which does not know {person}.'
         if person != self.person:
             return table, f'By {predictor.name}, which follows {self.person} and does not know {person}.'
-        return table, f'By {predictor.name}, which has learned from this workout: its error says little about new ones.'
+        known = familiarity(items, predictor.header, predictor.told) or 'this workout is new to it'
+        return table, f'By {predictor.name}; {known}.'
 
 
 def _own_runs(shelf):
@@ -257,11 +258,12 @@ def stages(
         _draw_stage(browser.figure, tables, stage.value, by.intervals if stage.value == by.used else {}, beside.value)
         if shelf:
             _draw_body(browser.figure, shelf.points(which.value))
-        missing = [f'{name} was scored on test workouts only.' for name in (stage.value, beside.value) if name]
+        missing = dict.fromkeys(name for name in (stage.value, beside.value) if name and name not in tables)
+        chosen = f'Among the stages, {kept} is kept: it was chosen on validation alone.'
         browser.say(
             str(verdict_of(run).get('sentence', '')),
-            f'Among the stages, {kept} is kept: it was chosen on validation alone.',
-            *[said for said in missing if said.split()[0] not in tables],
+            chosen if len(metrics['stages']) > 1 else '',
+            *[f'{name} was scored on test workouts only.' for name in missing],
         )
         browser.show(('Mean absolute error (bpm)', _errors(metrics, tables, kept, by.used)))
 

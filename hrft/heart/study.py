@@ -254,9 +254,10 @@ def personalize(
     base = base or find_parent(own.parent) or shipped_weights()['heart/base']
     header = study_weights(STUDY, base)[1]  # of a heart model, or an error
     own = own.model_copy(update={'name': f'{own.name}-{person}', 'inherit': ('model', 'data')})
-    if fine_tune is None:
-        fine_tune = any(change.startswith('stages') for change in overrides) or not follower_file(header.folder)
-    if not fine_tune:
+    named = recipe != 'heart/personal' or any(change.startswith('stages') for change in overrides)
+    if fine_tune is False and named:
+        raise UserError("got stages to train and fine_tune=False; expected one of them, leave the other out.")
+    if not (named or not follower_file(header.folder) if fine_tune is None else fine_tune):
         own = own.model_copy(update={'name': f'followed-{person}', 'stages': ()})
     run = fit(STUDY, own, store, runs, parent=base, show=show)
     if not verdict_of(run):

@@ -48,7 +48,10 @@ def _natural(path):
 
 def _logs_in(folder):
     "The logs of a folder; one that is a run of a tool is a log itself"
-    inside = sorted((p for p in folder.iterdir() if p.name[0] not in '._' and not p.is_symlink()), key=_natural)
+    inside = sorted(
+        (p for p in folder.iterdir() if p.name[0] not in '._' and not p.is_symlink() and p.name != 'latest.jsonl'),
+        key=_natural,
+    )
     if _is_log(folder, inside):
         return [folder]
     if {'run.json', 'metrics.json'} <= {p.name for p in inside}:

@@ -38,6 +38,7 @@ from .readers import read_log
 from .rows import TrainingLog
 from ..recipe import settings_diff
 from ..runfolder import Run
+from ..runlog import lower_is_better
 
 # %% ../../nbs/logs/24_explore.ipynb #36f02126
 def trainings(
@@ -49,7 +50,7 @@ def trainings(
         if is_run(place):
             own: list = [Run(place)]
         elif holds_runs(place):
-            own = finished_runs(place)
+            own = [run for run in finished_runs(place) if run.log.path.is_file()]  # else nothing was trained in it
         else:
             own = [part for log in _found(place) for part in read_log(log).trainings()]
         for each in own:
@@ -189,7 +190,7 @@ def comparison(
 
     def draw(browser):
         own = {name: series[shown.value][across.value] for name, series in every.items() if shown.value in series}
-        note = _draw_curves(browser.figure, own, result.recipes)
+        note = _draw_curves(browser.figure, own, result.recipes, lower_is_better(shown.value[1]))
         browser.figure.update_layout(yaxis_title_text=', '.join(shown.value[::-1]), xaxis_title_text=across.value)
         answer_first = sorted(summary(result), key=lambda said: not said.startswith(('Keep ', 'No ')))
         lines = [f'{f.severity}: {f.claim}' for f in foremost(result.findings) if f.severity != 'note']
@@ -221,7 +222,7 @@ def _series(log):
     }
 
 
-def _draw_curves(figure, own, recipes):
+def _draw_curves(figure, own, recipes, lower):
     "A line with a band for each recipe, or each training; what the band is"
     groups: dict[str, list] = {}
     for name, values in own.items():
@@ -233,12 +234,13 @@ def _draw_curves(figure, own, recipes):
         line = over_seeds(several) if len(several) > 1 else smoothed(several[0], window)
         if len(several) == 1 and len(several[0]) < 6:  # too few for a mean
             line = line.assign(mean=several[0], low=np.nan, high=np.nan)
-        if all(values.between(0, 1).all() for values in several):  # a share, or what behaves like one
+        if lower is False and all(values.between(0, 1).all() for values in several):  # a share
             line = line.clip(0, 1)
         band(figure, line.index, line.low, line.high, f'{name}, 95 %', colour, group=name)
         curve(figure, line.index, line['mean'], name, line_color=colour, line_dash=dash, legendgroup=name)
     seeds = any(len(several) > 1 for several in groups.values())
-    return 'Bands: 95 % of the mean ' + ('over seeds.' if seeds else 'of a tenth of the evaluations.')
+    alone = 'of a tenth of the evaluations'
+    return 'Bands: 95 % of the mean ' + (f'over seeds, of a single one {alone}.' if seeds else f'{alone}.')
 
 # %% ../../nbs/logs/24_explore.ipynb #8b9b6f3f
 _OTHERS = {'.fit', '.tcx', '.gpx', '.hrm', '.zip', '.gz', '.xml', '.parquet', '.png', '.md', '.toml', '.ipynb'}
@@ -249,7 +251,8 @@ def _is_log(place):
     if not isinstance(place, Path):
         return isinstance(place, TrainingLog) or hasattr(place, 'records') or hasattr(place, 'epochs')
     if place.is_dir():
-        return is_run(place) or (not stores_of(place) and find_logs(place) != [place])
+        trained = (place / 'log.jsonl').is_file()
+        return trained if is_run(place) else not stores_of(place) and find_logs(place) != [place]
     return place.is_file() and place.suffix.lower() not in _OTHERS
 
 

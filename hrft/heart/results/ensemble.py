@@ -109,6 +109,7 @@ def _written(members, name, runs, pull_bpm, weights, means, against):
     with atomic_path(run.path / 'predictions.parquet') as temporary:
         pd.concat([*means.values(), naive]).to_parquet(temporary, compression='zstd')
     info = {'recipe': settings, 'settings': settings} | {key: first.info[key] for key in ('data', 'versions')}
+    info['simulated'] = any(run.info.get('simulated') for run in members)
     info |= {'lineage': reduce(or_, [seen for seen, _ in lineages]).to_dict(), 'judged_on': lineages[0][1]}
     write_json(run.path / 'run.json', info)
     metrics = {split: stage[split] for split in ('test', 'validation')}

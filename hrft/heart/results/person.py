@@ -125,18 +125,17 @@ def plot_weeks(
         2, 1, figsize=(8, 4.6), sharex=True, height_ratios=(1, 1.4), layout='constrained'
     )
     edges = np.arange(1, np.floor(week.max()) + 2)
-    for chosen, color, label in (
-        (judged.fails == '', '0.35', 'usable runs'),
-        (judged.fails != '', '0.8', 'other workouts'),
-    ):
-        top.hist(
-            week[chosen.to_numpy()],
-            edges,
-            weights=judged.distance_m[chosen] / 1000,
-            color=color,
-            label=label,
-            histtype='stepfilled',
-        )
+    km, usable = judged.distance_m.to_numpy() / 1000, (judged.fails == '').to_numpy()
+    both = [usable, ~usable]
+    top.hist(
+        [week[chosen] for chosen in both],
+        edges,
+        weights=[km[chosen] for chosen in both],
+        color=['0.35', '0.8'],
+        label=['usable runs', 'other workouts'],
+        histtype='stepfilled',
+        stacked=True,
+    )
     for (part, words), color in zip(_PARTS.items(), ('0.35', 'C0', 'C3')):
         own = parts.index[parts == part]
         bottom.plot(week[own], mean_bpm[own], 'o', color=color, markersize=4, label=words)
