@@ -127,10 +127,10 @@ def plot_gains(
 
     models = _compared(sweep)
     names = [name for name in models.scores.sort_values(ascending=False, kind='stable').index if name != base]
+    tests = [models.paired(name, base) for name in names]
     figure, axes = plt.subplots(figsize=(5.4, 1.6 + 0.4 * len(names)), layout='constrained')
     for kind, color, off, label in (('ci95', 'C0', -0.12, 'over pictures'), ('ci95_seeds', 'C1', 0.12, 'over seeds')):
-        for i, name in enumerate(names):
-            test = models.paired(name, base)
+        for i, test in enumerate(tests):
             ends = np.array(test.get(kind, [None, None]), float)
             axes.plot(ends, [i + off] * 2, color=color, label='' if i else f'95 % {label}')
             axes.plot(test['difference'], i + off, 'o', ms=4, color=color)
